@@ -1,0 +1,1 @@
+"""A durable engineering backlog that machines write and people work."""
