@@ -1,0 +1,282 @@
+"""
+The values of the store: items, drafts, events, records, and the limits on each.
+
+All values are immutable msgspec structs with one canonical JSON form (`backlog_store.codec`). Instants and days are
+text, see `backlog_store.instants`. Defaults are left out of the JSON form, so a new field costs nothing until used.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from backlog_store.instants import Day, Instant
+
+__all__ = [
+    "CLOSED", "CLOSING_REASONS", "LIMITS", "LIVE", "PRIORITIES", "STATUSES", "SYSTEM", "Actor", "ActorKind", "Claim",
+    "ClosingReason", "Draft", "Event", "Item", "ItemId", "Key", "KeyState", "Limits", "Priority", "Record",
+    "RecordKind", "Sighted", "Status", "UpsertVerdict", "Verdict", "key_record_id",
+]  # fmt: skip
+
+ItemId = str
+#: The identity of a problem: (env, dedupe_key). An empty dedupe key is no identity at all.
+Key = tuple[str, str]
+
+Status = Literal["open", "in_progress", "blocked", "done", "canceled"]
+Priority = Literal["P0", "P1", "P2", "P3"]
+ActorKind = Literal["person", "machine"]
+ClosingReason = Literal["fixed", "wont_fix", "false_positive", "accepted_risk", "duplicate", "obsolete"]
+UpsertVerdict = Literal["created", "updated", "unchanged", "reopened", "suppressed", "refused"]
+#: Judging kinds are put only together with an event: key. Working kinds without: answer, view, link, alias, guard,
+#: sighting (kept by the backend, see `Sighting`), store (one record: the store's id and incarnation).
+RecordKind = Literal["key", "answer", "view", "link", "alias", "guard", "sighting", "store", "run", "policy", "lease"]
+
+STATUSES: tuple[Status, ...] = ("open", "in_progress", "blocked", "done", "canceled")
+LIVE: frozenset[str] = frozenset({"open", "in_progress", "blocked"})
+CLOSED: frozenset[str] = frozenset({"done", "canceled"})
+PRIORITIES: tuple[Priority, ...] = ("P0", "P1", "P2", "P3")
+CLOSING_REASONS: tuple[ClosingReason, ...] = (
+    "fixed", "wont_fix", "false_positive", "accepted_risk", "duplicate", "obsolete",
+)  # fmt: skip
+
+
+class Limits(Struct, frozen=True):
+    """
+    The bounds on every value. Texts in characters, `meta_bytes` in bytes of canonical JSON.
+    """
+
+    id: int = 128
+    env: int = 100
+    name: int = 200  # service, category, owner, source, actor, fix, view names
+    dedupe_key: int = 512
+    title: int = 1_000
+    description: int = 100_000
+    message: int = 20_000
+    tags: int = 100
+    tag: int = 100
+    meta_bytes: int = 65_536
+    meta_depth: int = 16
+    evidence_kinds: int = 50
+    evidence_kept: int = 50  # newest a kind; the totals count on
+    evidence_bytes: int = 65_536
+    key_inputs: int = 20
+    sources: int = 50  # claims an item
+    request_id: int = 200
+    drafts_per_command: int = 2_000
+    page: int = 10_000
+    links_per_item: int = 1_000
+    words: int = 2_000  # indexed for full-text search, per item
+    word: int = 64
+    answer_days: int = 14
+
+
+LIMITS = Limits()
+
+
+class Actor(Struct, frozen=True):
+    """
+    Who acts. The kind comes from the credential; a library caller is a machine unless it says otherwise.
+    """
+
+    name: str
+    kind: ActorKind = "machine"
+
+
+SYSTEM = Actor("system")
+
+
+class Claim(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    What one source last claimed about an item.
+
+    *digest* is of its last report that changed the item; *reports* counts those reports (all others are sightings);
+    *live* is false once the source resolved or withdrew its claim.
+    """
+
+    priority: str
+    digest: str
+    reports: int
+    first_at: Instant
+    last_at: Instant
+    live: bool = True
+
+
+class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    One problem to work on; at most one per (`env`, `dedupe_key`), for ever.
+
+    `revision` starts at 1 and grows by one with each event. `updated_at` is when a field last changed (comments do not
+    count) and never goes backwards. `held` maps each field that a person holds to that person's name: a machine does
+    not touch it. `head` is the hash of the newest event (see `backlog_store.trail`).
+    """
+
+    id: ItemId
+    revision: int
+    env: str
+    status: str
+    priority: str
+    created_at: Instant
+    updated_at: Instant
+    service: str = ""
+    category: str = ""
+    title: str = ""
+    description: str = ""
+    owner: str = ""
+    due_date: Day = ""
+    source: str = ""
+    dedupe_key: str = ""
+    evidence_refs: dict[str, Any] = field(default_factory=dict)
+    evidence_totals: dict[str, int] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    meta: dict[str, Any] = field(default_factory=dict)
+    fix: str = ""  # names the one fix that clears every item with the same value
+    key_inputs: dict[str, str] = field(default_factory=dict)
+    generation: int = 0  # grows when a key starts anew with another item
+    episode: int = 1  # grows with each reopening
+    held: dict[str, str] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
+    wake_at: Instant = ""  # snoozed until then
+    closed_at: Instant = ""
+    closed_reason: str = ""
+    closed_by: str = ""
+    approver: str = ""  # of an accepted risk
+    expires_at: Instant = ""  # of an accepted risk
+    duplicate_of: ItemId = ""
+    verdict_lifted: bool = False  # the next report reopens, whatever the closing reason
+    head: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)  # fields of a newer version, kept through a round trip
+
+    @property
+    def key(self) -> Key | None:
+        """
+        Return (`env`, `dedupe_key`), or `None` for an item that is unique by itself.
+        """
+        return (self.env, self.dedupe_key) if self.dedupe_key else None
+
+
+class Draft(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """
+    What a reporter or a person hands in: an item without id, revision and history.
+
+    `volatile` names members of `meta` that may change from report to report without being a change. `observed_at` is
+    when the problem was seen (default: the command's instant). `id` is for importers and is kept when the item is new.
+    """
+
+    title: str
+    env: str = "prod"
+    service: str = ""
+    category: str = ""
+    description: str = ""
+    priority: str = "P2"
+    owner: str = ""
+    due_date: Day = ""
+    source: str = "manual"
+    dedupe_key: str = ""
+    evidence_refs: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    meta: dict[str, Any] = field(default_factory=dict)
+    fix: str = ""
+    key_inputs: dict[str, str] = field(default_factory=dict)
+    volatile: tuple[str, ...] = ()
+    observed_at: Instant = ""
+    id: ItemId = ""
+
+    @property
+    def key(self) -> Key | None:
+        """
+        Return (`env`, `dedupe_key`), or `None` where the dedupe key is empty.
+        """
+        return (self.env, self.dedupe_key) if self.dedupe_key else None
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    One recorded change of one item, or of a judging record about its key.
+
+    `revision` is the item's revision that it made; `changes` maps each changed field to ``[old, new]``. `ts` is when
+    it was decided. `added` marks an event that a caller added (a comment, say) rather than the store's own trail.
+    `batch` names the command, `request` the caller's request id. `salt`, `prev` and `hash` chain the trail; `position`
+    is given by the backend in commit order, opaque, compared bytewise, and no part of the canonical form.
+    """
+
+    id: str
+    item_id: ItemId
+    revision: int
+    ts: Instant
+    type: str
+    actor: str
+    actor_kind: ActorKind = "machine"
+    message: str = ""
+    changes: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+    added: bool = False
+    batch: str = ""
+    request: str = ""
+    policy: int = 0
+    salt: str = ""
+    prev: str = ""
+    hash: str = ""
+    position: str = ""
+
+
+class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    A small document for all that is no item. Ids are composed so that each order needed is id order.
+
+    `body` is a JSON object; `revision` starts at 1; a record past `expires_at` (if any) may be dropped by maintenance.
+    """
+
+    kind: RecordKind
+    id: str
+    revision: int
+    body: dict[str, Any] = field(default_factory=dict)
+    expires_at: Instant = ""
+
+
+class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    What was decided about a key; it outlives the item.
+    """
+
+    reason: str
+    by: str
+    at: Instant
+    note: str = ""
+    expires_at: Instant = ""
+
+
+class KeyState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    The body of a ``key`` record: the item that holds the key, and what stays when it is purged.
+
+    `item_id` is the item's id; `alias_of` (a dedupe key of the same env) is set where the key is another name. After a
+    purge `purged_at` is set, and `last_revision`, `head` and `episode` say where a returning item goes on.
+    """
+
+    item_id: ItemId = ""
+    alias_of: str = ""
+    verdict: Verdict | None = None
+    purged_at: Instant = ""
+    last_revision: int = 0
+    head: str = ""
+    episode: int = 0
+    generation: int = 0
+
+
+class Sighted(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    The body of a ``sighting`` record (id ``<item id>/<source>``): unchanged reports of one source, counted.
+    """
+
+    n: int
+    first_at: Instant
+    last_at: Instant
+    run: str = ""
+
+
+def key_record_id(key: Key) -> str:
+    """
+    Return the id of the ``key`` record of *key*. The env cannot hold a slash, so the id is unambiguous.
+    """
+    return f"{key[0]}/{key[1]}"
