@@ -1,0 +1,126 @@
+"""
+The one JSON form of every value: canonical, so that equal values are equal bytes on every backend.
+
+Struct fields stand in the order of their declaration, members of free objects sorted by name, defaults left out, no
+white space, UTF-8. An event's position belongs to its backend and is not part of the form. Fields that this version
+does not know are kept in `extra` and written back where they stood.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b32encode
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from backlog_store.model import Event, Item, Record
+
+__all__ = [
+    "decode_event",
+    "decode_item",
+    "decode_json",
+    "decode_record",
+    "digest",
+    "encode",
+    "encode_event",
+    "encode_item",
+    "from_builtins",
+    "to_builtins",
+]
+
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_items = msgspec.json.Decoder(Item)
+_events = msgspec.json.Decoder(Event)
+_records = msgspec.json.Decoder(Record)
+_any = msgspec.json.Decoder()
+_ITEM_FIELDS = frozenset(Item.__struct_fields__)
+
+
+def encode(value: Any) -> bytes:
+    """
+    Return the canonical JSON of any value of the model, or of plain JSON data.
+    """
+    return _encoder.encode(value)
+
+
+def decode_json(data: bytes | str) -> Any:
+    """
+    Return plain JSON data. Raises `msgspec.DecodeError` with the place of the fault.
+    """
+    return _any.decode(data)
+
+
+def encode_item(item: Item) -> bytes:
+    """
+    Return the canonical JSON of an item.
+    """
+    if item.extra:
+        known = to_builtins(replace(item, extra={}))
+        return _encoder.encode({**known, **{name: item.extra[name] for name in sorted(item.extra)}})
+    return _encoder.encode(item)
+
+
+def decode_item(data: bytes | str) -> Item:
+    """
+    Return the item of a canonical JSON. Raises `msgspec.DecodeError` or `msgspec.ValidationError`.
+    """
+    return _items.decode(data)
+
+
+def decode_foreign_item(data: bytes | str) -> Item:
+    """
+    Return an item written by a perhaps newer version: what is unknown here goes to `extra`.
+    """
+    plain = _any.decode(data)
+    if not isinstance(plain, dict):
+        return _items.decode(data)
+    unknown = {name: value for name, value in plain.items() if name not in _ITEM_FIELDS}
+    item = msgspec.convert({name: plain[name] for name in plain if name in _ITEM_FIELDS}, Item)
+    return replace(item, extra=unknown) if unknown else item
+
+
+def encode_event(event: Event) -> bytes:
+    """
+    Return the canonical JSON of an event, without its position.
+    """
+    return _encoder.encode(replace(event, position="") if event.position else event)
+
+
+def decode_event(data: bytes | str, *, position: str = "") -> Event:
+    """
+    Return the event of a canonical JSON, at this position.
+    """
+    event = _events.decode(data)
+    return replace(event, position=position) if position else event
+
+
+def decode_record(data: bytes | str) -> Record:
+    """
+    Return the record of a canonical JSON.
+    """
+    return _records.decode(data)
+
+
+def to_builtins(value: Any) -> Any:
+    """
+    Return a value of the model as plain JSON data (dicts, lists, texts, numbers).
+    """
+    return msgspec.to_builtins(value, order="deterministic")
+
+
+def from_builtins(value: Any, cls: type[T]) -> T:
+    """
+    Return plain JSON data as a value of the model. Raises `msgspec.ValidationError`.
+    """
+    return msgspec.convert(value, cls)
+
+
+def digest(data: bytes, *, length: int = 26) -> str:
+    """
+    Return SHA-256 of *data* in lower-case base32, cut to *length* characters (26 hold 128 bits).
+    """
+    return b32encode(hashlib.sha256(data).digest()).decode("ascii").lower()[:length]
