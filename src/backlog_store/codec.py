@@ -37,7 +37,6 @@ _items = msgspec.json.Decoder(Item)
 _events = msgspec.json.Decoder(Event)
 _records = msgspec.json.Decoder(Record)
 _any = msgspec.json.Decoder()
-_ITEM_FIELDS = frozenset(Item.__struct_fields__)
 
 
 def encode(value: Any) -> bytes:
@@ -58,44 +57,56 @@ def encode_item(item: Item) -> bytes:
     """
     Return the canonical JSON of an item.
     """
-    if item.extra:
-        known = to_builtins(replace(item, extra={}))
-        return _encoder.encode({**known, **{name: item.extra[name] for name in sorted(item.extra)}})
-    return _encoder.encode(item)
+    return _with_extra(item, item.extra) if item.extra else _encoder.encode(item)
 
 
 def decode_item(data: bytes | str) -> Item:
     """
-    Return the item of a canonical JSON. Raises `msgspec.DecodeError` or `msgspec.ValidationError`.
+    Return the item of a canonical JSON. Raises `msgspec.ValidationError` or `msgspec.DecodeError`.
     """
-    return _items.decode(data)
-
-
-def decode_foreign_item(data: bytes | str) -> Item:
-    """
-    Return an item written by a perhaps newer version: what is unknown here goes to `extra`.
-    """
-    plain = _any.decode(data)
-    if not isinstance(plain, dict):
+    try:
         return _items.decode(data)
-    unknown = {name: value for name, value in plain.items() if name not in _ITEM_FIELDS}
-    item = msgspec.convert({name: plain[name] for name in plain if name in _ITEM_FIELDS}, Item)
-    return replace(item, extra=unknown) if unknown else item
+    except msgspec.ValidationError:
+        return _from_newer(data, Item)
 
 
 def encode_event(event: Event) -> bytes:
     """
     Return the canonical JSON of an event, without its position.
     """
-    return _encoder.encode(replace(event, position="") if event.position else event)
+    if event.position:
+        event = replace(event, position="")
+    return _with_extra(event, event.extra) if event.extra else _encoder.encode(event)
 
 
 def decode_event(data: bytes | str, *, position: str = "") -> Event:
     """
     Return the event of a canonical JSON, at this position.
     """
-    event = _events.decode(data)
+    try:
+        event = _events.decode(data)
+    except msgspec.ValidationError:
+        event = _from_newer(data, Event)
     return replace(event, position=position) if position else event
+
+
+def _with_extra(value: Item | Event, extra: dict[str, Any]) -> bytes:
+    known: dict[str, Any] = to_builtins(replace(value, extra={}))
+    return _encoder.encode(known | extra)
+
+
+def _from_newer(data: bytes | str, cls: type[T]) -> T:
+    """
+    Decode what a newer version may have written: members unknown here go to `extra`; any other fault is raised.
+    """
+    plain = _any.decode(data)
+    if not isinstance(plain, dict):
+        raise msgspec.ValidationError(f"expected a JSON object for {cls.__name__}")
+    names = cls.__struct_fields__  # type: ignore[attr-defined]
+    unknown = {name: plain.pop(name) for name in list(plain) if name not in names}
+    if unknown:
+        plain["extra"] = unknown
+    return msgspec.convert(plain, cls)
 
 
 def decode_record(data: bytes | str) -> Record:

@@ -102,7 +102,7 @@ class Claim(Struct, frozen=True, kw_only=True, omit_defaults=True):
     live: bool = True
 
 
-class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Item(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """
     One problem to work on; at most one per (`env`, `dedupe_key`), for ever.
 
@@ -190,7 +190,7 @@ class Draft(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         return (self.env, self.dedupe_key) if self.dedupe_key else None
 
 
-class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """
     One recorded change of one item, or of a judging record about its key.
 
@@ -217,6 +217,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     salt: str = ""
     prev: str = ""
     hash: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)  # fields of a newer version, kept through a round trip
     position: str = ""
 
 
