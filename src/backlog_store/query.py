@@ -19,8 +19,9 @@ from backlog_store.model import LIMITS, LIVE, Item
 from backlog_store.words import words_of
 
 __all__ = [
-    "ANY", "FIELDS", "ORDERS", "Any_", "All", "Compare", "EventQuery", "Facet", "FACETS", "HasWords", "In", "ItemFilter",
-    "ItemQuery", "Matcher", "Not", "Order", "OrderKey", "Where", "item_text", "matcher", "order_key", "value_of",
+    "ANY", "FACETS", "FIELDS", "ORDERS", "All", "Any_", "Compare", "EventQuery", "Facet", "HasWords", "In",
+    "ItemFilter", "ItemQuery", "Matcher", "Not", "Order", "OrderKey", "Where", "check_events", "check_query", "check_where",
+    "item_text", "matcher", "order_key", "value_of",
 ]  # fmt: skip
 
 #: Every field that a query may name. ``due`` orders like ``due_date`` with "none" last; ``tag`` holds for any tag.
@@ -29,7 +30,9 @@ FIELDS: tuple[str, ...] = (
     "updated_at", "wake_at", "closed_at", "closed_reason", "expires_at", "fix", "tag",
 )  # fmt: skip
 #: Fields that `tally` can count by.
-Facet = Literal["env", "service", "category", "priority", "status", "owner", "source", "due_date", "closed_reason", "fix"]
+Facet = Literal[
+    "env", "service", "category", "priority", "status", "owner", "source", "due_date", "closed_reason", "fix"
+]
 FACETS: tuple[str, ...] = (
     "env", "service", "category", "priority", "status", "owner", "source", "due_date", "closed_reason", "fix",
 )  # fmt: skip
@@ -307,6 +310,8 @@ def _check(where: Any, pointer: str, faults: list[Fault]) -> None:
                 faults.append(Fault(f"{pointer}/field", str(name), "no such field"))
             if isinstance(values, str) or not all(isinstance(value, str) for value in values):
                 faults.append(Fault(f"{pointer}/values", repr(values)[:80], "give a tuple of texts"))
+            else:
+                _check_texts(values, f"{pointer}/values", faults)
         case Compare(name, op, value):
             if name not in FIELDS or name == "tag":
                 faults.append(Fault(f"{pointer}/field", str(name), "no such field to compare"))
@@ -314,10 +319,23 @@ def _check(where: Any, pointer: str, faults: list[Fault]) -> None:
                 faults.append(Fault(f"{pointer}/op", str(op), "one of < <= > >="))
             if not isinstance(value, str):
                 faults.append(Fault(f"{pointer}/value", repr(value)[:80], "give a text"))
-        case HasWords():
-            pass
+            else:
+                _check_texts((value,), f"{pointer}/value", faults)
+        case HasWords(words):
+            if isinstance(words, str) or not all(isinstance(word, str) and word for word in words):
+                faults.append(Fault(f"{pointer}/words", repr(words)[:80], "give a tuple of words, none empty"))
+            else:
+                _check_texts(words, f"{pointer}/words", faults)
         case _:
             faults.append(Fault(pointer, repr(where)[:80], "not a condition"))
+
+
+def _check_texts(texts: Collection[str], pointer: str, faults: list[Fault]) -> None:
+    # No stored text holds these, and not every engine can be asked for them.
+    for text in texts:
+        if "\0" in text or (not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)):
+            faults.append(Fault(pointer, repr(text)[:80], "a text holds neither NUL nor lone surrogates"))
+            return
 
 
 def check_query(query: ItemQuery) -> None:
@@ -330,9 +348,27 @@ def check_query(query: ItemQuery) -> None:
         faults.append(Fault("/order", str(query.order), f"one of {', '.join(ORDERS)}"))
     elif query.after is not None and len(query.after) != len(ORDERS[query.order]):
         faults.append(Fault("/after", repr(query.after)[:80], f"not a cursor of the order {query.order!r}"))
+    elif query.after is not None:
+        _check_texts(query.after, "/after", faults)
     if query.limit is not None and query.limit < 0:
         faults.append(Fault("/limit", str(query.limit), "0 or more"))
     if query.offset < 0:
         faults.append(Fault("/offset", str(query.offset), "0 or more"))
+    if faults:
+        raise InvalidInput(faults, what="query")
+
+
+def check_events(query: EventQuery) -> None:
+    """
+    Refuse an impossible query of events: a negative limit, a text that cannot be stored. Raises `InvalidInput`.
+    """
+    faults: list[Fault] = []
+    for name in ("item_ids", "types", "actors"):
+        _check_texts(getattr(query, name) or (), f"/{name}", faults)
+    for name in ("since", "until", "after"):
+        _check_texts((getattr(query, name),), f"/{name}", faults)
+    _check_texts((query.batch or "",), "/batch", faults)
+    if query.limit is not None and query.limit < 0:
+        faults.append(Fault("/limit", str(query.limit), "0 or more"))
     if faults:
         raise InvalidInput(faults, what="query")

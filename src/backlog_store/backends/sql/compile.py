@@ -1,0 +1,334 @@
+"""
+Queries to SQL, for both dialects, with exactly the meaning of `backlog_store.query.matcher`.
+
+Field names map to fixed columns and user text travels only as parameters. The tables behind it have the columns of
+`COLUMNS` (text, compared bytewise, never NULL), `doc`, and a table `item_tags(item_id, tag)`. One column differs from
+the item's field: `due` holds the due date, or ``9999-99-99`` for none, so that one index gives the order.
+
+**Pages without a sort.** The orders by priority and by due date are read from the indexes
+``(status, priority, due, id)`` and ``(env, status, priority, due, id)``: the query is split into one branch for each
+combination of the leading values (status, env, priority), every branch is in order already, and the engine merges the
+branches. A page costs the same on page 1 and page 10,000, with two indexes for all of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, LiteralString
+
+from backlog_store.backends.sql.dialects import Dialect, Statement
+from backlog_store.errors import Fault, InvalidInput
+from backlog_store.model import LIMITS, PRIORITIES, STATUSES
+from backlog_store.query import (
+    FACETS,
+    NO_DUE,
+    ORDERS,
+    All,
+    Any_,
+    Compare,
+    EventQuery,
+    HasWords,
+    In,
+    ItemQuery,
+    Not,
+    Where,
+    check_events,
+    check_query,
+    check_where,
+)
+
+__all__ = ["BRANCHES_MAX", "COLUMNS", "compile_events", "compile_items", "compile_tally", "compile_where", "tally_keys"]
+
+#: Each query field and its column. ``tag`` has a table of its own.
+COLUMNS: dict[str, LiteralString] = {
+    "id": "id",
+    "env": "env",
+    "service": "service",
+    "category": "category",
+    "priority": "priority",
+    "status": "status",
+    "owner": "owner",
+    "source": "source",
+    "dedupe_key": "dedupe_key",
+    "due_date": "due",
+    "due": "due",
+    "created_at": "created_at",
+    "updated_at": "updated_at",
+    "wake_at": "wake_at",
+    "closed_at": "closed_at",
+    "closed_reason": "closed_reason",
+    "expires_at": "expires_at",
+    "fix": "fix",
+}
+_OPERATORS: dict[str, LiteralString] = {"<": "<", "<=": "<=", ">": ">", ">=": ">="}
+#: Columns with an index that holds only the rows where they are not empty: the condition must say so to use it.
+_SPARSE = frozenset({"owner", "dedupe_key", "fix", "closed_at", "expires_at"})
+#: A condition on one of these finds few items; it leads the plan, and the page is sorted.
+_SELECTIVE = frozenset({"id", "dedupe_key", "owner", "fix", "tag", "closed_at", "expires_at"})
+#: Orders that are merged from branches: the columns that must have one value in each branch, and those that may.
+_MERGED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "priority": (("status",), ("env", "priority")),
+    "due": (("status", "priority"), ("env",)),
+}
+_DOMAINS: dict[str, tuple[str, ...]] = {"status": STATUSES, "priority": PRIORITIES}
+#: Five statuses times four priorities, in one env. More branches would cost more to open than a sort saves.
+BRANCHES_MAX = 20
+
+_NOTHING = Statement("FALSE")
+_EVERYTHING = Statement("TRUE")
+_WORD = re.compile(r"\w+")
+
+
+def compile_where(where: Where, dialect: Dialect) -> Statement:
+    """
+    Return the condition over the table ``items``. Raises `InvalidInput` for an unknown field.
+    """
+    check_where(where)
+    return _where(where, dialect)
+
+
+def compile_items(query: ItemQuery, dialect: Dialect) -> Statement:
+    """
+    Return the SELECT of a page; `doc` is the first column of each row. Raises `InvalidInput`.
+    """
+    check_query(query)
+    columns = [COLUMNS[name] for name in ORDERS[query.order]]
+    listed: LiteralString = ", ".join(columns)
+    select: LiteralString = f"SELECT doc, {listed}\nFROM items\nWHERE "
+    rest: list[Statement] = []
+    if query.after is not None:
+        marks: LiteralString = ", ".join([dialect.placeholder] * len(columns))
+        relation: LiteralString = "<" if query.descending else ">"
+        rest.append(Statement(f"({listed}) {relation} ({marks})", query.after))
+    branches = [_and([*parts, *rest]) for parts in _branches(query, dialect)]
+    body: LiteralString = "\nUNION ALL\n".join([select + branch.sql for branch in branches])
+    direction: LiteralString = " DESC" if query.descending else ""
+    order: LiteralString = ", ".join([column + direction for column in columns])
+    page, parameters = _page(query.limit, query.offset, dialect)
+    values = tuple(itertools.chain.from_iterable(branch.parameters for branch in branches))
+    return Statement(f"{body}\nORDER BY {order}{page}", values + parameters)
+
+
+def compile_tally(where: Where, by: Sequence[str], dialect: Dialect) -> Statement:
+    """
+    Return the counting SELECT: the facets' columns, then the count. Raises `InvalidInput` for what is no facet.
+    """
+    faults = [Fault(f"/by/{index}", str(name), "no such facet") for index, name in enumerate(by) if name not in FACETS]
+    if faults:
+        raise InvalidInput(faults, what="tally", hint=f"Facets: {', '.join(FACETS)}.")
+    condition = compile_where(where, dialect)
+    columns = [COLUMNS[name] for name in by]
+    shown: LiteralString = ", ".join([*columns, "COUNT(*)"])
+    grouped: LiteralString = "\nGROUP BY " + ", ".join(columns) if columns else ""
+    return Statement(f"SELECT {shown}\nFROM items\nWHERE {condition.sql}{grouped}", condition.parameters)
+
+
+def tally_keys(by: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[tuple[str, ...], int]:
+    """
+    Return the rows of `compile_tally` as the port's mapping: zeros left out, "no due date" as the empty text.
+    """
+    due = [index for index, name in enumerate(by) if name == "due_date"]
+    counts: dict[tuple[str, ...], int] = {}
+    for *facets, count in rows:
+        for index in due:
+            facets[index] = "" if facets[index] == NO_DUE else facets[index]
+        if count:
+            counts[tuple(facets)] = count
+    return counts
+
+
+def compile_events(query: EventQuery, dialect: Dialect) -> Statement:
+    """
+    Return the SELECT of events: the position's columns, then `doc`, in order of position. Raises `InvalidInput`.
+    """
+    check_events(query)
+    mark = dialect.placeholder
+    parts: list[Statement] = [] if dialect.horizon is None else [dialect.horizon]
+    named: tuple[tuple[LiteralString, tuple[str, ...] | None], ...] = (
+        ("item_id", query.item_ids),
+        ("type", query.types),
+        ("actor", query.actors),
+        ("batch", None if query.batch is None else (query.batch,)),
+    )
+    for column, values in named:
+        if values is not None:
+            parts.append(_among(column, values, dialect))
+    if query.batch:
+        parts.append(Statement("batch > ''"))  # only batches of events that have one are indexed
+    if query.added is not None:
+        parts.append(Statement("added" if query.added else "NOT added"))
+    if query.since:
+        parts.append(Statement(f"ts >= {mark}", (query.since,)))
+    if query.until:
+        parts.append(Statement(f"ts < {mark}", (query.until,)))
+    listed: LiteralString = ", ".join(dialect.position)
+    if query.after:
+        relation: LiteralString = "<" if query.newest_first else ">"
+        marks: LiteralString = ", ".join([mark] * len(dialect.position))
+        parts.append(Statement(f"({listed}) {relation} ({marks})", _position(query.after, dialect)))
+    condition = _and(parts)
+    direction: LiteralString = " DESC" if query.newest_first else ""
+    order: LiteralString = ", ".join([column + direction for column in dialect.position])
+    page, parameters = _page(query.limit, 0, dialect)
+    return Statement(
+        f"SELECT {listed}, doc\nFROM events\nWHERE {condition.sql}\nORDER BY {order}{page}",
+        condition.parameters + parameters,
+    )
+
+
+def _position(after: str, dialect: Dialect) -> tuple[Any, ...]:
+    try:
+        return dialect.parse_position(after)
+    except ValueError as error:
+        fault = Fault("/after", after[:80], "no position of this store's events")
+        raise InvalidInput([fault], what="query") from error
+
+
+def _page(limit: int | None, offset: int, dialect: Dialect) -> Statement:
+    mark = dialect.placeholder
+    skip = Statement(f" OFFSET {mark}", (offset,)) if offset else Statement("")
+    if limit is not None:
+        return Statement(f"\nLIMIT {mark}{skip.sql}", (limit, *skip.parameters))
+    return Statement(f"\n{dialect.no_limit}{skip.sql}", skip.parameters) if offset else skip
+
+
+# --- conditions ------------------------------------------------------------------------------------------------------
+
+
+def _where(where: Where, dialect: Dialect) -> Statement:
+    match where:
+        case All(parts):
+            return _and([_where(part, dialect) for part in parts])
+        case Any_(parts):
+            return _join([_where(part, dialect) for part in parts], " OR ", _NOTHING)
+        case Not(part):
+            inner = _where(part, dialect)
+            return Statement(f"NOT ({inner.sql})", inner.parameters)
+        case In(name, values):
+            return _in(name, values, dialect)
+        case Compare(name, op, value):
+            return _compare(name, op, value, dialect)
+        case HasWords(words, prefix):
+            return _has_words(words, dialect, prefix=prefix)
+    raise AssertionError(where)
+
+
+def _and(parts: Sequence[Statement]) -> Statement:
+    return _join([part for part in parts if part is not _EVERYTHING], " AND ", _EVERYTHING)
+
+
+def _join(parts: Sequence[Statement], word: LiteralString, empty: Statement) -> Statement:
+    """
+    Join conditions as a balanced tree: SQLite refuses expressions deeper than 1,000, and a plain chain is that deep.
+    """
+    if len(parts) <= 1:
+        return parts[0] if parts else empty
+    middle = len(parts) // 2
+    left = _join(parts[:middle], word, empty)
+    right = _join(parts[middle:], word, empty)
+    sql: LiteralString = f"{left.sql}{word}{right.sql}"
+    # AND binds closest and needs brackets only where a chain grows long; OR always does.
+    return Statement(f"({sql})" if word == " OR " or len(parts) > 16 else sql, left.parameters + right.parameters)
+
+
+def _among(column: LiteralString, values: Sequence[str], dialect: Dialect) -> Statement:
+    wanted = sorted(set(values))
+    return dialect.among(column, wanted) if wanted else _NOTHING
+
+
+def _in(name: str, values: Sequence[str], dialect: Dialect) -> Statement:
+    if name == "tag":
+        tags = _among("tag", values, dialect)
+        if tags is _NOTHING:
+            return tags
+        return Statement(f"id IN (SELECT item_id FROM item_tags WHERE {tags.sql})", tags.parameters)  # noqa: S608
+    column = COLUMNS[name]
+    if name == "due_date":
+        values = [value or NO_DUE for value in values if value != NO_DUE]
+    found = _among(column, values, dialect)
+    if name in _SPARSE and values and "" not in values:
+        return Statement(f"({found.sql} AND {column} > '')", found.parameters)
+    return found
+
+
+def _compare(name: str, op: str, value: str, dialect: Dialect) -> Statement:
+    column = COLUMNS[name]
+    test: LiteralString = f"{column} {_OPERATORS[op]} {dialect.placeholder}"
+    if name == "due_date":
+        return Statement(f"({test} AND {column} < '{NO_DUE}')", (value,))
+    return Statement(test if name == "due" else f"({test} AND {column} > '')", (value,))
+
+
+def _has_words(words: Sequence[str], dialect: Dialect, *, prefix: bool) -> Statement:
+    if not words:
+        return _EVERYTHING
+    # No item holds what `words_of` cannot have cut, and the engine's own parser must never see it.
+    if any(not _WORD.fullmatch(word) or len(word) > LIMITS.word or _shouts(word) for word in words):
+        return _NOTHING
+    return dialect.has_words(words, prefix)
+
+
+def _shouts(word: str) -> bool:
+    return any("A" <= letter <= "Z" for letter in word)
+
+
+# --- pages in order --------------------------------------------------------------------------------------------------
+
+
+def _branches(query: ItemQuery, dialect: Dialect) -> list[list[Statement]]:
+    """
+    Return the conditions of each branch; one branch where splitting does not help.
+    """
+    parts = list(_flat(query.where))
+    whole = [[_where(part, dialect) for part in parts]]
+    if query.order not in _MERGED or any(_is_selective(part) for part in parts):
+        return whole
+    always, sometimes = _MERGED[query.order]
+    # Many envs are cheaper as a condition in each branch than as branches.
+    branches = _split(parts, always, sometimes, dialect) or _split(parts, always, (), dialect)
+    return whole if branches is None else branches
+
+
+def _split(
+    parts: Sequence[Where], always: Sequence[str], sometimes: Sequence[str], dialect: Dialect
+) -> list[list[Statement]] | None:
+    values: dict[str, tuple[str, ...]] = {name: _DOMAINS[name] for name in always}
+    rest: list[Where] = []
+    for part in parts:
+        if isinstance(part, In) and (part.field in always or part.field in sometimes):
+            known = values.get(part.field, part.values)
+            values[part.field] = tuple(value for value in dict.fromkeys(known) if value in part.values)
+        else:
+            rest.append(part)
+    combinations = list(itertools.islice(itertools.product(*values.values()), BRANCHES_MAX + 1))
+    if not combinations:
+        return [[_NOTHING]]
+    if len(combinations) > BRANCHES_MAX:
+        return None
+    shared = [_where(part, dialect) for part in rest]
+    branches = []
+    for chosen in combinations:
+        fixed = [dialect.among(COLUMNS[name], (value,)) for name, value in zip(values, chosen, strict=True)]
+        branches.append([*fixed, *shared])
+    return branches
+
+
+def _flat(where: Where) -> Iterable[Where]:
+    if isinstance(where, All):
+        for part in where.parts:
+            yield from _flat(part)
+    else:
+        yield where
+
+
+def _is_selective(part: Where) -> bool:
+    match part:
+        case HasWords(words):
+            return bool(words)
+        case In(name, values):
+            return name in _SELECTIVE and "" not in values
+        case Compare(name):
+            return name in _SELECTIVE
+    return False

@@ -1,0 +1,97 @@
+"""
+Where SQLite and PostgreSQL part: the few clauses that the compiler asks a `Dialect` for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString, NamedTuple
+
+__all__ = ["POSTGRES", "SQLITE", "Dialect", "Statement"]
+
+#: Up to so many values stand in SQLite's text one by one; more go in one JSON parameter, so that few texts are cached.
+INLINE_MAX = 8
+
+
+class Statement(NamedTuple):
+    """
+    SQL, or a part of it, and its parameters in order. The text holds fixed names only, never a user's text.
+    """
+
+    sql: LiteralString
+    parameters: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """
+    How one engine writes what the engines write differently.
+
+    *among* is "the column has one of these values" (at least one value), *has_words* "the item's words hold this
+    phrase" (valid words, at least one), *position* the columns of an event's position, *parse_position* the values of
+    those columns for a position's text (`ValueError` if it is none), *horizon* which events may be read yet.
+    """
+
+    placeholder: LiteralString
+    no_limit: LiteralString
+    among: Callable[[LiteralString, Sequence[str]], Statement]
+    has_words: Callable[[Sequence[str], bool], Statement]
+    position: tuple[LiteralString, ...]
+    parse_position: Callable[[str], tuple[Any, ...]]
+    horizon: Statement | None = None
+
+
+def _sqlite_among(column: LiteralString, values: Sequence[str]) -> Statement:
+    if len(values) == 1:
+        return Statement(f"{column} = ?", (values[0],))
+    if len(values) <= INLINE_MAX:
+        marks: LiteralString = ", ".join(["?"] * len(values))
+        return Statement(f"{column} IN ({marks})", tuple(values))
+    # S608 means text put into SQL; here it is a fixed column's name.
+    return Statement(f"{column} IN (SELECT value FROM json_each(?))", (json.dumps(values),))  # noqa: S608
+
+
+def _sqlite_words(words: Sequence[str], prefix: bool) -> Statement:
+    phrase = f'"{" ".join(words)}"{"*" if prefix else ""}'
+    return Statement("num IN (SELECT rowid FROM item_words WHERE item_words MATCH ?)", (phrase,))
+
+
+def _decimal(text: str) -> tuple[Any, ...]:
+    if not (text.isascii() and text.isdigit()) or len(text) > 19:
+        raise ValueError(text)
+    return (int(text),)
+
+
+SQLITE = Dialect(
+    placeholder="?",
+    no_limit="LIMIT -1",
+    among=_sqlite_among,
+    has_words=_sqlite_words,
+    position=("position",),
+    parse_position=_decimal,
+)
+
+
+def _postgres_among(column: LiteralString, values: Sequence[str]) -> Statement:
+    if len(values) == 1:
+        return Statement(f"{column} = %s", (values[0],))
+    return Statement(f"{column} = ANY(%s)", (list(values),))
+
+
+def _postgres_words(words: Sequence[str], prefix: bool) -> Statement:
+    # A word has only letters, digits and "_": between quotes it needs no escape.
+    phrase = " <-> ".join(f"'{word}'" for word in words)
+    return Statement("words @@ CAST(%s AS tsquery)", (f"{phrase}:*" if prefix else phrase,))
+
+
+#: `position` columns and horizon are set by the backend, which knows how its events are numbered.
+POSTGRES = Dialect(
+    placeholder="%s",
+    no_limit="LIMIT ALL",
+    among=_postgres_among,
+    has_words=_postgres_words,
+    position=("position",),
+    parse_position=_decimal,
+)
