@@ -20,8 +20,8 @@ from backlog_store.words import words_of
 
 __all__ = [
     "ANY", "FACETS", "FIELDS", "ORDERS", "All", "Any_", "Compare", "EventQuery", "Facet", "HasWords", "In",
-    "ItemFilter", "ItemQuery", "Matcher", "Not", "Order", "OrderKey", "Where", "check_events", "check_query", "check_where",
-    "item_text", "matcher", "order_key", "value_of",
+    "ItemFilter", "ItemQuery", "Matcher", "Not", "Order", "OrderKey", "Where", "check_events", "check_query",
+    "check_where", "item_text", "matcher", "order_key", "value_of",
 ]  # fmt: skip
 
 #: Every field that a query may name. ``due`` orders like ``due_date`` with "none" last; ``tag`` holds for any tag.
