@@ -1,0 +1,37 @@
+"""
+What all tests share: a real PostgreSQL server, and settings that do not depend on how fast the machine is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from backlog_store.testing.postgres import PostgresServer
+
+# Two loaded cores are no fault of a test: no deadline for one example.
+settings.register_profile("backlog", deadline=None, print_blob=True)
+settings.load_profile("backlog")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """
+    One server a test process, started when first asked for.
+
+    A test that kills, freezes or restarts a server starts its own: `with PostgresServer() as server`.
+    """
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_dsn(postgres_server: PostgresServer) -> Iterator[str]:
+    """
+    The URL of an empty database that nobody else uses; it is dropped afterwards.
+    """
+    dsn = postgres_server.create_database()
+    yield dsn
+    postgres_server.drop_database(dsn)
