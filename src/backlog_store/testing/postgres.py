@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from backlog_store.clock import IdSource, system_ids
 from backlog_store.errors import BackendUnavailable
+from backlog_store.testing import _processes
 from backlog_store.testing._collation import LOCALE, compile_locale
 
 if TYPE_CHECKING:
-    import psutil
     import psycopg
 
 __all__ = ["PostgresServer"]
@@ -129,8 +129,8 @@ class PostgresServer:
         """
         Kill every process of the server at once with SIGKILL, as a crash would. The data stay for `restart`.
         """
-        for process in self._frozen_tree():
-            _quietly(process.kill)
+        for process in _processes.freeze(self.pid):
+            _processes.quietly(process.kill)
         self._running().wait(STOP_DEADLINE_S)
         self._stop_process()
 
@@ -138,14 +138,14 @@ class PostgresServer:
         """
         Stop every process of the server with SIGSTOP: connections stay open and nothing answers. Undone by `thaw`.
         """
-        self._frozen_tree()
+        _processes.freeze(self.pid)
 
     def thaw(self) -> None:
         """
         Let a frozen server go on.
         """
-        for process in reversed(self._tree()):
-            _quietly(process.resume)
+        for process in reversed(_processes.tree(self.pid)):
+            _processes.quietly(process.resume)
 
     def restart(self) -> None:
         """
@@ -243,20 +243,14 @@ class PostgresServer:
         if process is None or process.poll() is not None:
             return
         process.send_signal(signal.SIGINT)  # PostgreSQL's "fast": end the sessions, write a checkpoint, exit
-        for child in reversed(_tree(process.pid)):
-            _quietly(child.resume)  # a frozen server would not hear it
+        for child in reversed(_processes.tree(process.pid)):
+            _processes.quietly(child.resume)  # a frozen server would not hear it
         try:
             process.wait(STOP_DEADLINE_S)
         except subprocess.TimeoutExpired:
-            for child in _freeze(process.pid):
-                _quietly(child.kill)
+            for child in _processes.freeze(process.pid):
+                _processes.quietly(child.kill)
             process.wait(STOP_DEADLINE_S)
-
-    def _frozen_tree(self) -> list[psutil.Process]:
-        return _freeze(self._running().pid)
-
-    def _tree(self) -> list[psutil.Process]:
-        return _tree(self._running().pid)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -355,34 +349,6 @@ def _watch(pid: int, folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - our own script
         ["/bin/sh", "-c", script, str(pid), str(folder)], stdin=subprocess.PIPE, start_new_session=True
     )
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    import psutil
-
-    try:
-        first = psutil.Process(pid)
-        return [first, *first.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _freeze(pid: int) -> list[psutil.Process]:
-    # The first process first: while it stands still, no new ones appear. (Each backend is a session of its own, so
-    # a signal to a process group would not reach it.)
-    for process in _tree(pid)[:1]:
-        _quietly(process.suspend)
-    tree = _tree(pid)
-    for process in tree[1:]:
-        _quietly(process.suspend)
-    return tree
-
-
-def _quietly(action: Any) -> None:
-    import psutil
-
-    with suppress(psutil.NoSuchProcess):
-        action()
 
 
 def _unavailable(operation: str, reason: str) -> BackendUnavailable:
