@@ -1,1 +1,3 @@
-"""..."""
+"""
+Executors carry commands out: on a backend here (`local`); later with a spool (`failover`) and on a server (`remote`).
+"""

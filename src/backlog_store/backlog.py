@@ -1,0 +1,484 @@
+"""
+The friendly face of a store: one method a command or a query.
+
+::
+
+    from backlog_store import open_backlog
+
+    with open_backlog("sqlite:///backlog.db") as backlog:
+        outcome = backlog.upsert(title="Checkout burns its error budget", service="checkout", dedupe_key="slo:checkout")
+        print(outcome.verdict, outcome.id)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from msgspec.structs import replace
+
+from backlog_store import commands as c
+from backlog_store.backends.port import Health, Reader
+from backlog_store.backends.registry import open_backend
+from backlog_store.clock import Clock, IdSource, system_clock, system_ids
+from backlog_store.codec import from_builtins
+from backlog_store.dashboard import Attention, Dashboard, attention, dashboard
+from backlog_store.errors import AmbiguousId, BacklogError, NotFound
+from backlog_store.executors.local import LocalExecutor
+from backlog_store.ids import batch_id
+from backlog_store.instants import Instant
+from backlog_store.model import LIMITS, Actor, Draft, Event, Item, ItemId, KeyState, Record, RecordKind, Sighted
+from backlog_store.policy import DEFAULT_POLICY, Policy
+from backlog_store.query import ANY, All, Compare, EventQuery, Facet, ItemFilter, ItemQuery, OrderKey, Where, order_key
+from backlog_store.rules import check_draft, draft_from
+
+__all__ = ["Backlog", "open_backlog"]
+
+T = TypeVar("T")
+
+
+def open_backlog(
+    url: str,
+    *,
+    actor: str | Actor = "library",
+    clock: Clock = system_clock,
+    ids: IdSource = system_ids,
+    policy: Policy = DEFAULT_POLICY,
+    **options: Any,
+) -> Backlog:
+    """
+    Open the backlog at *url*: ``sqlite:///path``, ``jsonl:///folder``, ``postgresql://…``, ``memory://``, ``null://``.
+
+    *actor* given as a text is a machine. *options* go to the backend. Raises `ConfigError` for a URL that names no
+    backend, `BackendUnavailable`, `SchemaMismatch`, `DataCorrupt`.
+    """
+    return Backlog(LocalExecutor(open_backend(url, **options), policy=policy), actor=actor, clock=clock, ids=ids)
+
+
+class Backlog:
+    """
+    A backlog. Safe for use by several threads; close it, or use it as a context manager.
+    """
+
+    def __init__(
+        self,
+        executor: LocalExecutor,
+        *,
+        actor: str | Actor = "library",
+        clock: Clock = system_clock,
+        ids: IdSource = system_ids,
+    ) -> None:
+        self.executor = executor
+        self.actor = Actor(actor) if isinstance(actor, str) else actor
+        self.clock = clock
+        self.ids = ids
+
+    def acting_as(self, name: str, *, person: bool = False) -> Backlog:
+        """
+        Return the same backlog for another actor; closing either closes both.
+        """
+        actor = Actor(name, "person" if person else "machine")
+        return Backlog(self.executor, actor=actor, clock=self.clock, ids=self.ids)
+
+    # Commands
+
+    def command(self, body: c.Body, *, request_id: str = "", batch: str = "") -> c.Command:
+        """
+        Return *body* as a command of this actor, its instant and seed drawn now.
+        """
+        return c.Command(
+            body=body, actor=self.actor, at=self.clock(), seed=self.ids(), request_id=request_id, batch=batch
+        )
+
+    def execute(self, body: c.Body, *, request_id: str = "", batch: str = "") -> c.Answer:
+        """
+        Carry a command out. With a *request_id* it may be asked again and happens once.
+        """
+        return self.executor.execute(self.command(body, request_id=request_id, batch=batch))
+
+    def preview(self, body: c.Body) -> c.Answer:
+        """
+        Return what a command would answer now; nothing is written.
+        """
+        return self.executor.preview(self.command(body))
+
+    def create(self, draft: Draft | Mapping[str, Any], *, status: str = "open", request_id: str = "") -> c.Outcome:
+        """
+        Add one item that must not be there yet. Raises `AlreadyExists`, `InvalidInput`.
+        """
+        return self._one(c.Create(draft=draft_from(draft), status=status), request_id)
+
+    def upsert(
+        self, draft: Draft | Mapping[str, Any] | None = None, *, request_id: str = "", **fields: Any
+    ) -> c.Outcome:
+        """
+        Report one problem; give a draft, or its fields. A faulty draft raises `InvalidInput`.
+        """
+        value = draft_from(draft if draft is not None else fields)
+        outcome = self._one(c.Report(drafts=(value,)), request_id)
+        if outcome.verdict == "refused":
+            check_draft(value)
+            raise BacklogError(outcome.why)
+        return outcome
+
+    def report(
+        self,
+        drafts: Iterable[Draft | Mapping[str, Any]],
+        *,
+        opens: bool = True,
+        baseline: bool = False,
+        due_days: Mapping[str, int] | None = None,
+        run: str = "",
+        request_id: str = "",
+        dry_run: bool = False,
+        chunk: int = LIMITS.drafts_per_command,
+    ) -> Iterator[tuple[Draft, c.Outcome]]:
+        """
+        Report any number of problems, streaming; yield each sound draft with its outcome.
+
+        Applied in chunks of *chunk* drafts sorted by key, each one transaction with its own request id, so that a
+        report of any size is bounded and can be resumed. All chunks are one batch for `undo`. Nothing happens until
+        the result is iterated.
+        """
+        batch = batch_id(self.ids())
+        number = 0
+        buffer: list[Draft] = []
+
+        def flush() -> list[tuple[Draft, c.Outcome]]:
+            nonlocal number
+            order = sorted(buffer, key=lambda draft: (draft.env, draft.dedupe_key))
+            body = c.Report(drafts=tuple(order), opens=opens, baseline=baseline, due_days=dict(due_days or {}), run=run)
+            chunk_request = f"{request_id}/{number}" if request_id else ""
+            number += 1
+            buffer.clear()
+            answer = self.preview(body) if dry_run else self.execute(body, request_id=chunk_request, batch=batch)
+            return list(zip(order, answer.outcomes, strict=True))
+
+        for draft in drafts:
+            buffer.append(draft_from(draft))
+            if len(buffer) >= chunk:
+                yield from flush()
+        if buffer:
+            yield from flush()
+
+    def resolve(
+        self, env: str, source: str, dedupe_keys: Sequence[str], *, proof: str, request_id: str = ""
+    ) -> c.Answer:
+        """
+        Say that a source sees these problems no more; closes what nobody else claims or holds.
+        """
+        return self.execute(c.Resolve(env=env, source=source, dedupe_keys=tuple(dedupe_keys), proof=proof),
+                            request_id=request_id)  # fmt: skip
+
+    def edit(self, id: ItemId, *, revision: int = 0, message: str = "", add_tags: Sequence[str] = (),
+             remove_tags: Sequence[str] = (), release: Sequence[str] = (), request_id: str = "", **fields: Any,
+             ) -> c.Outcome:  # fmt: skip
+        """
+        Set fields of an item, add and remove tags, release fields that a person holds.
+        """
+        body = c.Edit(id=self.id_of(id), fields=fields, add_tags=tuple(add_tags), remove_tags=tuple(remove_tags),
+                      release=tuple(release), revision=revision, message=message)  # fmt: skip
+        return self._one(body, request_id)
+
+    def move(self, id: ItemId, to: str, *, revision: int = 0, message: str = "", request_id: str = "") -> c.Outcome:
+        """
+        Move an item along the workflow. Raises `TransitionNotAllowed` naming the allowed moves.
+        """
+        return self._one(c.Move(id=self.id_of(id), to=to, revision=revision, message=message), request_id)
+
+    def close_item(self, id: ItemId, reason: str = "fixed", *, message: str = "", approver: str = "",
+                   expires_at: Instant = "", duplicate_of: ItemId = "", revision: int = 0, request_id: str = "",
+                   ) -> c.Outcome:  # fmt: skip
+        """
+        Close an item with a reason; see `commands.Close`.
+        """
+        other = self.id_of(duplicate_of) if duplicate_of else ""
+        body = c.Close(id=self.id_of(id), reason=reason, message=message, approver=approver, expires_at=expires_at,
+                       duplicate_of=other, revision=revision)  # fmt: skip
+        return self._one(body, request_id)
+
+    def accept(
+        self, id: ItemId, *, approver: str, expires_at: Instant, message: str = "", request_id: str = ""
+    ) -> c.Outcome:
+        """
+        Accept the risk of an item until an instant.
+        """
+        return self.close_item(id, "accepted_risk", approver=approver, expires_at=expires_at, message=message,
+                               request_id=request_id)  # fmt: skip
+
+    def reopen(self, id: ItemId, message: str, *, revision: int = 0, request_id: str = "") -> c.Outcome:
+        """
+        Reopen a closed item, with a reason.
+        """
+        return self._one(c.Reopen(id=self.id_of(id), message=message, revision=revision), request_id)
+
+    def snooze(self, id: ItemId, until: Instant, *, message: str = "", request_id: str = "") -> c.Outcome:
+        """
+        Let an item sleep until an instant (empty: wake it).
+        """
+        return self._one(c.Snooze(id=self.id_of(id), until=until, message=message), request_id)
+
+    def comment(self, id: ItemId, message: str, *, request_id: str = "") -> c.Outcome:
+        """
+        Add a comment.
+        """
+        return self._one(c.Comment(id=self.id_of(id), message=message), request_id)
+
+    def link(
+        self, id: ItemId, kind: c.LinkKind, other: ItemId, *, remove: bool = False, request_id: str = ""
+    ) -> c.Outcome:
+        """
+        Join (or part) two items.
+        """
+        return self._one(c.Link(id=self.id_of(id), kind=kind, other=self.id_of(other), remove=remove), request_id)
+
+    def lift_verdict(self, dedupe_key: str, *, env: str = "prod", message: str = "") -> c.Outcome:
+        """
+        Lift what was decided about a key.
+        """
+        return self._one(c.LiftVerdict(env=env, dedupe_key=dedupe_key, message=message), "")
+
+    def cleanup(self, retention_days: int = 180, *, env: str = "") -> int:
+        """
+        Purge closed items untouched for so long, in bounded steps; return how many. Their verdicts stay.
+        """
+        purged = 0
+        step = 500
+        while True:
+            answer = self.execute(c.Cleanup(retention_days=retention_days, limit=step, env=env))
+            purged += len(answer.outcomes)
+            if len(answer.outcomes) < step:
+                return purged
+
+    def undo(self, batch: str) -> c.Answer:
+        """
+        Set back a batch, item by item, where nobody changed anything since.
+        """
+        return self.execute(c.Undo(batch=batch))
+
+    def save_view(self, name: str, query: str) -> None:
+        """
+        Keep a query under a name.
+        """
+        self.execute(c.SaveView(name=name, query=query))
+
+    def drop_view(self, name: str) -> None:
+        """
+        Forget a saved view. Raises `NotFound`.
+        """
+        self.execute(c.DropView(name=name))
+
+    def _one(self, body: c.Body, request_id: str) -> c.Outcome:
+        answer = self.execute(body, request_id=request_id)
+        outcome = answer.outcomes[0]
+        if outcome.item is None and outcome.id and answer.replayed:
+            return replace(outcome, item=self.find(outcome.id))
+        return outcome
+
+    # Queries
+
+    def read(self, fn: Callable[[Reader], T], /) -> T:
+        """
+        Run *fn* on one consistent view of the store.
+        """
+        return self.executor.read(fn)
+
+    def get(self, id: ItemId) -> Item:
+        """
+        Return the item of an id, of an id it had before, or of an unambiguous prefix. Raises `NotFound`.
+        """
+        return self.read(lambda reader: _get(reader, id))
+
+    def find(self, id: ItemId) -> Item | None:
+        """
+        Return the item of an id, or ``None``.
+        """
+        try:
+            return self.get(id)
+        except NotFound:
+            return None
+
+    def id_of(self, id: ItemId) -> ItemId:
+        """
+        Return the full id for an id or a prefix. Raises `NotFound`, `AmbiguousId`.
+        """
+        # A full id needs no look-up: the command will find it, or an alias of it, in its own transaction.
+        return id if len(id) >= _FULL_ID else self.get(id).id
+
+    def get_by_key(self, dedupe_key: str, *, env: str = "prod") -> Item | None:
+        """
+        Return the item that holds a key now, or ``None``.
+        """
+        key = (env, dedupe_key)
+        return self.read(lambda reader: reader.items_by_key([key]).get(key))
+
+    def search(
+        self,
+        where: Where | ItemFilter = ANY,
+        *,
+        order: str = "priority",
+        descending: bool = False,
+        limit: int | None = 50,
+        offset: int = 0,
+        after: OrderKey | None = None,
+    ) -> Sequence[Item]:
+        """
+        Return a page of items. The next page goes on after ``order_key(last item, order)``.
+        """
+        query = ItemQuery(where=_where(where), order=order, descending=descending, limit=limit, offset=offset,  # type: ignore[arg-type]
+                          after=after)  # fmt: skip
+        return self.read(lambda reader: reader.search(query))
+
+    def each(self, where: Where | ItemFilter = ANY, *, order: str = "id", page: int = 1_000) -> Iterator[Item]:
+        """
+        Yield every matching item, page by page; each page is its own consistent view.
+        """
+        after: OrderKey | None = None
+        while True:
+            items = self.search(where, order=order, limit=page, after=after)
+            yield from items
+            if len(items) < page:
+                return
+            after = order_key(items[-1], order)
+
+    def tally(self, where: Where | ItemFilter = ANY, by: Sequence[Facet] = ()) -> Mapping[tuple[str, ...], int]:
+        """
+        Count matching items by facets.
+        """
+        tree = _where(where)
+        return self.read(lambda reader: reader.tally(tree, by))
+
+    def events(self, query: EventQuery) -> Sequence[Event]:
+        """
+        Return events, oldest first unless asked otherwise.
+        """
+        return self.read(lambda reader: reader.events(query))
+
+    def trail(self, id: ItemId) -> Sequence[Event]:
+        """
+        Return every event of an item, oldest first.
+        """
+        full = self.get(id).id
+        return self.events(EventQuery(item_ids=(full,), limit=None))
+
+    def sightings(self, id: ItemId) -> Mapping[str, Sighted]:
+        """
+        Return the unchanged reports of an item, counted by source.
+        """
+        records = self.read(lambda reader: reader.scan("sighting", f"{id}/", "", LIMITS.page))
+        return {record.id.split("/", 1)[1]: from_builtins(record.body, Sighted) for record in records}
+
+    def occurrences(self, item: Item) -> int:
+        """
+        Return how often the item was reported, unchanged or not.
+        """
+        return sum(claim.reports for claim in item.claims.values()) + sum(s.n for s in self.sightings(item.id).values())
+
+    def links(self, id: ItemId) -> Sequence[tuple[str, ItemId]]:
+        """
+        Return the links of an item: (kind, other id); a kind with ``~`` in front is seen from its end.
+        """
+        records = self.read(lambda reader: reader.scan("link", f"{id}/", "", LIMITS.page))
+        return [(record.id.split("/")[1], record.id.split("/")[2]) for record in records]
+
+    def verdicts(self) -> Iterator[tuple[str, KeyState]]:
+        """
+        Yield what was decided about keys: (``env/key``, state), in order of the key.
+        """
+        for record in self._scan("key"):
+            state = from_builtins(record.body, KeyState)
+            if state.verdict is not None:
+                yield record.id, state
+
+    def views(self) -> Mapping[str, str]:
+        """
+        Return the saved views: name to query.
+        """
+        return {record.id: record.body["query"] for record in self._scan("view")}
+
+    def _scan(self, kind: RecordKind) -> Iterator[Record]:
+        after = ""
+        while True:
+            page = self._page(kind, after)
+            yield from page
+            if len(page) < 1_000:
+                return
+            after = page[-1].id
+
+    def _page(self, kind: RecordKind, after: str) -> Sequence[Record]:
+        return self.read(lambda reader: reader.scan(kind, "", after, 1_000))
+
+    def dashboard(self, env: str = "") -> Dashboard:
+        """
+        Count everything of an env (empty: of all).
+        """
+        now = self.clock()
+        return self.read(lambda reader: dashboard(reader, env=env, now=now))
+
+    def attention(self, env: str = "", *, limit: int = 5) -> Attention:
+        """
+        Say what needs a look now.
+        """
+        now = self.clock()
+        return self.read(lambda reader: attention(reader, env=env, now=now, limit=limit))
+
+    def check(self) -> Health:
+        """
+        Look at the store's condition.
+        """
+        return self.executor.check()
+
+    def close(self) -> None:
+        """
+        Close the store. Idempotent.
+        """
+        self.executor.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+_FULL_ID = 15  # "bl_" and 12 digits, the shortest id that was ever drawn
+
+
+def _where(where: Where | ItemFilter) -> Where:
+    return where.where() if isinstance(where, ItemFilter) else where
+
+
+def _get(reader: Reader, id: ItemId) -> Item:
+    found = reader.items([id]).get(id)
+    if found is not None:
+        return found
+    alias = reader.records("alias", [id]).get(id)
+    if alias is not None:
+        other = alias.body.get("item_id")
+        if isinstance(other, str) and other != id:
+            return _get(reader, other)
+        raise NotFound("item", id, hint=f"It was purged at {alias.body.get('purged_at', 'some time')}.")
+    return _by_prefix(reader, id)
+
+
+def _by_prefix(reader: Reader, prefix: str) -> Item:
+    full = prefix if prefix.startswith("bl_") else f"bl_{prefix}"
+    if len(full) <= len("bl_"):
+        raise NotFound("item", prefix)
+    last = full + "\U0010ffff"
+    where = All((Compare("id", ">=", full), Compare("id", "<", last)))
+    items = reader.search(ItemQuery(where=where, order="id", limit=6))
+    if not items:
+        raise NotFound("item", prefix, hint="`backlog list` shows the ids; any unambiguous beginning will do.")
+    if len(items) > 1:
+        raise AmbiguousId("item", prefix, [item.id for item in items])
+    return items[0]
+
+
+def _and(*parts: Where) -> Where:
+    from backlog_store.query import All
+
+    return All(parts)

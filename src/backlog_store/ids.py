@@ -1,0 +1,46 @@
+"""
+How ids are made: 128 bits in lower-case base32, derived, never drawn here.
+"""
+
+from __future__ import annotations
+
+from backlog_store.codec import digest
+from backlog_store.model import ItemId, Key
+
+__all__ = ["batch_id", "derived", "event_id", "item_id_of_key", "unkeyed_item_id"]
+
+
+def derived(*parts: str | int) -> str:
+    """
+    Return 26 characters that depend on all parts; each is length-prefixed, so no two lists of parts meet.
+    """
+    texts = [str(part).encode("utf-8", "surrogatepass") for part in parts]
+    return digest(b"".join(b"%d:%b" % (len(text), text) for text in texts))
+
+
+def item_id_of_key(key: Key, generation: int = 0) -> ItemId:
+    """
+    Return the id of the item of a key: the same on every backend, also offline.
+    """
+    return "bl_" + derived("item", key[0], key[1], generation)
+
+
+def unkeyed_item_id(seed: str, number: int) -> ItemId:
+    """
+    Return the id of the *number*-th item without a key that a command makes.
+    """
+    return "bl_" + derived("unkeyed", seed, number)
+
+
+def event_id(item_id: ItemId, revision: int) -> str:
+    """
+    Return the id of the event that makes this revision; an item has exactly one.
+    """
+    return "ev_" + derived("event", item_id, revision)
+
+
+def batch_id(seed: str) -> str:
+    """
+    Return the id under which a command's changes can be undone.
+    """
+    return "cm_" + derived("batch", seed)

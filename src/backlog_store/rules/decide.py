@@ -1,0 +1,190 @@
+"""
+The one way into the rules: a command and a view of the store in, changes and an answer out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from backlog_store.backends.port import Change, Hint, Reader
+from backlog_store.codec import digest, encode, from_builtins, to_builtins
+from backlog_store.commands import (
+    Answer,
+    Body,
+    Bulk,
+    Cleanup,
+    Close,
+    Command,
+    Comment,
+    Create,
+    DropView,
+    Edit,
+    LiftVerdict,
+    Link,
+    Move,
+    Outcome,
+    Reopen,
+    Report,
+    Resolve,
+    SaveView,
+    Snooze,
+    Undo,
+)
+from backlog_store.errors import BacklogError, RequestExpired, RequestReused
+from backlog_store.instants import add_seconds
+from backlog_store.model import LIMITS, Actor, Key
+from backlog_store.policy import DEFAULT_POLICY, Policy
+from backlog_store.rules import editing, keeping, lifecycle, links, upsert
+from backlog_store.rules.checks import Checker
+from backlog_store.rules.view import Context
+
+__all__ = ["Decision", "check_command", "decide", "hint_of"]
+
+_DAY_S = 86_400
+
+
+class Decision(Struct, frozen=True):
+    """
+    What a command comes to: changes to apply in one transaction, and the answer once they are.
+    """
+
+    changes: tuple[Change, ...]
+    answer: Answer
+
+
+_ONE: Mapping[type, Callable[[Context, Any], Outcome]] = {
+    Create: lifecycle.create,
+    Edit: editing.edit,
+    Move: lifecycle.move,
+    Close: lifecycle.close,
+    Reopen: lifecycle.reopen,
+    Snooze: lifecycle.snooze,
+    Comment: lifecycle.comment,
+    Link: links.link,
+    LiftVerdict: keeping.lift_verdict,
+    SaveView: keeping.save_view,
+    DropView: keeping.drop_view,
+}
+_MANY: Mapping[type, Callable[[Context, Any], tuple[Outcome, ...]]] = {
+    Report: upsert.decide_report,
+    Resolve: lifecycle.resolve,
+    Cleanup: keeping.cleanup,
+    Undo: keeping.undo,
+}
+
+
+def decide(reader: Reader, command: Command, policy: Policy = DEFAULT_POLICY) -> Decision:
+    """
+    Decide a command on a view of the store. Raises the errors of the rules; then nothing is to be written.
+
+    A request id that was answered before gives that answer again, and no change.
+    """
+    context = Context(reader, command, policy)
+    if command.request_id:
+        answer = _first_answer(context)
+        if answer is not None:
+            return Decision((), answer)
+    outcomes = _outcomes(context, command.body)
+    answer = Answer(batch=context.batch, outcomes=outcomes)
+    if command.request_id:
+        _keep_answer(context, answer)
+    return Decision(tuple(context.changes), answer)
+
+
+def _outcomes(context: Context, body: Body) -> tuple[Outcome, ...]:
+    one = _ONE.get(type(body))
+    if one is not None:
+        return (one(context, body),)
+    if isinstance(body, Bulk):
+        return tuple(_bulk_one(context, single, keep_going=body.keep_going) for single in body.bodies)
+    return _MANY[type(body)](context, body)
+
+
+def _bulk_one(context: Context, body: Any, *, keep_going: bool) -> Outcome:
+    try:
+        return _ONE[type(body)](context, body)
+    except BacklogError as error:
+        if not keep_going:
+            raise
+        # Every rule checks before it changes anything, so a refused body has left no change behind.
+        return Outcome(verdict="refused", id=getattr(body, "id", ""), code=error.code, why=str(error))
+
+
+def _answer_id(actor: Actor, request_id: str) -> str:
+    return f"{len(actor.name)}:{actor.name}/{request_id}"
+
+
+def _body_digest(body: Body) -> str:
+    return digest(encode(body))
+
+
+def _first_answer(context: Context) -> Answer | None:
+    request_id = context.command.request_id
+    record = context.record("answer", _answer_id(context.actor, request_id))
+    if record is None:
+        return None
+    if record.body["digest"] != _body_digest(context.command.body):
+        raise RequestReused(request_id)
+    if record.expires_at <= context.now or "answer" not in record.body:
+        raise RequestExpired(request_id, kept_days=LIMITS.answer_days)
+    return replace(from_builtins(record.body["answer"], Answer), replayed=True)
+
+
+def _keep_answer(context: Context, answer: Answer) -> None:
+    kept = replace(answer, outcomes=tuple(replace(outcome, item=None) for outcome in answer.outcomes))
+    body = {"digest": _body_digest(context.command.body), "answer": to_builtins(kept)}
+    context.put_record("answer", _answer_id(context.actor, context.command.request_id), body,
+                       expires_at=add_seconds(context.now, LIMITS.answer_days * _DAY_S))  # fmt: skip
+
+
+def check_command(command: Command) -> None:
+    """
+    Refuse an impossible envelope, before any transaction. Raises `InvalidInput` with every fault.
+    """
+    check = Checker()
+    check.text("actor/name", command.actor.name, LIMITS.name, required=True)
+    check.one_of("actor/kind", command.actor.kind, ("person", "machine"))
+    check.instant("at", command.at, required=True)
+    check.text("seed", command.seed, 64, required=True)
+    check.text("request_id", command.request_id, LIMITS.request_id)
+    check.text("batch", command.batch, LIMITS.id)
+    count = len(command.body.drafts) if isinstance(command.body, Report) else 0
+    count = len(command.body.bodies) if isinstance(command.body, Bulk) else count
+    if count > LIMITS.drafts_per_command:
+        check.fault("body", f"{count} entries", f"at most {LIMITS.drafts_per_command} in one command; send several")
+    if isinstance(command.body, Bulk):
+        for index, body in enumerate(command.body.bodies):
+            if type(body) not in _ONE or isinstance(body, SaveView | DropView):
+                check.fault(f"body/bodies/{index}", type(body).__name__, "not a change of one item")
+    if isinstance(command.body, Report):
+        for priority, days in command.body.due_days.items():
+            if not 0 <= days <= 36_500:
+                check.fault(f"body/due_days/{priority}", days, "0 to 36500 days")
+    check.done("command")
+
+
+def hint_of(command: Command) -> Hint:
+    """
+    Return what deciding this command is going to read.
+    """
+    body = command.body
+    keys: tuple[Key, ...] = ()
+    ids: list[str] = []
+    if isinstance(body, Report):
+        keys = tuple(draft.key for draft in body.drafts if draft.key is not None)
+    elif isinstance(body, Resolve):
+        keys = tuple((body.env, key) for key in body.dedupe_keys)
+    elif isinstance(body, Create) and body.draft.key is not None:
+        keys = (body.draft.key,)
+    elif isinstance(body, LiftVerdict):
+        keys = ((body.env, body.dedupe_key),)
+    for single in body.bodies if isinstance(body, Bulk) else (body,):
+        ids += [getattr(single, name) for name in ("id", "other") if hasattr(single, name)]
+    records: list[Any] = [("key", f"{env}/{key}") for env, key in keys]
+    if command.request_id:
+        records.append(("answer", _answer_id(command.actor, command.request_id)))
+    return Hint(tuple(ids), keys, tuple(records))

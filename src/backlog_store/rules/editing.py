@@ -1,0 +1,130 @@
+"""
+Editing fields of one item: what may be set, who holds it afterwards, what becomes of a changed key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from backlog_store.codec import to_builtins
+from backlog_store.commands import Edit, Outcome
+from backlog_store.errors import AlreadyExists
+from backlog_store.model import CLOSED, LIMITS, PRIORITIES, STATUSES, Item, KeyState
+from backlog_store.rules.checks import Checker
+from backlog_store.rules.fields import EDITABLE, HOLDABLE, sorted_tags
+from backlog_store.rules.lifecycle import check_holder, check_revision, held_by_actor, remember_closing, with_status
+from backlog_store.rules.view import Context
+
+__all__ = ["edit"]
+
+
+def edit(context: Context, body: Edit) -> Outcome:
+    """
+    Set fields, add and remove tags, release held fields; one event for all of it.
+    """
+    _check(body)
+    item = context.item(body.id)
+    check_revision(item, body.revision)
+    wanted = dict(body.fields)
+    if body.add_tags or body.remove_tags:
+        tags = set(wanted.get("tags", item.tags)) | set(body.add_tags)
+        wanted["tags"] = sorted_tags(tags - set(body.remove_tags))
+    status = wanted.pop("status", item.status)
+    values = {name: _value(name, value) for name, value in wanted.items()}
+    values = {name: value for name, value in values.items() if value != getattr(item, name)}
+    for name in values:
+        check_holder(context, item, name)
+    edited = replace(item, **values)
+    if status != item.status:
+        edited = with_status(context, edited, status)
+    edited = _held(context, edited, body, [*values, *(["status"] if status != item.status else [])])
+    if edited == item:
+        return Outcome(verdict="unchanged", id=item.id, revision=item.revision, item=item)
+    if edited.key != item.key:
+        _check_key_free(context, edited)
+    edited = replace(edited, updated_at=max(context.now, item.updated_at))
+    result = context.put(item, edited, "edited" if status == item.status else "status_change", message=body.message)
+    if edited.key != item.key:
+        _rekey(context, item, result)
+    if status != item.status and status in CLOSED:
+        remember_closing(context, result, body.message)
+    return Outcome(verdict="updated", id=item.id, revision=result.revision, item=result)
+
+
+def _value(name: str, value: Any) -> Any:
+    if name == "tags":
+        return sorted_tags(value)
+    return to_builtins(value) if name in ("meta", "evidence_refs") else value
+
+
+def _held(context: Context, item: Item, body: Edit, changed: list[str]) -> Item:
+    named = set(body.hold) if body.hold is not None else HOLDABLE
+    # A person who sets a field to what it already is means it: that is held, too.
+    touched = {*changed, *body.fields, *(["tags"] if body.add_tags or body.remove_tags else [])}
+    item = held_by_actor(context, item, *sorted(touched & named & HOLDABLE))
+    if body.hold is not None and "status" in changed and "status" not in named:
+        item = replace(item, held={name: by for name, by in item.held.items() if name != "status"})
+    kept = {name: by for name, by in item.held.items() if name not in body.release}
+    return item if kept == item.held else replace(item, held=kept)
+
+
+def _check(body: Edit) -> None:
+    check = Checker("/fields")
+    for name, value in body.fields.items():
+        _check_field(check, name, value)
+    check.prefix = ""
+    check.tags("add_tags", body.add_tags)
+    check.tags("remove_tags", body.remove_tags)
+    check.text("message", body.message, LIMITS.message)
+    for name in (*body.release, *(body.hold or ())):
+        if name not in HOLDABLE:
+            check.fault("release" if name in body.release else "hold", name, f"one of {', '.join(sorted(HOLDABLE))}")
+    check.done("edit")
+
+
+def _check_field(check: Checker, name: str, value: Any) -> None:
+    match name:
+        case "title":
+            check.text(name, value, LIMITS.title, required=True)
+        case "description":
+            check.text(name, value, LIMITS.description)
+        case "service" | "category" | "owner" | "fix" | "source":
+            check.text(name, value, LIMITS.name)
+        case "priority":
+            check.one_of(name, value, PRIORITIES)
+        case "status":
+            check.one_of(name, value, STATUSES)
+        case "due_date":
+            check.day(name, value)
+        case "tags":
+            check.tags(name, value)
+        case "meta":
+            check.document(name, value, longest=LIMITS.meta_bytes)
+        case "evidence_refs":
+            check.evidence(value)
+        case "env":
+            check.env(value)
+        case "dedupe_key":
+            check.text(name, value, LIMITS.dedupe_key)
+        case _:
+            check.fault(name, value, f"no field that can be edited; those are {', '.join(EDITABLE)}")
+
+
+def _check_key_free(context: Context, item: Item) -> None:
+    holder = context.by_key(item.key) if item.key is not None else None
+    if holder is not None and holder.id != item.id:
+        raise AlreadyExists("key", item.dedupe_key, held_by=f"the item {holder.id} ({holder.title!r})")
+
+
+def _rekey(context: Context, old: Item, new: Item) -> None:
+    """
+    Keep the old key as another name of the item; the new key's own old name, if it was one, ends.
+    """
+    if new.key is not None:
+        state = context.key_state(new.key)
+        if state is not None:
+            context.put_key_state(new.key, KeyState(item_id=new.id))
+    if old.key is not None and new.key is not None and old.env == new.env:
+        context.put_key_state(old.key, KeyState(item_id=new.id, alias_of=new.dedupe_key))

@@ -1,0 +1,306 @@
+"""
+Moving, closing, reopening, snoozing: the life of one item.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from backlog_store.codec import to_builtins
+from backlog_store.commands import Close, Comment, Create, Move, Outcome, Reopen, Resolve, Snooze
+from backlog_store.errors import AlreadyExists, NotAllowed, RevisionConflict, TransitionNotAllowed
+from backlog_store.ids import item_id_of_key, unkeyed_item_id
+from backlog_store.instants import Instant, add_seconds
+from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES, Claim, Item, Verdict
+from backlog_store.rules.checks import Checker, draft_faults
+from backlog_store.rules.upsert import check_free, clear_verdict, new_item, put_verdict, reopened
+from backlog_store.rules.view import Context
+from backlog_store.workflow import check_move, closed_status, reason_of_move
+
+__all__ = ["check_holder", "check_revision", "close", "comment", "create", "move", "reopen", "resolve", "snooze",
+           "with_status"]  # fmt: skip
+
+_DAY_S = 86_400
+
+
+def check_revision(item: Item, expected: int) -> None:
+    """
+    Refuse a stale revision; 0 means any. Raises `RevisionConflict`.
+    """
+    if expected and expected != item.revision:
+        raise RevisionConflict(item.id, expected=expected, found=item.revision)
+
+
+def check_holder(context: Context, item: Item, field: str) -> None:
+    """
+    Refuse a machine's hand on what a person holds. Raises `NotAllowed`.
+    """
+    if context.actor.kind == "machine" and field in item.held:
+        raise NotAllowed(
+            f"changing {field} of {item.id}", f"{item.held[field]} holds it", hint=f"A person may release {field}."
+        )
+
+
+def create(context: Context, body: Create) -> Outcome:
+    """
+    Add an item that is not there yet.
+    """
+    check = Checker("/draft")
+    check.faults += draft_faults(body.draft, "/draft")
+    check.prefix = ""
+    check.one_of("status", body.status, STATUSES)
+    check.instant("created_at", body.created_at)
+    check.instant("updated_at", body.updated_at)
+    check.done("item")
+    draft, key = body.draft, body.draft.key
+    state = None
+    if key is not None:
+        holder = context.by_key(key)
+        if holder is not None:
+            raise AlreadyExists("key", key[1], held_by=f"the item {holder.id} ({holder.title!r})")
+        state = context.key_state(key)
+    if draft.id:
+        check_free(context, draft.id)
+    id = draft.id or (item_id_of_key(key) if key else unkeyed_item_id(context.command.seed, context.draw()))
+    seen_at = draft.observed_at or context.now
+    item = new_item(context, draft, id=id, due=draft.due_date, seen_at=seen_at)
+    created_at = body.created_at or body.updated_at or context.now
+    updated_at = max(body.updated_at or created_at, created_at)
+    item = replace(item, status=body.status, created_at=created_at, updated_at=updated_at)
+    if state is not None and state.purged_at and state.item_id in ("", id):
+        item = replace(item, revision=state.last_revision + 1, head=state.head, episode=state.episode + 1)
+    if context.actor.kind == "person":
+        # What a person files by hand is no claim of a machine, and is the person's to change.
+        item = replace(item, claims={})
+    if body.status in CLOSED:
+        item = replace(
+            item, closed_at=updated_at, closed_reason=reason_of_move(body.status), closed_by=context.actor.name
+        )
+    item = context.put(None, item, "created")
+    if state is not None and key is not None:
+        context.put_key_state(
+            key, replace(state, item_id=item.id, purged_at="", verdict=None, last_revision=0, head="")
+        )
+    return Outcome(verdict="created", id=item.id, revision=item.revision, item=item)
+
+
+def with_status(context: Context, item: Item, to: str) -> Item:
+    """
+    Return *item* moved to another status along the workflow, held by a person who moves it.
+    """
+    if to not in STATUSES:
+        check = Checker()
+        check.one_of("status", to, STATUSES)
+        check.done("status")
+    check_move(item, to, context.policy)
+    check_holder(context, item, "status")
+    moved = replace(item, status=to, wake_at="", updated_at=max(context.now, item.updated_at))
+    if to in CLOSED:
+        moved = replace(moved, closed_at=context.now, closed_reason=reason_of_move(to), closed_by=context.actor.name)
+    return held_by_actor(context, moved, "status")
+
+
+def held_by_actor(context: Context, item: Item, *fields: str) -> Item:
+    """
+    Return *item* with these fields held by the actor, if that is a person.
+    """
+    if context.actor.kind != "person" or not fields:
+        return item
+    return replace(item, held={**item.held, **dict.fromkeys(fields, context.actor.name)})
+
+
+def remember_closing(context: Context, item: Item, note: str) -> None:
+    """
+    Keep the verdict of a closed item with its key, where it is more than "fixed".
+    """
+    if item.closed_reason == "fixed":
+        return
+    put_verdict(
+        context,
+        item,
+        Verdict(reason=item.closed_reason, by=item.closed_by, at=item.closed_at, note=note, expires_at=item.expires_at),
+    )
+
+
+def move(context: Context, body: Move) -> Outcome:
+    """
+    Move one item along the workflow.
+    """
+    check = Checker()
+    check.text("message", body.message, LIMITS.message)
+    check.done("move")
+    item = context.item(body.id)
+    check_revision(item, body.revision)
+    if body.to == item.status:
+        return Outcome(verdict="unchanged", id=item.id, revision=item.revision, item=item)
+    result = context.put(item, with_status(context, item, body.to), "status_change", message=body.message)
+    if result.status in CLOSED:
+        remember_closing(context, result, body.message)
+    return Outcome(verdict="closed" if result.status in CLOSED else "updated", id=item.id, revision=result.revision,
+                   item=result)  # fmt: skip
+
+
+def close(context: Context, body: Close) -> Outcome:
+    """
+    Close one live item with a reason.
+    """
+    check = Checker()
+    check.one_of("reason", body.reason, CLOSING_REASONS)
+    check.text("message", body.message, LIMITS.message)
+    check.text("approver", body.approver, LIMITS.name, required=body.reason == "accepted_risk")
+    if body.reason == "accepted_risk":
+        _check_expiry(context, check, body.expires_at)
+    elif body.expires_at or body.approver:
+        check.fault("reason", body.reason, "approver and expires_at belong to accepted_risk only")
+    if (body.reason == "duplicate") != bool(body.duplicate_of):
+        check.fault("duplicate_of", body.duplicate_of, "goes with the reason duplicate, and only with it")
+    check.done("close")
+    item = context.item(body.id)
+    check_revision(item, body.revision)
+    if item.status not in LIVE:
+        raise TransitionNotAllowed(item.id, from_status=item.status, to_status=closed_status(body.reason), allowed=())
+    check_holder(context, item, "status")
+    duplicate_of = ""
+    if body.duplicate_of:
+        duplicate_of = context.item(body.duplicate_of).id
+        if duplicate_of == item.id:
+            check.fault("duplicate_of", body.duplicate_of, "an item is no duplicate of itself")
+            check.done("close")
+    closed = replace(
+        item,
+        status=closed_status(body.reason),
+        closed_at=context.now,
+        closed_reason=body.reason,
+        closed_by=context.actor.name,
+        approver=body.approver,
+        expires_at=body.expires_at,
+        duplicate_of=duplicate_of,
+        wake_at="",
+        updated_at=max(context.now, item.updated_at),
+    )
+    result = context.put(item, held_by_actor(context, closed, "status"), "closed", message=body.message)
+    remember_closing(context, result, body.message)
+    return Outcome(verdict="closed", id=item.id, revision=result.revision, item=result)
+
+
+def _check_expiry(context: Context, check: Checker, expires_at: Instant) -> None:
+    check.instant("expires_at", expires_at, required=True)
+    if check.faults:
+        return
+    if expires_at <= context.now:
+        check.fault("expires_at", expires_at, "an acceptance ends in the future")
+    latest = add_seconds(context.now, context.policy.acceptance_days_max * _DAY_S)
+    if expires_at > latest:
+        check.fault("expires_at", expires_at, f"at most {context.policy.acceptance_days_max} days ahead ({latest})")
+
+
+def reopen(context: Context, body: Reopen) -> Outcome:
+    """
+    Open a new episode of a closed item.
+    """
+    check = Checker()
+    check.text("message", body.message, LIMITS.message, required=True)
+    check.done("reopen")
+    item = context.item(body.id)
+    check_revision(item, body.revision)
+    if item.status not in CLOSED:
+        raise TransitionNotAllowed(
+            item.id, from_status=item.status, to_status="open", allowed=context.policy.transitions.get(item.status, ())
+        )
+    check_holder(context, item, "status")
+    result = context.put(item, reopened(context, item), "reopened", message=body.message)
+    clear_verdict(context, result)
+    return Outcome(verdict="reopened", id=item.id, revision=result.revision, item=result)
+
+
+def snooze(context: Context, body: Snooze) -> Outcome:
+    """
+    Let a live item sleep until an instant, or wake it.
+    """
+    check = Checker()
+    check.instant("until", body.until)
+    check.text("message", body.message, LIMITS.message)
+    if not check.faults and body.until and body.until <= context.now:
+        check.fault("until", body.until, "lies in the past; give an instant ahead, or nothing to wake the item")
+    check.done("snooze")
+    item = context.item(body.id)
+    check_revision(item, body.revision)
+    if item.status not in LIVE:
+        raise NotAllowed(f"snoozing {item.id}", f"it is {item.status}", hint="Only a live item can sleep.")
+    check_holder(context, item, "status")
+    if item.wake_at == body.until:
+        return Outcome(verdict="unchanged", id=item.id, revision=item.revision, item=item)
+    asleep = replace(item, wake_at=body.until, updated_at=max(context.now, item.updated_at))
+    result = context.put(item, held_by_actor(context, asleep, "status") if body.until else asleep,
+                         "snoozed" if body.until else "woken", message=body.message)  # fmt: skip
+    return Outcome(verdict="updated", id=item.id, revision=result.revision, item=result)
+
+
+def comment(context: Context, body: Comment) -> Outcome:
+    """
+    Add a caller's event. The item's fields and `updated_at` stay as they are.
+    """
+    check = Checker()
+    check.text("message", body.message, LIMITS.message)
+    check.text("type", body.type, LIMITS.name, required=True)
+    check.document("meta", body.meta, longest=LIMITS.meta_bytes)
+    check.instant("ts", body.ts)
+    if body.event_id:
+        check.id("event_id", body.event_id)
+    if body.type == "comment" and not body.message.strip() and not body.meta:
+        check.fault("message", body.message, "a comment needs words")
+    check.done("comment")
+    item = context.item(body.id)
+    check_revision(item, body.revision)
+    result = context.put(item, item, body.type, message=body.message, meta=to_builtins(body.meta), added=True,
+                         ts=body.ts, own_event_id=body.event_id)  # fmt: skip
+    return Outcome(verdict="updated", id=item.id, revision=result.revision, item=result)
+
+
+def resolve(context: Context, body: Resolve) -> tuple[Outcome, ...]:
+    """
+    Withdraw a source's claims, and close what nobody else claims or holds.
+    """
+    check = Checker()
+    check.env(body.env)
+    check.text("source", body.source, LIMITS.name, required=True)
+    check.text("proof", body.proof, LIMITS.message, required=True)
+    check.instant("observed_at", body.observed_at)
+    if len(body.dedupe_keys) > LIMITS.drafts_per_command:
+        check.fault("dedupe_keys", len(body.dedupe_keys), f"at most {LIMITS.drafts_per_command} in one command")
+    for index, key in enumerate(body.dedupe_keys):
+        check.text(f"dedupe_keys/{index}", key, LIMITS.dedupe_key, required=True)
+    check.done("resolve")
+    context.load_keys([(body.env, key) for key in body.dedupe_keys])
+    return tuple(_resolve_one(context, body, key) for key in body.dedupe_keys)
+
+
+def _resolve_one(context: Context, body: Resolve, dedupe_key: str) -> Outcome:
+    item = context.by_key((body.env, dedupe_key))
+    if item is None:
+        return Outcome(verdict="unchanged", why="no such item")
+    claim = item.claims.get(body.source)
+    if item.status not in LIVE or claim is None or not claim.live:
+        why = f"already {item.status}" if item.status not in LIVE else f"{body.source} claims nothing here"
+        return Outcome(verdict="unchanged", id=item.id, revision=item.revision, why=why, item=item)
+    seen_at = body.observed_at or context.now
+    if seen_at < claim.last_at:
+        why = f"resolved at {seen_at}, but reported again at {claim.last_at}"
+        return Outcome(verdict="unchanged", id=item.id, revision=item.revision, why=why, item=item)
+    claims: dict[str, Claim] = {**item.claims, body.source: replace(claim, live=False)}
+    withdrawn = replace(item, claims=claims, updated_at=max(context.now, item.updated_at))
+    others = sorted(source for source, other in claims.items() if other.live)
+    why = ""
+    if others:
+        why = f"{', '.join(others)} still reports it"
+    elif item.source != body.source:
+        why = f"{item.source} opened it"
+    elif "status" in item.held:
+        why = f"{item.held['status']} has taken it over"
+    if why:
+        result = context.put(item, withdrawn, "resolved", message=body.proof, meta={"kept_open": why})
+        return Outcome(verdict="updated", id=item.id, revision=result.revision, why=why, item=result)
+    closed = replace(withdrawn, status="done", closed_at=context.now, closed_reason="fixed",
+                     closed_by=context.actor.name, wake_at="")  # fmt: skip
+    result = context.put(item, closed, "closed", message=body.proof, meta={"proof": "resolved"})
+    return Outcome(verdict="closed", id=item.id, revision=result.revision, item=result)

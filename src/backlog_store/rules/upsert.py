@@ -1,0 +1,303 @@
+"""
+The upsert: what one report means for the one item of its key.
+
+========================  =======================================================================================
+the key is                 a report makes it
+========================  =======================================================================================
+unknown                    *created* (or *suppressed*, where the report may not open items)
+held by a live item        *updated* where a field that the machine owns changes, else *unchanged* (a sighting)
+closed as fixed            *reopened*, if seen after the close
+an expired acceptance      *reopened*
+a lifted verdict           *reopened*
+closed otherwise           *suppressed* (a sighting): people decided
+purged                     as the verdict that outlived the item says: *reopened* under its old id, or *suppressed*
+========================  =======================================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from backlog_store.codec import to_builtins
+from backlog_store.commands import Outcome, Report
+from backlog_store.errors import AlreadyExists, BacklogError, InvalidInput
+from backlog_store.ids import item_id_of_key, unkeyed_item_id
+from backlog_store.instants import Instant, day_of, plus_days
+from backlog_store.model import CLOSED, LIMITS, Claim, Draft, Item, ItemId, KeyState, Verdict
+from backlog_store.rules.checks import draft_faults
+from backlog_store.rules.fields import (
+    EPISODE_FIELDS,
+    MACHINE_FIELDS,
+    draft_digest,
+    merge_evidence,
+    merge_meta,
+    merge_tags,
+    sorted_tags,
+    total_evidence,
+)
+from backlog_store.rules.view import Context
+from backlog_store.workflow import REOPENED_BY_REPORTS
+
+__all__ = ["decide_report", "new_item", "report_one"]
+
+
+def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
+    """
+    Decide every draft of a report. A faulty draft is refused with all its faults; the rest go on.
+    """
+    faults = [draft_faults(draft, f"/drafts/{index}") for index, draft in enumerate(body.drafts)]
+    sound = [draft for draft, wrong in zip(body.drafts, faults, strict=True) if not wrong]
+    context.load_keys([draft.key for draft in sound if draft.key is not None])
+    outcomes = []
+    for draft, wrong in zip(body.drafts, faults, strict=True):
+        if wrong:
+            outcomes.append(_refused(InvalidInput(wrong, what="draft")))
+            continue
+        try:
+            outcomes.append(report_one(context, draft, body))
+        except BacklogError as error:
+            outcomes.append(_refused(error))
+    return tuple(outcomes)
+
+
+def _refused(error: BacklogError) -> Outcome:
+    return Outcome(verdict="refused", code=error.code, why=str(error))
+
+
+def report_one(context: Context, draft: Draft, body: Report) -> Outcome:
+    """
+    Decide one sound draft.
+    """
+    seen_at = draft.observed_at or context.now
+    item = context.by_key(draft.key) if draft.key is not None else None
+    if item is None:
+        return _unknown(context, draft, body, seen_at)
+    if item.status in CLOSED:
+        return _closed(context, item, draft, body, seen_at)
+    return _refresh(context, item, draft, body, seen_at)
+
+
+def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant) -> Outcome:
+    state = context.key_state(draft.key) if draft.key is not None else None
+    if state is not None and state.purged_at:
+        blocked = _why_suppressed(
+            state.verdict.reason if state.verdict else REOPENED_BY_REPORTS,
+            state.verdict.expires_at if state.verdict else "", context.now, state.purged_at, seen_at,
+        )  # fmt: skip
+        if blocked or not body.opens:
+            return Outcome(verdict="suppressed", id=state.item_id, revision=state.last_revision,
+                           why=blocked or _NOT_OPENING)  # fmt: skip
+        return _returned(context, draft, body, seen_at, state)
+    if not body.opens:
+        return Outcome(verdict="suppressed", why=_NOT_OPENING)
+    id = draft.id or (item_id_of_key(draft.key) if draft.key else unkeyed_item_id(context.command.seed, context.draw()))
+    if draft.id:
+        check_free(context, draft.id)
+    item = context.put(None, new_item(context, draft, id=id, due=_due(draft, body, seen_at), seen_at=seen_at,
+                                      tags=("baseline",) if body.baseline else ()), "created")  # fmt: skip
+    return Outcome(verdict="created", id=item.id, revision=item.revision, item=item)
+
+
+def check_free(context: Context, id: ItemId) -> None:
+    """
+    Refuse an id that an item has. Raises `AlreadyExists`.
+    """
+    holder = context.find(id)
+    if holder is not None:
+        raise AlreadyExists("id", id, held_by=f"the item {holder.id} ({holder.title!r})")
+
+
+_NOT_OPENING = "this report may not open items (its ref is not the default branch)"
+
+
+def _due(draft: Draft, body: Report, seen_at: Instant) -> str:
+    if draft.due_date or body.baseline or draft.priority not in body.due_days:
+        return draft.due_date
+    return plus_days(day_of(seen_at), body.due_days[draft.priority])
+
+
+def new_item(context: Context, draft: Draft, *, id: str, due: str, seen_at: Instant, revision: int = 1,
+             tags: tuple[str, ...] = ()) -> Item:  # fmt: skip
+    """
+    Return the item that a draft opens.
+    """
+    claim = Claim(priority=draft.priority, digest=draft_digest(draft), reports=1, first_at=seen_at, last_at=seen_at)
+    evidence = merge_evidence({}, draft.evidence_refs) if draft.evidence_refs else {}
+    return Item(
+        id=id,
+        revision=revision,
+        env=draft.env,
+        status="open",
+        priority=draft.priority,
+        created_at=context.now,
+        updated_at=context.now,
+        service=draft.service,
+        category=draft.category,
+        title=draft.title,
+        description=draft.description,
+        owner=draft.owner,
+        due_date=due,
+        source=draft.source,
+        dedupe_key=draft.dedupe_key,
+        evidence_refs=evidence,
+        evidence_totals=total_evidence({}, {}, draft.evidence_refs) if draft.evidence_refs else {},
+        tags=sorted_tags([*draft.tags, *tags]),
+        meta=to_builtins(draft.meta) if draft.meta else {},
+        fix=draft.fix,
+        key_inputs=dict(draft.key_inputs),
+        claims={draft.source: claim},
+    )
+
+
+def _returned(context: Context, draft: Draft, body: Report, seen_at: Instant, state: KeyState) -> Outcome:
+    fresh = new_item(context, draft, id=state.item_id, due=_due(draft, body, seen_at), seen_at=seen_at,
+                     revision=state.last_revision + 1)  # fmt: skip
+    fresh = replace(fresh, head=state.head, episode=state.episode + 1, generation=state.generation)
+    item = context.put(None, fresh, "created", message=f"returned; purged at {state.purged_at}")
+    if draft.key is not None:
+        context.put_key_state(draft.key, KeyState(item_id=item.id), event=None)
+    return Outcome(verdict="reopened", id=item.id, revision=item.revision, item=item,
+                   why=f"known until it was purged at {state.purged_at}")  # fmt: skip
+
+
+def _why_suppressed(reason: str, expires_at: Instant, now: Instant, closed_at: Instant, seen_at: Instant) -> str:
+    """
+    Return why a report does not reopen what was closed for *reason*; empty if it does.
+    """
+    if reason == REOPENED_BY_REPORTS:
+        return "" if seen_at >= closed_at else f"seen at {seen_at}, before the close at {closed_at}"
+    if reason == "accepted_risk":
+        return f"accepted until {expires_at}" if expires_at > now else ""
+    return f"closed as {reason}"
+
+
+def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: Instant) -> Outcome:
+    why = "" if item.verdict_lifted else _why_suppressed(
+        item.closed_reason, item.expires_at, context.now, item.closed_at, seen_at
+    )  # fmt: skip
+    if not why and not body.opens:
+        why = _NOT_OPENING
+    if why:
+        context.sight(item, draft.source, seen_at, body.run)
+        return Outcome(verdict="suppressed", id=item.id, revision=item.revision, why=why, item=item)
+    opened = reopened(context, item)
+    opened = _with_claim(opened, draft, seen_at)
+    opened = refreshed(opened, draft, body, refresh_due=True)
+    due = _due(replace(draft, due_date=""), body, seen_at)
+    if due and "due_date" not in item.held and not draft.due_date:
+        opened = replace(opened, due_date=due)
+    result = context.put(item, opened, "reopened", message=f"reported again by {draft.source}")
+    clear_verdict(context, result)
+    return Outcome(verdict="reopened", id=item.id, revision=result.revision, item=result,
+                   why=f"was closed as {item.closed_reason}")  # fmt: skip
+
+
+def reopened(context: Context, item: Item) -> Item:
+    """
+    Return a closed item in a new episode: open, its closing forgotten, status and owner no longer held.
+    """
+    return replace(
+        item,
+        status="open",
+        episode=item.episode + 1,
+        updated_at=max(context.now, item.updated_at),
+        wake_at="",
+        closed_at="",
+        closed_reason="",
+        closed_by="",
+        approver="",
+        expires_at="",
+        duplicate_of="",
+        verdict_lifted=False,
+        held={name: holder for name, holder in item.held.items() if name not in EPISODE_FIELDS},
+    )
+
+
+def clear_verdict(context: Context, item: Item) -> None:
+    """
+    Forget the verdict of an item's key, now that the item lives again.
+    """
+    if item.key is None:
+        return
+    state = context.key_state(item.key)
+    if state is not None and state.verdict is not None:
+        context.put_key_state(item.key, replace(state, verdict=None))
+
+
+def put_verdict(context: Context, item: Item, verdict: Verdict) -> None:
+    """
+    Remember what was decided about an item's key. The item's own event explains it.
+    """
+    if item.key is not None:
+        state = context.key_state(item.key) or KeyState(item_id=item.id)
+        context.put_key_state(item.key, replace(state, item_id=item.id, verdict=verdict))
+
+
+def _with_claim(item: Item, draft: Draft, seen_at: Instant) -> Item:
+    known = item.claims.get(draft.source)
+    if known is None and len(item.claims) >= LIMITS.sources:
+        return item
+    claim = Claim(
+        priority=draft.priority,
+        digest=draft_digest(draft),
+        reports=(known.reports if known else 0) + 1,
+        first_at=min(known.first_at, seen_at) if known else seen_at,
+        last_at=max(known.last_at, seen_at) if known else seen_at,
+    )
+    return replace(item, claims={**item.claims, draft.source: claim})
+
+
+def _refresh(context: Context, item: Item, draft: Draft, body: Report, seen_at: Instant) -> Outcome:
+    known = item.claims.get(draft.source)
+    new_evidence = body.refresh is not None and "evidence_refs" in body.refresh and bool(draft.evidence_refs)
+    same = known is not None and known.live and known.digest == draft_digest(draft)
+    if same and not new_evidence:
+        return _sighted(context, item, draft, body, seen_at)
+    claimed = _with_claim(item, draft, seen_at)
+    after = refreshed(claimed, draft, body, refresh_due=False)
+    if after == item:
+        return _sighted(context, item, draft, body, seen_at)
+    unseen = replace(after, claims=item.claims, evidence_refs=item.evidence_refs, evidence_totals=item.evidence_totals)
+    evidence_counts = new_evidence and after.evidence_refs != item.evidence_refs
+    if unseen == item and known is not None and known.live and not evidence_counts:
+        return _sighted(context, item, draft, body, seen_at)
+    result = context.put(item, replace(after, updated_at=max(context.now, item.updated_at)), "auto_update")
+    return Outcome(verdict="updated", id=item.id, revision=result.revision, item=result)
+
+
+def _sighted(context: Context, item: Item, draft: Draft, body: Report, seen_at: Instant) -> Outcome:
+    context.sight(item, draft.source, seen_at, body.run)
+    return Outcome(verdict="unchanged", id=item.id, revision=item.revision, item=item)
+
+
+def refreshed(item: Item, draft: Draft, body: Report, *, refresh_due: bool) -> Item:
+    """
+    Return *item* with what the report may change.
+
+    By default: the fields that the machine owns, if its source opened the item; priority as the highest live claim;
+    evidence and tags merged. Fields named in `body.refresh` are taken from any source. An empty text is no opinion;
+    `refresh_due` lets an empty due date clear a known one.
+    """
+    named = body.refresh is not None
+    wanted = set(body.refresh if body.refresh is not None else MACHINE_FIELDS) - item.held.keys()
+    changes: dict[str, Any] = {}
+    if named or draft.source == item.source:
+        for name in ("title", "description", "service", "category", "owner", "fix", "key_inputs"):
+            value = getattr(draft, name)
+            if name in wanted and value:
+                changes[name] = value
+        if "due_date" in wanted and (draft.due_date or refresh_due):
+            changes["due_date"] = draft.due_date
+        if "meta" in wanted and draft.meta:
+            changes["meta"] = merge_meta(item.meta, draft.meta)
+        if "tags" in wanted:
+            changes["tags"] = merge_tags(item.tags, draft.tags)
+    if "priority" in wanted:
+        live = [claim.priority for claim in item.claims.values() if claim.live]
+        changes["priority"] = draft.priority if named or not live else min(live)
+    if "evidence_refs" not in item.held and draft.evidence_refs:
+        changes["evidence_refs"] = merge_evidence(item.evidence_refs, draft.evidence_refs)
+        changes["evidence_totals"] = total_evidence(item.evidence_totals, item.evidence_refs, draft.evidence_refs)
+    return replace(item, **changes)

@@ -1,0 +1,246 @@
+"""
+A view for one decision: the store as read, with the changes decided so far laid over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from backlog_store.backends.port import Change, Purge, Put, PutRecord, Reader, Sighting
+from backlog_store.codec import from_builtins, to_builtins
+from backlog_store.commands import Command
+from backlog_store.errors import NotFound
+from backlog_store.ids import batch_id, derived, event_id
+from backlog_store.instants import Instant
+from backlog_store.model import Event, Item, ItemId, Key, KeyState, Record, RecordKind, key_record_id
+from backlog_store.policy import Policy
+from backlog_store.trail import difference, sealed
+
+__all__ = ["Context", "split_by_item"]
+
+
+class Context:
+    """
+    What a rule needs: the command's circumstances, reads that see what was decided before, and the growing changes.
+    """
+
+    def __init__(self, reader: Reader, command: Command, policy: Policy) -> None:
+        self.reader = reader
+        self.command = command
+        self.policy = policy
+        self.now: Instant = command.at
+        self.actor = command.actor
+        self.batch = command.batch or batch_id(command.seed)
+        self.changes: list[Change] = []
+        self._items: dict[ItemId, Item | None] = {}
+        self._by_key: dict[Key, Item | None] = {}
+        self._records: dict[tuple[str, str], Record | None] = {}
+        self._drawn = 0
+
+    # Reading
+
+    def load_ids(self, ids: Collection[ItemId]) -> None:
+        """
+        Read these items in one go.
+        """
+        missing = [id for id in dict.fromkeys(ids) if id not in self._items]
+        if missing:
+            found = self.reader.items(missing)
+            for id in missing:
+                self._remember(found.get(id), id=id)
+
+    def load_keys(self, keys: Collection[Key]) -> None:
+        """
+        Read the items of these keys in one go, and the key records of those that no item holds.
+        """
+        missing = [key for key in dict.fromkeys(keys) if key not in self._by_key]
+        if missing:
+            found = self.reader.items_by_key(missing)
+            for key in missing:
+                self._by_key[key] = found.get(key)
+                item = found.get(key)
+                if item is not None:
+                    self._items[item.id] = item
+        self.load_records("key", [key_record_id(key) for key in missing if self._by_key[key] is None])
+
+    def load_records(self, kind: RecordKind, ids: Collection[str]) -> None:
+        """
+        Read these records in one go.
+        """
+        missing = [id for id in dict.fromkeys(ids) if (kind, id) not in self._records]
+        if missing:
+            found = self.reader.records(kind, missing)
+            for id in missing:
+                self._records[kind, id] = found.get(id)
+
+    def item(self, id: ItemId) -> Item:
+        """
+        Return the item of an id, also of an id that it had before. Raises `NotFound`.
+        """
+        self.load_ids([id])
+        item = self._items[id]
+        if item is not None:
+            return item
+        alias = self.record("alias", id)
+        if alias is None:
+            raise NotFound("item", id)
+        other = alias.body.get("item_id")
+        if isinstance(other, str) and other != id:
+            return self.item(other)
+        raise NotFound("item", id, hint=f"It was purged at {alias.body.get('purged_at', 'some time')}.")
+
+    def find(self, id: ItemId) -> Item | None:
+        """
+        Return the item that has this very id, or ``None``.
+        """
+        self.load_ids([id])
+        return self._items[id]
+
+    def by_key(self, key: Key) -> Item | None:
+        """
+        Return the item that holds *key*, following an alias.
+        """
+        self.load_keys([key])
+        item = self._by_key[key]
+        if item is None:
+            state = self.key_state(key)
+            if state is not None and state.alias_of:
+                return self.by_key((key[0], state.alias_of))
+        return item
+
+    def record(self, kind: RecordKind, id: str) -> Record | None:
+        """
+        Return a record, or ``None``.
+        """
+        self.load_records(kind, [id])
+        return self._records[kind, id]
+
+    def key_state(self, key: Key) -> KeyState | None:
+        """
+        Return what is remembered about a key beyond its item.
+        """
+        record = self.record("key", key_record_id(key))
+        return None if record is None else from_builtins(record.body, KeyState)
+
+    # Deciding
+
+    def draw(self) -> int:
+        """
+        Return the next number for ids that only this command makes.
+        """
+        self._drawn += 1
+        return self._drawn
+
+    def put(
+        self,
+        old: Item | None,
+        new: Item,
+        type: str,
+        *,
+        message: str = "",
+        meta: Mapping[str, Any] | None = None,
+        added: bool = False,
+        ts: Instant = "",
+        own_event_id: str = "",
+    ) -> Item:
+        """
+        Decide the next state of an item; revision, event and chain follow. Return the item as it will be stored.
+
+        For a new item *new* brings its revision (1, or the next one of a purged item) and the head it goes on from.
+        """
+        revision = new.revision if old is None else old.revision + 1
+        ts = ts or self.now
+        event = Event(
+            id=own_event_id or event_id(new.id, revision),
+            item_id=new.id,
+            revision=revision,
+            ts=ts,
+            type=type,
+            actor=self.actor.name,
+            actor_kind=self.actor.kind,
+            message=message,
+            changes=difference(old, new, ts),
+            meta=dict(meta or {}),
+            added=added,
+            batch=self.batch,
+            request=self.command.request_id,
+            policy=self.policy.revision,
+            salt=derived("salt", self.command.seed, new.id, revision),
+        )
+        event = sealed(event, (old or new).head)
+        item = replace(new, revision=revision, head=event.hash)
+        self._remember(item, id=item.id)
+        if old is not None and old.key is not None and old.key != item.key:
+            self._by_key[old.key] = None
+        self.changes.append(Put(item, event, created=old is None))
+        return item
+
+    def put_record(self, kind: RecordKind, id: str, body: Mapping[str, Any], *, expires_at: Instant = "",
+                   event: Event | None = None) -> None:  # fmt: skip
+        """
+        Decide the next body of a record.
+        """
+        old = self.record(kind, id)
+        record = Record(
+            kind=kind, id=id, revision=old.revision + 1 if old else 1, body=dict(body), expires_at=expires_at
+        )
+        self._records[kind, id] = record
+        self.changes.append(PutRecord(record, event))
+
+    def put_key_state(self, key: Key, state: KeyState, event: Event | None = None) -> None:
+        """
+        Decide what is remembered about a key.
+        """
+        self.put_record("key", key_record_id(key), to_builtins(state), event=event)
+
+    def sight(self, item: Item, source: str, observed_at: Instant, run: str) -> None:
+        """
+        Count one more unchanged report.
+        """
+        self.changes.append(Sighting(item.id, source, observed_at, observed_at, 1, run))
+
+    def purge(self, item: Item) -> None:
+        """
+        Decide the removal of an item and its trail.
+        """
+        self._items[item.id] = None
+        if item.key is not None:
+            self._by_key[item.key] = None
+        self.changes.append(Purge(item.id, item.revision))
+
+    def _remember(self, item: Item | None, *, id: ItemId) -> None:
+        self._items[id] = item
+        if item is not None and item.key is not None:
+            self._by_key[item.key] = item
+
+
+def split_by_item(changes: Sequence[Change]) -> list[list[Change]]:
+    """
+    Cut a list of changes where an item or record comes up again: a backend takes each at most once in one call.
+    """
+    parts: list[list[Change]] = [[]]
+    seen: set[tuple[str, str]] = set()
+    for change in changes:
+        name = _target(change)
+        if name is not None:
+            if name in seen:
+                parts.append([])
+                seen.clear()
+            seen.add(name)
+        parts[-1].append(change)
+    return parts
+
+
+def _target(change: Change) -> tuple[str, str] | None:
+    match change:
+        case Put(item):
+            return "item", item.id
+        case Purge(id):
+            return "item", id
+        case PutRecord(record):
+            return record.kind, record.id
+        case _:
+            return None

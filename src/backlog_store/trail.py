@@ -1,0 +1,179 @@
+"""
+The trail of an item: events that rebuild it, chained by hashes.
+
+Each event holds the hash of its predecessor, the item the newest one (`head`). The hash covers the public fields of
+the event as they are, and every field that can hold people's words through a salted digest: such a text can be erased
+later, its digest kept, and the chain still verifies, while the salt (dropped with the text) prevents guessing it.
+
+    leaf(name)  = blake2b-128(value as JSON, key = blake2b-128(name, key = event salt))
+    hash        = blake2b-128(previous hash | public fields as JSON | name leaf | name leaf | …)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from backlog_store.codec import encode, to_builtins
+from backlog_store.model import Event, Item
+
+__all__ = [
+    "TRACKED",
+    "apply_changes",
+    "difference",
+    "event_hash",
+    "faults_of_trail",
+    "plain_fields",
+    "rebuild",
+    "sealed",
+]
+
+#: Item fields that events explain; `revision` and `head` follow from the events themselves.
+TRACKED: tuple[str, ...] = tuple(name for name in Item.__struct_fields__ if name not in ("id", "revision", "head"))
+#: Fields whose values may hold people's words or secrets; they enter the hash as salted digests.
+PRIVATE: frozenset[str] = frozenset(
+    {
+        "title", "description", "owner", "evidence_refs", "meta", "key_inputs", "tags", "held", "closed_by", "approver",
+        "extra",
+    }
+)  # fmt: skip
+_STRUCTURED = frozenset({"claims", "tags"})
+_SIZE = 16
+
+
+def plain_fields(item: Item | None) -> dict[str, Any]:
+    """
+    Return the tracked fields of *item* as plain JSON data (none for ``None``).
+    """
+    if item is None:
+        return {}
+    return {name: _plain(name, getattr(item, name)) for name in TRACKED}
+
+
+def _plain(name: str, value: Any) -> Any:
+    return to_builtins(value) if name in _STRUCTURED else value
+
+
+_BLANK = Item(id="", revision=0, env="", status="", priority="", created_at="", updated_at="")
+_EMPTY: dict[str, Any] = plain_fields(_BLANK)
+
+
+def difference(old: Item | None, new: Item, ts: str) -> dict[str, tuple[Any, Any]]:
+    """
+    Return each field that differs, with its old and new value. For a new item: each that is not empty.
+
+    `updated_at` is named just where a change did not set it to *ts*, the event's own instant: `rebuild` relies on it.
+    """
+    changes: dict[str, tuple[Any, Any]] = {}
+    for name in TRACKED:
+        after = getattr(new, name)
+        if old is None:
+            after = _plain(name, after)
+            if after != _EMPTY[name]:
+                changes[name] = (None, after)
+        else:
+            before = getattr(old, name)
+            if before != after:
+                changes[name] = (_plain(name, before), _plain(name, after))
+    if changes:
+        if new.updated_at == ts:
+            changes.pop("updated_at", None)
+        else:
+            changes["updated_at"] = (old.updated_at if old else None, new.updated_at)
+    return changes
+
+
+def _leaf(name: str, value: Any, salt: bytes) -> bytes:
+    key = blake2b(name.encode(), key=salt, digest_size=_SIZE).digest()
+    return blake2b(encode(value), key=key, digest_size=_SIZE).digest()
+
+
+def event_hash(event: Event) -> str:
+    """
+    Return the hash of an event over its content and `prev`, in hexadecimal.
+    """
+    salt = event.salt.encode()[:64]
+    public = {name: change for name, change in event.changes.items() if name not in PRIVATE}
+    head = [
+        event.id, event.item_id, event.revision, event.ts, event.type, event.actor, event.actor_kind, event.added,
+        event.batch, event.request, event.policy, public,
+    ]  # fmt: skip
+    total = blake2b(event.prev.encode(), digest_size=_SIZE)
+    total.update(encode(head))
+    for name in sorted(PRIVATE.intersection(event.changes)):
+        total.update(name.encode() + _leaf(name, event.changes[name], salt))
+    if event.message:
+        total.update(b"message" + _leaf("message", event.message, salt))
+    if event.meta:
+        total.update(b"event_meta" + _leaf("event_meta", event.meta, salt))
+    return total.hexdigest()
+
+
+def sealed(event: Event, prev: str) -> Event:
+    """
+    Return *event* chained behind *prev*.
+    """
+    chained = replace(event, prev=prev, hash="")
+    return replace(chained, hash=event_hash(chained))
+
+
+def apply_changes(fields: dict[str, Any], event: Event) -> None:
+    """
+    Bring plain *fields* from before *event* to after it, in place.
+    """
+    for name, (_, after) in event.changes.items():
+        fields[name] = after
+    if event.changes and "updated_at" not in event.changes:
+        fields["updated_at"] = event.ts
+
+
+def rebuild(events: Iterable[Event]) -> Item:
+    """
+    Return the item that its events, in order of revision, explain. Raises `ValueError` if there are none.
+    """
+    fields: dict[str, Any] = {}
+    last: Event | None = None
+    for event in events:
+        if event.type == "purged":
+            fields.clear()
+        apply_changes(fields, event)
+        last = event
+    if last is None or not fields:
+        raise ValueError("no events")
+    return msgspec.convert({**fields, "id": last.item_id, "revision": last.revision, "head": last.hash}, Item)
+
+
+def faults_of_trail(item: Item, events: Sequence[Event]) -> list[str]:
+    """
+    Return what is wrong with an item's trail: a gap, a broken link, a changed byte, a field that events do not explain.
+
+    The trail of an item that came back after a purge begins with the event of that purge.
+    """
+    if not events:
+        return ["no events"]
+    faults: list[str] = []
+    prev = events[0].prev
+    if prev and events[0].type != "purged":
+        faults.append(f"event {events[0].id}: the trail begins behind an unknown event")
+    for number, event in enumerate(events):
+        if number and event.revision != events[number - 1].revision + 1:
+            faults.append(f"event {event.id}: revision {event.revision} follows {events[number - 1].revision}")
+        if event.prev != prev:
+            faults.append(f"event {event.id}: does not follow its predecessor")
+        if event_hash(event) != event.hash:
+            faults.append(f"event {event.id}: was changed after it was written")
+        prev = event.hash
+    if item.head != prev:
+        faults.append("the item's head is not its newest event")
+    try:
+        rebuilt = rebuild(events)
+    except (ValueError, msgspec.ValidationError) as error:
+        return [*faults, f"the events do not make an item: {error}"]
+    if rebuilt != item:
+        wrong = [name for name in Item.__struct_fields__ if getattr(rebuilt, name) != getattr(item, name)]
+        faults.append(f"the events do not explain: {', '.join(wrong)}")
+    return faults
