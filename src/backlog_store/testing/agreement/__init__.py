@@ -1,0 +1,225 @@
+"""
+The agreement machine: one random program drives several stores at once, and all must tell the same.
+
+A *program* draws steps from a seed, looking at the first store (the model) for what exists. A step is a value; it runs
+on each store by itself and its answer, or the class and code of its error, is compared with the model's. At checkpoints
+all that the stores hold is compared byte for byte. Since steps are values, a failing run can be cut down to the
+steps that matter, and it prints its seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self
+
+from msgspec import Struct
+
+from backlog_store.backends.port import Backend
+from backlog_store.errors import BacklogError
+from backlog_store.testing.contents import contents
+
+__all__ = ["Disagreement", "Maintain", "New", "Program", "Reopen", "Step", "Store", "agree", "replay"]
+
+#: Makes a new, empty store and returns what opens it.
+New = Callable[[], Callable[[], Backend]]
+SHRINKING_RUNS_MAX = 300
+SHOWN_STEPS = 25
+
+
+class Store:
+    """
+    One store in the machine: an open backend that a step may use, and may open again.
+    """
+
+    def __init__(self, name: str, new: New) -> None:
+        self.name = name
+        self._open = new()
+        self.backend = self._open()
+
+    def reopen(self) -> None:
+        """
+        Close and open again. A store that is not durable would be empty then, so it stays open.
+        """
+        if self.backend.capabilities.durable:
+            self.backend.close()
+            self.backend = self._open()
+
+    def close(self) -> None:
+        """
+        Close.
+        """
+        self.backend.close()
+
+
+class Step(Protocol):
+    """
+    One thing to do: a value that prints itself.
+    """
+
+    def run(self, store: Store, /) -> Any:
+        """
+        Do it on one store; return what all stores must agree on.
+        """
+        ...
+
+
+class Program(Protocol):
+    """
+    Draws steps.
+    """
+
+    def next(self, model: Backend, /) -> Step:
+        """
+        Return the next step, perhaps about what *model* holds now.
+        """
+        ...
+
+
+class Reopen(Struct, frozen=True):
+    """
+    Close and open each durable store again.
+    """
+
+    def run(self, store: Store, /) -> Any:
+        """
+        Open again.
+        """
+        store.reopen()
+
+
+class Maintain(Struct, frozen=True):
+    """
+    Call a backend's own maintenance (`compact`, say), where it has one of this name; it must change nothing.
+    """
+
+    name: str
+
+    def run(self, store: Store, /) -> Any:
+        """
+        Maintain.
+        """
+        maintain = getattr(store.backend, self.name, None)
+        if maintain is not None:
+            maintain()
+
+
+class Disagreement(AssertionError):
+    """
+    Two stores told different things. *steps* leads there.
+    """
+
+    def __init__(self, what: str, *, seed: int | None, steps: Sequence[Step]) -> None:
+        self.what = what
+        self.seed = seed
+        self.steps = tuple(steps)
+        shown = "\n".join(f"  {step!r}" for step in self.steps[-SHOWN_STEPS:])
+        super().__init__(f"seed {seed}, after {len(self.steps)} steps: {what}\nlast steps:\n{shown}")
+
+
+def agree(
+    stores: Mapping[str, New], program: Program, *, seed: int, steps: int, checkpoint: int = 100, shrink: bool = True
+) -> int:
+    """
+    Run *steps* steps of *program* on all *stores*, the first being the model; return how many were no errors.
+
+    Raises `Disagreement` with the seed and, if *shrink*, the shortest program found that still shows it.
+    """
+    taken: list[Step] = []
+    with _Machine(stores) as machine:
+        fruitful = 0
+        try:
+            for number in range(1, steps + 1):
+                step = program.next(machine.model.backend)
+                taken.append(step)
+                fruitful += machine.take(step)
+                if number % checkpoint == 0 or number == steps:
+                    machine.compare()
+        except _DifferError as difference:
+            what = str(difference)
+        else:
+            return fruitful
+    found = Disagreement(what, seed=seed, steps=taken)
+    if shrink:
+        found = _shrink(stores, found)
+    raise found
+
+
+def replay(stores: Mapping[str, New], steps: Sequence[Step]) -> Disagreement | None:
+    """
+    Run exactly these steps on new stores; return the disagreement they lead to, if any.
+    """
+    taken: list[Step] = []
+    with _Machine(stores) as machine:
+        try:
+            for step in steps:
+                taken.append(step)
+                machine.take(step)
+            machine.compare()
+        except _DifferError as difference:
+            return Disagreement(str(difference), seed=None, steps=taken)
+    return None
+
+
+class _DifferError(Exception):
+    pass
+
+
+class _Machine:
+    def __init__(self, stores: Mapping[str, New]) -> None:
+        self.stores = [Store(name, new) for name, new in stores.items()]
+        self.model = self.stores[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for store in self.stores:
+            store.close()
+
+    def take(self, step: Step) -> bool:
+        answers = [_answer(step, store) for store in self.stores]
+        for store, answer in zip(self.stores[1:], answers[1:], strict=True):
+            if answer != answers[0]:
+                raise _DifferError(_difference(self.model.name, answers[0], store.name, answer))
+        return answers[0][0] == "answer"
+
+    def compare(self) -> None:
+        expected = contents(self.model.backend)
+        for store in self.stores[1:]:
+            found = contents(store.backend)
+            if found != expected:
+                raise _DifferError(_difference(self.model.name, expected, store.name, found))
+
+
+def _answer(step: Step, store: Store) -> tuple[str, Any]:
+    try:
+        return "answer", step.run(store)
+    except BacklogError as error:
+        return "error", (type(error).__name__, error.code)
+
+
+def _difference(model: str, expected: Any, name: str, found: Any) -> str:
+    if isinstance(expected, list) and isinstance(found, list):
+        for number, (one, other) in enumerate(zip([*expected, None], [*found, None], strict=False)):
+            if one != other:
+                return f"contents differ at line {number}\n  {model}: {one!r}\n  {name}: {other!r}"
+    return f"answers differ\n  {model}: {expected!r}\n  {name}: {found!r}"
+
+
+def _shrink(stores: Mapping[str, New], found: Disagreement) -> Disagreement:
+    """
+    Leave out ever smaller stretches of steps as long as the stores still disagree.
+    """
+    best, runs = found, 0
+    size = max(1, len(best.steps) // 2)
+    while size and runs < SHRINKING_RUNS_MAX:
+        start, cut = 0, False
+        while start < len(best.steps) and runs < SHRINKING_RUNS_MAX:
+            runs += 1
+            shorter = replay(stores, best.steps[:start] + best.steps[start + size :])
+            if shorter is None:
+                start += size
+            else:
+                best, cut = Disagreement(shorter.what, seed=found.seed, steps=shorter.steps), True
+        size = size if cut and size == 1 else size // 2
+    return best
