@@ -16,11 +16,14 @@ from backlog_store.model import Actor, Draft, Item, ItemId
 
 __all__ = [
     "Answer", "Body", "Bulk", "Cleanup", "Close", "Command", "Comment", "Create", "DropView", "Edit", "LiftVerdict",
-    "Link", "LinkKind", "Move", "Outcome", "OutcomeVerdict", "Reopen", "Report", "Resolve", "SaveView", "Snooze", "Undo",
+    "Link", "LinkKind", "Move", "Outcome", "OutcomeVerdict", "Reopen", "Report", "Resolve", "SaveView", "Single", "Snooze",
+    "Undo",
 ]  # fmt: skip
 
 LinkKind = Literal["blocks", "parent", "relates", "duplicates", "caused_by"]
-OutcomeVerdict = Literal["created", "updated", "unchanged", "reopened", "suppressed", "refused", "closed", "purged"]  # fmt: skip
+OutcomeVerdict = Literal[
+    "created", "updated", "unchanged", "reopened", "suppressed", "refused", "closed", "purged"
+]  # fmt: skip
 
 
 class _Body(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="command"):

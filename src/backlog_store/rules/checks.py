@@ -112,17 +112,10 @@ class Checker:
         """
         Check a text of at most *longest* characters.
         """
-        # The common case costs one comparison a condition: this runs for each field of each reported draft.
-        if (
-            type(value) is str
-            and value.isascii()
-            and "\0" not in value
-            and len(value) <= longest
-            and (value or not required)
-        ):
-            if not required or not value.isspace():
-                return
-        self.faults += text_faults(f"{self.prefix}/{name}", value, longest=longest, required=required)
+        # The common case first: this runs for each field of each reported draft.
+        plain = type(value) is str and "\0" not in value and value.isascii() and len(value) <= longest
+        if not plain or (required and not value.strip()):
+            self.faults += text_faults(f"{self.prefix}/{name}", value, longest=longest, required=required)
 
     def one_of(self, name: str, value: Any, allowed: Sequence[str]) -> None:
         """
