@@ -16,8 +16,8 @@ from backlog_store.model import Actor, Draft, Item, ItemId
 
 __all__ = [
     "Answer", "Body", "Bulk", "Cleanup", "Close", "Command", "Comment", "Create", "DropView", "Edit", "LiftVerdict",
-    "Link", "LinkKind", "Move", "Outcome", "OutcomeVerdict", "Reopen", "Report", "Resolve", "SaveView", "Single", "Snooze",
-    "Undo",
+    "Link", "LinkKind", "Move", "Outcome", "OutcomeVerdict", "Reopen", "Report", "Resolve", "SaveView", "Single",
+    "Snooze", "Undo",
 ]  # fmt: skip
 
 LinkKind = Literal["blocks", "parent", "relates", "duplicates", "caused_by"]
