@@ -40,7 +40,7 @@ types: $(VENV)/.dev  ## types, strictly
 	$(BIN)/mypy
 
 imports: $(VENV)/.dev  ## imports point downwards only
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 check: test docs-check  ## everything that a change must pass
 

@@ -1,0 +1,75 @@
+"""
+The package as a newcomer installs it: from the source tree, by plain pip, into an empty environment.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import backlog_store
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    An environment that holds the package without extras, and nothing else.
+    """
+    folder = tmp_path_factory.mktemp("install") / "environment"
+    for command in (
+        [sys.executable, "-m", "venv", str(folder)],
+        [str(folder / "bin/pip"), "install", "--quiet", "--only-binary", ":all:", str(ROOT)],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def backlog(environment: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """
+    Run the installed command in *folder*, as a person who has set nothing.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BACKLOG_", "PYTHON", "XDG_"))}
+    return subprocess.run(
+        [str(environment / "bin/backlog"), *arguments],
+        cwd=folder,
+        env={**kept, "HOME": str(folder), "PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_the_installed_command_names_its_version(environment: Path, tmp_path: Path) -> None:
+    """
+    `backlog --version` answers with the version of the package.
+    """
+    done = backlog(environment, tmp_path, "--version")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert backlog_store.__version__ in done.stdout
+
+
+def test_the_demonstration_runs_from_the_installed_package(environment: Path, tmp_path: Path) -> None:
+    """
+    All that the demonstration shows travels inside the package.
+    """
+    done = backlog(environment, tmp_path, "demo")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "unchanged" in done.stdout
+
+
+def test_a_missing_extra_is_named(environment: Path, tmp_path: Path) -> None:
+    """
+    A PostgreSQL URL without the extra is refused with the words that install it, and no traceback.
+    """
+    done = backlog(environment, tmp_path, "--url", "postgresql://127.0.0.1:1/none", "list")
+    assert done.returncode != 0
+    assert "pip install 'backlog-store[postgres]'" in done.stderr
+    assert "Traceback" not in done.stderr
