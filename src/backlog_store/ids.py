@@ -14,8 +14,7 @@ def derived(*parts: str | int) -> str:
     """
     Return 26 characters that depend on all parts; each is length-prefixed, so no two lists of parts meet.
     """
-    texts = [str(part).encode("utf-8", "surrogatepass") for part in parts]
-    return digest(b"".join(b"%d:%b" % (len(text), text) for text in texts))
+    return digest("".join([f"{len(text)}:{text}" for text in map(str, parts)]).encode("utf-8", "surrogatepass"))
 
 
 def item_id_of_key(key: Key, generation: int = 0) -> ItemId:

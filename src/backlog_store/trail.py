@@ -59,7 +59,6 @@ def _plain(name: str, value: Any) -> Any:
 
 
 _BLANK = Item(id="", revision=0, env="", status="", priority="", created_at="", updated_at="")
-_EMPTY: dict[str, Any] = plain_fields(_BLANK)
 
 
 def difference(old: Item | None, new: Item, ts: str) -> dict[str, tuple[Any, Any]]:
@@ -69,16 +68,11 @@ def difference(old: Item | None, new: Item, ts: str) -> dict[str, tuple[Any, Any
     `updated_at` is named just where a change did not set it to *ts*, the event's own instant: `rebuild` relies on it.
     """
     changes: dict[str, tuple[Any, Any]] = {}
+    base = _BLANK if old is None else old
     for name in TRACKED:
-        after = getattr(new, name)
-        if old is None:
-            after = _plain(name, after)
-            if after != _EMPTY[name]:
-                changes[name] = (None, after)
-        else:
-            before = getattr(old, name)
-            if before != after:
-                changes[name] = (_plain(name, before), _plain(name, after))
+        before, after = getattr(base, name), getattr(new, name)
+        if before is not after and before != after:
+            changes[name] = (None if old is None else _plain(name, before), _plain(name, after))
     if changes:
         if new.updated_at == ts:
             changes.pop("updated_at", None)
