@@ -5,17 +5,18 @@ Field names map to fixed columns and user text travels only as parameters. The t
 `COLUMNS` (text, compared bytewise, never NULL), `doc`, and a table `item_tags(item_id, tag)`. One column differs from
 the item's field: `due` holds the due date, or ``9999-99-99`` for none, so that one index gives the order.
 
-**Pages without a sort.** The orders by priority and by due date are read from the indexes
-``(status, priority, due, id)`` and ``(env, status, priority, due, id)``: the query is split into one branch for each
-combination of the leading values (status, env, priority), every branch is in order already, and the engine merges the
-branches. A page costs the same on page 1 and page 10,000, with two indexes for all of it.
+**Pages without a sort.** The orders by priority and by due date are read from the index
+``(env, status, priority, due, id)``: the query is split into one branch for each combination of the leading values
+(env, status, priority), every branch is in order already, and the engine merges the branches. A page costs the same on
+page 1 and page 10,000, with one index for all of it. A query without an env takes the envs there are from the caller;
+a store that keeps ``(status, priority, due, id)`` as well needs none.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, LiteralString
 
 from backlog_store.backends.sql.dialects import Dialect, Statement
@@ -39,7 +40,7 @@ from backlog_store.query import (
     check_where,
 )
 
-__all__ = ["BRANCHES_MAX", "COLUMNS", "compile_events", "compile_items", "compile_tally", "compile_where", "tally_keys"]
+__all__ = ["COLUMNS", "compile_events", "compile_items", "compile_tally", "compile_where", "tally_keys"]
 
 #: Each query field and its column. ``tag`` has a table of its own.
 COLUMNS: dict[str, LiteralString] = {
@@ -67,14 +68,9 @@ _OPERATORS: dict[str, LiteralString] = {"<": "<", "<=": "<=", ">": ">", ">=": ">
 _SPARSE = frozenset({"owner", "dedupe_key", "fix", "closed_at", "expires_at"})
 #: A condition on one of these finds few items; it leads the plan, and the page is sorted.
 _SELECTIVE = frozenset({"id", "dedupe_key", "owner", "fix", "tag", "closed_at", "expires_at"})
-#: Orders that are merged from branches: the columns that must have one value in each branch, and those that may.
-_MERGED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "priority": (("status",), ("env", "priority")),
-    "due": (("status", "priority"), ("env",)),
-}
+#: Orders that are merged from branches, and the columns that have one value in each branch.
+_MERGED: dict[str, tuple[str, ...]] = {"priority": ("status",), "due": ("status", "priority")}
 _DOMAINS: dict[str, tuple[str, ...]] = {"status": STATUSES, "priority": PRIORITIES}
-#: Five statuses times four priorities, in one env. More branches would cost more to open than a sort saves.
-BRANCHES_MAX = 20
 
 _NOTHING = Statement("FALSE")
 _EVERYTHING = Statement("TRUE")
@@ -89,9 +85,11 @@ def compile_where(where: Where, dialect: Dialect) -> Statement:
     return _where(where, dialect)
 
 
-def compile_items(query: ItemQuery, dialect: Dialect) -> Statement:
+def compile_items(query: ItemQuery, dialect: Dialect, *, envs: Callable[[], Sequence[str]] | None = None) -> Statement:
     """
     Return the SELECT of a page; `doc` is the first column of each row. Raises `InvalidInput`.
+
+    *envs* tells which envs there are, for a store whose index of the order starts with the env.
     """
     check_query(query)
     columns = [COLUMNS[name] for name in ORDERS[query.order]]
@@ -102,7 +100,7 @@ def compile_items(query: ItemQuery, dialect: Dialect) -> Statement:
         marks: LiteralString = ", ".join([dialect.placeholder] * len(columns))
         relation: LiteralString = "<" if query.descending else ">"
         rest.append(Statement(f"({listed}) {relation} ({marks})", query.after))
-    branches = [_and([*parts, *rest]) for parts in _branches(query, dialect)]
+    branches = [_and([*parts, *rest]) for parts in _branches(query, dialect, envs)]
     body: LiteralString = "\nUNION ALL\n".join([select + branch.sql for branch in branches])
     direction: LiteralString = " DESC" if query.descending else ""
     order: LiteralString = ", ".join([column + direction for column in columns])
@@ -203,6 +201,8 @@ def _where(where: Where, dialect: Dialect) -> Statement:
             return _and([_where(part, dialect) for part in parts])
         case Any_(parts):
             return _join([_where(part, dialect) for part in parts], " OR ", _NOTHING)
+        case Not(Not(part)):
+            return _where(part, dialect)
         case Not(part):
             inner = _where(part, dialect)
             return Statement(f"NOT ({inner.sql})", inner.parameters)
@@ -277,36 +277,29 @@ def _shouts(word: str) -> bool:
 # --- pages in order --------------------------------------------------------------------------------------------------
 
 
-def _branches(query: ItemQuery, dialect: Dialect) -> list[list[Statement]]:
+def _branches(query: ItemQuery, dialect: Dialect, envs: Callable[[], Sequence[str]] | None) -> list[list[Statement]]:
     """
     Return the conditions of each branch; one branch where splitting does not help.
     """
     parts = list(_flat(query.where))
-    whole = [[_where(part, dialect) for part in parts]]
     if query.order not in _MERGED or any(_is_selective(part) for part in parts):
-        return whole
-    always, sometimes = _MERGED[query.order]
-    # Many envs are cheaper as a condition in each branch than as branches.
-    branches = _split(parts, always, sometimes, dialect) or _split(parts, always, (), dialect)
-    return whole if branches is None else branches
-
-
-def _split(
-    parts: Sequence[Where], always: Sequence[str], sometimes: Sequence[str], dialect: Dialect
-) -> list[list[Statement]] | None:
-    values: dict[str, tuple[str, ...]] = {name: _DOMAINS[name] for name in always}
+        return [[_where(part, dialect) for part in parts]]
+    values: dict[str, Sequence[str]] = {name: _DOMAINS[name] for name in _MERGED[query.order]}
     rest: list[Where] = []
     for part in parts:
-        if isinstance(part, In) and (part.field in always or part.field in sometimes):
+        # A second condition on one of these fields narrows the values of the first.
+        if isinstance(part, In) and part.field in {"env", "status", "priority"}:
             known = values.get(part.field, part.values)
-            values[part.field] = tuple(value for value in dict.fromkeys(known) if value in part.values)
+            values[part.field] = [value for value in dict.fromkeys(known) if value in part.values]
         else:
             rest.append(part)
-    combinations = list(itertools.islice(itertools.product(*values.values()), BRANCHES_MAX + 1))
+    if "env" not in values and envs is not None:
+        values["env"] = envs()
+    combinations = list(itertools.islice(itertools.product(*values.values()), dialect.branches_max + 1))
     if not combinations:
         return [[_NOTHING]]
-    if len(combinations) > BRANCHES_MAX:
-        return None
+    if len(combinations) > dialect.branches_max:
+        return [[_where(part, dialect) for part in parts]]
     shared = [_where(part, dialect) for part in rest]
     branches = []
     for chosen in combinations:

@@ -29,12 +29,14 @@ class Dialect:
     """
     How one engine writes what the engines write differently.
 
-    *among* is "the column has one of these values" (at least one value), *has_words* "the item's words hold this
-    phrase" (valid words, at least one), *position* the columns of an event's position, *parse_position* the values of
-    those columns for a position's text (`ValueError` if it is none), *horizon* which events may be read yet.
+    *branches_max* is up to how many SELECTs a merge is cheaper than a sort, *among* is "the column has one of these
+    values" (at least one value), *has_words* "the item's words hold this phrase" (valid words, at least one),
+    *position* the columns of an event's position, *parse_position* the values of those columns for a position's text
+    (`ValueError` if it is none), *horizon* which events may be read yet.
     """
 
     placeholder: LiteralString
+    branches_max: int
     no_limit: LiteralString
     among: Callable[[LiteralString, Sequence[str]], Statement]
     has_words: Callable[[Sequence[str], bool], Statement]
@@ -54,8 +56,20 @@ def _sqlite_among(column: LiteralString, values: Sequence[str]) -> Statement:
 
 
 def _sqlite_words(words: Sequence[str], prefix: bool) -> Statement:
-    phrase = f'"{" ".join(words)}"{"*" if prefix else ""}'
-    return Statement("num IN (SELECT rowid FROM item_words WHERE item_words MATCH ?)", (phrase,))
+    # The index lags behind: items above its mark and those with a changed text are looked at one by one, by a function
+    # that the backend gives each connection.
+    phrase = " ".join(words)
+    pending = f" {phrase}" if prefix else f" {phrase} "
+    return Statement(_SQLITE_WORDS, (f'"{phrase}"{"*" if prefix else ""}', pending, pending))
+
+
+_SQLITE_WORDS: LiteralString = """num IN (
+  SELECT rowid FROM item_words WHERE item_words MATCH ? AND rowid NOT IN (SELECT num FROM stale_words)
+  UNION ALL
+  SELECT num FROM items WHERE num > (SELECT words_mark FROM marks) AND instr(words_in(doc), ?)
+  UNION ALL
+  SELECT num FROM items WHERE num IN (SELECT num FROM stale_words) AND instr(words_in(doc), ?)
+)"""
 
 
 def _decimal(text: str) -> tuple[Any, ...]:
@@ -66,6 +80,7 @@ def _decimal(text: str) -> tuple[Any, ...]:
 
 SQLITE = Dialect(
     placeholder="?",
+    branches_max=120,
     no_limit="LIMIT -1",
     among=_sqlite_among,
     has_words=_sqlite_words,
@@ -89,6 +104,7 @@ def _postgres_words(words: Sequence[str], prefix: bool) -> Statement:
 #: `position` columns and horizon are set by the backend, which knows how its events are numbered.
 POSTGRES = Dialect(
     placeholder="%s",
+    branches_max=20,  # planning is dear here, and an index without the env serves what names none
     no_limit="LIMIT ALL",
     among=_postgres_among,
     has_words=_postgres_words,

@@ -1,0 +1,58 @@
+"""
+The one table from what SQLite says to what this package raises.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from backlog_store.errors import BackendError, BackendUnavailable, DataCorrupt, StorageFull
+
+__all__ = ["NAME", "backend_error", "is_sync_lost"]
+
+NAME = "sqlite"
+
+_LOCKED = ("it is locked by another process", "Try again; a program that holds it for long should be closed.")
+#: Primary result code: what it means here, and what to do.
+_UNAVAILABLE: dict[int, tuple[str, str]] = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_PROTOCOL: _LOCKED,
+    sqlite3.SQLITE_READONLY: (
+        "it cannot be written to",
+        "The file and its folder must be writable by this user, also for reading (the log lies beside the file).",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "it cannot be opened",
+        "The file and its folder must exist and be readable and writable by this user.",
+    ),
+    sqlite3.SQLITE_PERM: ("access was denied", "The file and its folder must be writable by this user."),
+}
+_CORRUPT = {
+    sqlite3.SQLITE_CORRUPT: "its pages contradict each other",
+    sqlite3.SQLITE_NOTADB: "it is no SQLite database",
+}
+_IO_HINT = "The disk reports an error: look at the system's log before going on."
+
+
+def backend_error(operation: str, path: str, error: sqlite3.Error) -> BackendError:
+    """
+    Return what to raise for an error of SQLite during *operation*. The caller makes *error* its cause.
+    """
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _UNAVAILABLE:
+        reason, hint = _UNAVAILABLE[code]
+        return BackendUnavailable(NAME, operation, f"{reason} ({path}: {error})", hint=hint)
+    if code in _CORRUPT:
+        return DataCorrupt(NAME, path=path, offset=0, reason=f"{_CORRUPT[code]} ({error})")
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull(NAME, operation, path=path)
+    hint = _IO_HINT if code == sqlite3.SQLITE_IOERR else ""
+    return BackendError(NAME, operation, f"{error} ({path})", hint=hint)
+
+
+def is_sync_lost(error: sqlite3.Error) -> bool:
+    """
+    Tell whether the disk refused to keep bytes: nothing written through this connection is safe any longer.
+    """
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF == sqlite3.SQLITE_IOERR

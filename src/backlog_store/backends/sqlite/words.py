@@ -1,0 +1,72 @@
+"""
+The index of words: kept behind on purpose, and caught up many items at a time.
+
+Indexing the words of one item costs as much as half of a durable transaction; of a thousand in one go a sixth of that.
+So a write leaves the index alone: items numbered above the mark, and those in ``stale_words``, are not in it yet, and a
+search looks at their texts itself. The index catches up when `PENDING_MAX` items wait, or after a search that had to
+look at many.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import lru_cache
+
+from backlog_store.codec import decode_item
+from backlog_store.model import LIMITS
+from backlog_store.query import item_text
+from backlog_store.words import words_of
+
+__all__ = ["PENDING_MAX", "catch_up", "pending", "register"]
+
+#: A write lets so many items wait. A search looks at as many in some 20 ms, once.
+PENDING_MAX = 1_024
+#: Texts of so many items that wait are kept cut, for the next search.
+_CACHED = 2 * PENDING_MAX
+#: But not those of larger documents (bytes), so that the cache stays small.
+_CACHED_BYTES_MAX = 4_096
+
+
+def register(connection: sqlite3.Connection) -> None:
+    """
+    Give *connection* the function ``words_in(doc)``: the words of an item, each between single spaces.
+    """
+    connection.create_function("words_in", 1, _words_in, deterministic=True)
+
+
+def pending(connection: sqlite3.Connection) -> int:
+    """
+    Return how many items the index does not know yet (about: numbers of purged items count).
+    """
+    sql = """
+        SELECT IFNULL((SELECT MAX(num) FROM items), 0) - words_mark + (SELECT COUNT(*) FROM stale_words)
+        FROM marks"""
+    return int(connection.execute(sql).fetchone()[0])
+
+
+def catch_up(connection: sqlite3.Connection) -> None:
+    """
+    Index every item that waits, within the transaction that the caller has open for writing.
+    """
+    connection.execute("DELETE FROM item_words WHERE rowid IN (SELECT num FROM stale_words)")
+    waiting = connection.execute("""
+        SELECT num, doc FROM items WHERE num > (SELECT words_mark FROM marks)
+        UNION ALL
+        SELECT num, doc FROM items WHERE num IN (SELECT num FROM stale_words)""")
+    while found := waiting.fetchmany(PENDING_MAX):
+        rows = [(num, _cut(doc)) for num, doc in found]
+        connection.executemany("INSERT INTO item_words (rowid, words) VALUES (?, ?)", rows)
+    connection.execute("DELETE FROM stale_words")
+    connection.execute("UPDATE marks SET words_mark = MAX(words_mark, IFNULL((SELECT MAX(num) FROM items), 0))")
+
+
+def _words_in(doc: bytes) -> str:
+    words = _cut_and_kept(doc) if len(doc) <= _CACHED_BYTES_MAX else _cut(doc)
+    return f" {words} "
+
+
+def _cut(doc: bytes) -> str:
+    return " ".join(words_of(item_text(decode_item(doc)))[: LIMITS.words])
+
+
+_cut_and_kept = lru_cache(maxsize=_CACHED)(_cut)

@@ -1,0 +1,252 @@
+"""
+Writing: a `port.Writer` over the one connection that writes, inside ``BEGIN IMMEDIATE``.
+
+Nobody else writes while that transaction is open. So what it has read stays true, is remembered, and is what the
+conditions of changes are checked on before the first row is touched: a refused list has written nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Require, Sighting
+from backlog_store.backends.preconditions import check_changes
+from backlog_store.backends.sql.dialects import Statement
+from backlog_store.backends.sqlite import words
+from backlog_store.backends.sqlite.faults import backend_error
+from backlog_store.backends.sqlite.reader import SqliteReader, among_ids
+from backlog_store.backends.sqlite.rows import Rows
+from backlog_store.errors import BackendError
+from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
+
+__all__ = ["SqliteWriter"]
+
+#: The index of words is looked at every so many events, and not in each transaction.
+_LOOK_EVERY = 256
+
+
+class SqliteWriter(SqliteReader):
+    """
+    A reader that can also apply changes. `failure` is set once SQLite refused one: the transaction must not commit.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+        super().__init__(connection, path)
+        self.failure: BackendError | None = None
+        self.changed = 0  # changes applied so far
+        self._numbers: dict[ItemId, int] = {}
+        self._items: dict[ItemId, Item | None] = {}
+        self._holders: dict[Key, ItemId | None] = {}
+        self._revisions: dict[tuple[str, str], int] = {}
+        self._marks: tuple[int, int, int] | None = None
+        self._position = 0  # the last one given
+        self._num = 0  # the last one given
+
+    def items(self, ids: Collection[ItemId]) -> Mapping[ItemId, Item]:
+        """
+        Return the items of these ids, and remember them.
+        """
+        found = super().items(ids)
+        for id in ids:
+            if id not in found:
+                self._items[id] = None
+        return found
+
+    def items_by_key(self, keys: Collection[Key]) -> Mapping[Key, Item]:
+        """
+        Return the items that hold these keys now, and remember them.
+        """
+        found = super().items_by_key(keys)
+        for key in keys:
+            holder = found.get(key)
+            self._holders[key] = None if holder is None else holder.id
+        return found
+
+    def records(self, kind: RecordKind, ids: Collection[str]) -> Mapping[str, Record]:
+        """
+        Return the records of this kind and these ids, and remember their revisions.
+        """
+        found = super().records(kind, ids)
+        for id in ids:
+            self._revisions[kind, id] = found[id].revision if id in found else 0
+        return found
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """
+        Apply all changes, or none. Raises as `check_changes`, before anything is written.
+        """
+        self._require_open()
+        self._look_up(changes)
+        check_changes(self, changes)
+        try:
+            self._write(changes)
+        except sqlite3.Error as error:
+            self.failure = backend_error("write", self._path, error)
+            raise self.failure from error
+
+    def finish(self) -> None:
+        """
+        Do what is due before the commit. Raises the failure of an earlier `apply`, also where the function caught it.
+        """
+        self._require_open()
+        if self._marks is None or self._position // _LOOK_EVERY == self._marks[0] // _LOOK_EVERY:
+            return
+        if words.pending(self._connection) >= words.PENDING_MAX:
+            words.catch_up(self._connection)
+
+    # What the preconditions look at; `_look_up` has fetched it.
+
+    def item_standing(self, id: ItemId) -> tuple[int, Key | None]:
+        """
+        Return the item's revision and key; ``(0, None)`` if it is absent.
+        """
+        item = self._items[id]
+        return (0, None) if item is None else (item.revision, item.key)
+
+    def key_holder(self, key: Key) -> ItemId | None:
+        """
+        Return the id of the item that holds *key*, if any.
+        """
+        return self._holders[key]
+
+    def record_revision(self, kind: str, id: str) -> int:
+        """
+        Return the record's revision; 0 if it is absent.
+        """
+        return self._revisions[kind, id]
+
+    def _look_up(self, changes: Sequence[Change]) -> None:
+        """
+        Read what the conditions of *changes* are about and was not read yet, in one statement for each table.
+        """
+        ids: dict[ItemId, None] = {}
+        records: dict[str, dict[str, None]] = {}
+        keyed: list[Item] = []
+        for change in changes:
+            match change:
+                case Put(item) | Load(item):
+                    ids[item.id] = None
+                    keyed.append(item)
+                case Purge(id) | Sighting(id) | Require("item", id):
+                    ids[id] = None
+                case PutRecord(record):
+                    records.setdefault(record.kind, {})[record.id] = None
+                case DropRecord(kind, id) | Require(kind, id):
+                    records.setdefault(kind, {})[id] = None
+        unknown = [id for id in ids if id not in self._items]
+        if unknown:
+            self.items(unknown)
+        keys = {item.key for item in keyed if item.key is not None and item.key not in self._holders}
+        for item in keyed:
+            stored = self._items[item.id]
+            # What an item holds already needs no look at the index.
+            if stored is not None and stored.key is not None and stored.key in keys:
+                keys.discard(stored.key)
+                self._holders[stored.key] = stored.id
+        if keys:
+            self.items_by_key(keys)
+        for kind, wanted in records.items():
+            # Sightings come and go with items, and are looked up each time.
+            known = () if kind == "sighting" else self._revisions
+            self._look_up_revisions(kind, [id for id in wanted if (kind, id) not in known])
+
+    def _look_up_revisions(self, kind: str, ids: Sequence[str]) -> None:
+        if not ids:
+            return
+        where = among_ids(ids)
+        if kind == "sighting":
+            found = self._rows(Statement(f"SELECT id, 1 FROM sightings WHERE {where.sql}", where.parameters))  # noqa: S608
+        else:
+            sql = f"SELECT id, revision FROM records WHERE kind = ? AND {where.sql}"  # noqa: S608
+            found = self._rows(Statement(sql, (kind, *where.parameters)))
+        revisions = dict(found)
+        for id in ids:
+            self._revisions[kind, id] = revisions.get(id, 0)
+
+    # Writing, once every condition holds.
+
+    def _write(self, changes: Sequence[Change]) -> None:
+        rows = Rows(self._connection)
+        for change in changes:
+            match change:
+                case Put(item, event):
+                    self._put(rows, item, (event,))
+                case Load(item, events):
+                    self._put(rows, item, events)
+                case Purge(id):
+                    self._purge(rows, id)
+                case PutRecord(record, event):
+                    self._revisions[record.kind, record.id] = record.revision
+                    rows.put_record(record)
+                    if event is not None:
+                        self._add_events(rows, (event,))
+                case DropRecord(kind, id):
+                    self._revisions[kind, id] = 0
+                    rows.drop_record(kind, id)
+                case Sighting():
+                    rows.sight(change)
+                case Require():
+                    pass
+        rows.flush()
+        self.changed += len(changes)
+
+    def _put(self, rows: Rows, item: Item, events: Iterable[Event]) -> None:
+        marks = self._load_marks()
+        stored = self._items[item.id]
+        if stored is None:
+            self._num += 1
+            self._numbers[item.id] = self._num
+            rows.insert_item(self._num, item)
+        else:
+            num = self._numbers[item.id]
+            rows.update_item(num, stored, item, is_indexed=num <= marks[2])
+            if stored.key is not None and stored.key != item.key:
+                self._holders[stored.key] = None
+        if item.key is not None:
+            self._holders[item.key] = item.id
+        self._items[item.id] = item
+        self._add_events(rows, events)
+
+    def _purge(self, rows: Rows, id: ItemId) -> None:
+        marks = self._load_marks()
+        item = self._items[id]
+        if item is None:  # the conditions have ruled it out
+            raise AssertionError(id)
+        num = self._numbers.pop(id)
+        rows.purge_item(num, item, is_indexed=num <= marks[2])
+        self._items[id] = None
+        if item.key is not None:
+            self._holders[item.key] = None
+
+    def _add_events(self, rows: Rows, events: Iterable[Event]) -> None:
+        self._load_marks()
+        for event in events:
+            self._position += 1
+            rows.add_event(self._position, event)
+
+    def _load_marks(self) -> tuple[int, int, int]:
+        """
+        Return the last position, the last number of an item and the mark of the words, as the transaction found them.
+        """
+        if self._marks is None:
+            row: Any = self._connection.execute("""
+                SELECT MAX(position_mark, IFNULL((SELECT MAX(position) FROM events), 0)),
+                       MAX(words_mark, IFNULL((SELECT MAX(num) FROM items), 0)),
+                       words_mark
+                FROM marks""").fetchone()
+            self._marks = (row[0], row[1], row[2])
+            self._position, self._num = row[0], row[1]
+        return self._marks
+
+    def _item(self, row: tuple[Any, ...]) -> Item:
+        item = super()._item(row)
+        self._numbers[item.id] = row[0]
+        self._items[item.id] = item
+        return item
+
+    def _require_open(self) -> None:
+        super()._require_open()
+        if self.failure is not None:
+            raise self.failure
