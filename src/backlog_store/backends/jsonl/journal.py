@@ -1,0 +1,310 @@
+"""
+The journal: the file of a store, and the state that it amounts to.
+
+Its owner calls one method at a time, with the file lock held where it says so. What another process does to the file
+is noticed by its length (it appended) or by its number (it compacted); this process's own bytes are never read back.
+The rules that keep acknowledged writes safe stand, each with its reason, in ../DESIGN.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import chain
+
+import msgspec
+
+from backlog_store.backends.jsonl.faults import FULL, NAME, backend_error
+from backlog_store.backends.jsonl.files import Paths, keep_aside, write_all, write_file
+from backlog_store.backends.jsonl.fs import FileSystem
+from backlog_store.backends.jsonl.lines import (
+    LINE_MAX,
+    VERSION,
+    Damaged,
+    Header,
+    effects_of,
+    header_line,
+    header_of,
+    lines,
+    transaction_line,
+)
+from backlog_store.backends.state import Effect, State
+from backlog_store.errors import DataCorrupt, Fault, InvalidInput, OutcomeUnknown, SchemaMismatch
+
+__all__ = ["Journal"]
+
+#: Compaction collects effects into lines of about so many bytes.
+_LINE_GOAL = 1024 * 1024
+
+
+class Journal:
+    """
+    One handle to a store's journal. Not safe for several threads.
+    """
+
+    def __init__(self, paths: Paths, fs: FileSystem) -> None:
+        self.paths = paths
+        self.fs = fs
+        self.state = State()
+        self.generation = 0
+        self.seq = 0  # of the last transaction that was taken in
+        self.end = 0  # of its line, in bytes
+        self.tail = 0  # bytes behind that: an unfinished write
+        self.stopped = ""  # why nothing is acknowledged any more
+        self.busy = 0  # functions of callers that are looking at the state
+        self._fd = -1
+        self._file = (0, 0)  # device and number of the file behind `_fd`
+        self._is_synced = False  # this process has synced what was taken in
+        self._is_folder_synced = False
+
+    # Taking in what is in the file.
+
+    def exists(self) -> bool:
+        """
+        Tell whether there is a journal.
+        """
+        try:
+            self.fs.stat(self.paths.journal)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise backend_error("opening", self.paths.journal, error) from error
+        return True
+
+    def has_news(self) -> bool:
+        """
+        Tell whether the file is other than what was taken in so far. Needs no lock.
+        """
+        if self._fd < 0:
+            return True
+        found = self._stat()
+        return found.st_size != self.end or (found.st_dev, found.st_ino) != self._file
+
+    def refresh(self, *, exclusive: bool) -> None:
+        """
+        Take in what others have committed. The file lock is held; with an exclusive one a torn last line is cut away.
+
+        Raises `DataCorrupt`, `SchemaMismatch`, `BackendUnavailable`, `StorageFull` (no room to keep the cut bytes).
+        """
+        found = self._stat()
+        try:
+            if self._fd < 0 or (found.st_dev, found.st_ino) != self._file or found.st_size < self.end:
+                self._load(found)
+            elif found.st_size != self.end:
+                self._take_in(found.st_size)
+            if exclusive and self.tail:
+                self._cut_tail()
+        except OSError as error:
+            raise backend_error("reading", self.paths.journal, error) from error
+
+    def settle(self) -> None:
+        """
+        Make durable what was taken in from others, before anybody is answered from it.
+
+        The process that wrote a line may have been killed before it synced it; but whoever finds the answer to a
+        request there relies on it from now on. Raises `BackendUnavailable`, and the journal is stopped.
+        """
+        if self._is_synced and self._is_folder_synced:
+            return
+        try:
+            self._sync_folder()
+            self.fs.sync_data(self._fd)
+        except OSError as error:
+            self._stop(error, "a sync failed")
+            raise backend_error("sync", self.paths.journal, error) from error
+        self._is_synced = True
+
+    def let_go(self) -> None:
+        """
+        Close the file. What is taken in counts for nothing any more: the next refresh begins anew.
+        """
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            self.fs.close(fd)
+
+    # Writing.
+
+    def create(self) -> None:
+        """
+        Make an empty journal. The exclusive lock is held. Raises `StorageFull`, `BackendUnavailable`.
+        """
+        self.rewrite(State(), generation=1, seq=0)
+
+    def append(self, effects: Sequence[Effect]) -> None:
+        """
+        Make a transaction durable. The exclusive lock is held, the journal refreshed, the effects stand in the state.
+
+        Raises `InvalidInput` for more than a line holds, `StorageFull` or `BackendUnavailable` (not executed),
+        `OutcomeUnknown` (a sync failed). After the last two the journal is stopped.
+        """
+        events = sum(kind == b"event" for kind, _ in effects)
+        if events:
+            effects = [(b"at", b"%d" % (self.state.events.next - events)), *effects]
+        line = transaction_line(self.seq + 1, effects)
+        if len(line) > LINE_MAX:
+            fault = Fault("/changes", f"{len(line)} bytes", f"one transaction holds at most {LINE_MAX} bytes")
+            raise InvalidInput([fault], what="transaction", hint="Write in smaller parts.")
+        self._write(line)
+        try:
+            self._sync_folder()
+            self.fs.sync_data(self._fd)
+        except OSError as error:
+            self._stop(error, "a sync failed")
+            self._cut_back()
+            raise OutcomeUnknown(
+                NAME, "sync", f"{error.strerror or error}: {self.paths.journal}",
+                hint="Open the store again and ask by request id whether it happened.",
+            ) from error  # fmt: skip
+        self._is_synced = True
+        self.seq += 1
+        self.end += len(line)
+
+    def compact(self) -> None:
+        """
+        Replace the journal by the shortest one of the same state. The exclusive lock is held, the journal refreshed.
+
+        Raises `StorageFull` or `BackendUnavailable`: the old journal stands, unless the journal is stopped.
+        """
+        self.rewrite(self.state, generation=self.generation + 1, seq=self.seq)
+
+    def rewrite(self, state: State, *, generation: int, seq: int) -> None:
+        """
+        Replace the journal by one that amounts to *state* and goes on after *seq*. The exclusive lock is held.
+        """
+        fs, paths = self.fs, self.paths
+        packed = _packed(state)
+        fd = -1
+        try:
+            header = header_line(generation=generation, first=seq + 1)
+            numbered = (transaction_line(seq + number, effects) for number, effects in enumerate(packed, 1))
+            fd, size = write_file(fs, paths.new, chain([header], numbered))
+            fs.rename(paths.new, paths.journal)
+        except OSError as error:
+            if fd >= 0:
+                fs.close(fd)
+            raise backend_error("writing", paths.new, error) from error
+        self.let_go()
+        self._fd = fd
+        self.state, self.generation = state, generation
+        self.seq, self.end, self.tail = seq + len(packed), size, 0
+        self._is_synced, self._is_folder_synced = True, False
+        try:
+            found = fs.stat(paths.journal)
+            self._file = (found.st_dev, found.st_ino)
+            self._sync_folder()
+        except OSError as error:
+            self._stop(error, "a sync of the folder failed")
+            raise backend_error("writing", paths.journal, error) from error
+
+    # The steps of the above.
+
+    def _stat(self) -> os.stat_result:
+        try:
+            return self.fs.stat(self.paths.journal)
+        except OSError as error:
+            raise backend_error("reading", self.paths.journal, error) from error
+
+    def _load(self, found: os.stat_result) -> None:
+        self.let_go()
+        fd = self.fs.open(self.paths.journal, os.O_RDWR | os.O_APPEND)
+        try:
+            header, self.end = self.read_header(fd, found.st_size)
+            self.generation, self.seq = header.generation, header.first - 1
+            self.state = State()
+            self._fd = fd
+            self._take_in(found.st_size)
+        except BaseException:
+            self._fd = -1
+            self.fs.close(fd)
+            raise
+        self._file = (found.st_dev, found.st_ino)
+        self._is_synced = self._is_folder_synced = False
+
+    def read_header(self, fd: int, size: int) -> tuple[Header, int]:
+        """
+        Return the header and where it ends. Raises `DataCorrupt`, `SchemaMismatch`.
+        """
+        _, line = next(lines(self.fs, fd, 0, size), (0, b""))
+        try:
+            header = header_of(line)
+        except Damaged as damage:
+            raise DataCorrupt(NAME, path=self.paths.journal, offset=0, reason=str(damage)) from damage
+        if header.version > VERSION:
+            raise SchemaMismatch(
+                NAME, found=str(header.version), expected=str(VERSION), hint="A newer backlog-store wrote it: upgrade."
+            )
+        return header, len(line)
+
+    def _take_in(self, size: int) -> None:
+        path = self.paths.journal
+        do = self.state.do
+        for at, line in lines(self.fs, self._fd, self.end, size):
+            try:
+                seq, effects = effects_of(line)
+            except Damaged as damage:
+                if at + len(line) == size:
+                    break  # the last line: a write that was not finished, so nobody was told that it was
+                raise DataCorrupt(NAME, path=path, offset=at, reason=str(damage)) from damage
+            if seq != self.seq + 1:
+                reason = f"transaction {self.seq + 1} should stand here, {seq} does"
+                raise DataCorrupt(NAME, path=path, offset=at, reason=reason)
+            try:
+                for kind, body in effects:
+                    do(kind, body)
+            except (msgspec.MsgspecError, ValueError) as error:
+                self.let_go()  # the state holds half of it
+                raise DataCorrupt(NAME, path=path, offset=at, reason=f"an effect is no document ({error})") from error
+            self.seq, self.end, self._is_synced = seq, at + len(line), False
+        self.tail = size - self.end
+
+    def _cut_tail(self) -> None:
+        keep_aside(self.fs, self.paths, f"{self.generation}-{self.end}-torn", self._read_all(self.end, self.tail))
+        self.fs.truncate(self._fd, self.end)
+        self.fs.sync_data(self._fd)
+        self.tail = 0
+
+    def _read_all(self, start: int, size: int) -> bytes:
+        return b"".join(line for _, line in lines(self.fs, self._fd, start, start + size))
+
+    def _write(self, line: bytes) -> None:
+        try:
+            write_all(self.fs, self._fd, line)
+        except OSError as error:
+            if error.errno not in FULL:
+                self._stop(error, "a write failed")
+            self._cut_back()
+            raise backend_error("write", self.paths.journal, error) from error
+
+    def _cut_back(self) -> None:
+        """
+        Take a line that failed away again, so that no other process builds on it.
+        """
+        try:
+            self.fs.truncate(self._fd, self.end)
+        except OSError as error:
+            self._stop(error, "an unfinished line could not be cut away")
+
+    def _sync_folder(self) -> None:
+        # Whoever compacted may have been killed between its rename and its sync: then a power cut brings the old file
+        # back, without what was appended to the new one. So each process syncs the folder once a file.
+        if not self._is_folder_synced:
+            self.fs.sync_folder(self.paths.folder)
+            self._is_folder_synced = True
+
+    def _stop(self, error: OSError, what: str) -> None:
+        self.stopped = self.stopped or f"{what} ({error.strerror or error})"
+
+
+def _packed(state: State) -> list[list[Effect]]:
+    """
+    Return the effects that make up *state*, in lists of about one mebibyte.
+    """
+    packed: list[list[Effect]] = []
+    room = 0
+    for effect in state.all_effects():
+        if room <= 0 or len(effect[1]) > LINE_MAX - _LINE_GOAL:
+            packed.append([])
+            room = _LINE_GOAL
+        packed[-1].append(effect)
+        room -= len(effect[1])
+    return packed

@@ -1,0 +1,139 @@
+"""
+The form of a journal's lines; docs/reference/journal-format.md describes it for others.
+
+Each line is JSON on its own, and each effect's body in it stands between two tabs. A canonical document holds no tab
+(JSON escapes it), and between the tokens of a line tabs are white space, so a line is taken apart by its tabs, without
+being parsed: reading 100,000 items takes a fifth of the time that decoding them does.
+
+The checksum is CRC-32: `zlib` computes it at some GB/s where the digests of `hashlib` reach a tenth to a half of that,
+and it is there to find accidents. What it may overlook (one torn line in four thousand million) is smaller than what
+disks overlook; tampering is what the hash chain of an item's trail is for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from zlib import crc32
+
+import msgspec
+
+from backlog_store.backends.jsonl.fs import FileSystem
+from backlog_store.backends.state import Effect
+
+__all__ = [
+    "LINE_MAX", "VERSION", "Damaged", "Header", "effects_of", "header_line", "header_of", "lines", "transaction_line",
+]  # fmt: skip
+
+#: The version of the format that this program writes.
+VERSION = 1
+#: A transaction's line is at most so long, in bytes.
+LINE_MAX = 8 * 1024 * 1024
+
+_FORMAT = "backlog-store journal"
+_CHUNK = 4 * 1024 * 1024
+_SUM_AT = 8  # the checksum stands in bytes 8 to 16, and covers all from there to the newline
+_REST_AT = 16
+_HEAD = re.compile(rb'\{"sum":"[0-9a-f]{8}","seq":([0-9]{1,18}),"effects":\[("[a-z]+",)')
+_KINDS = {b',"%s",' % kind: kind for kind in (b"item", b"event", b"record", b"purge", b"drop", b"at")}
+
+
+class Damaged(Exception):
+    """
+    A line is not as it was written; the text says in what way.
+    """
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The first line: the version of the format, how often the journal was rewritten, and its first sequence number.
+    """
+
+    format: str
+    version: int
+    generation: int = 0
+    first: int = 0
+
+
+def header_line(*, generation: int, first: int) -> bytes:
+    """
+    Return the first line of a journal.
+    """
+    rest = b'","format":"%s","version":%d,"generation":%d,"first":%d}' % (_FORMAT.encode(), VERSION, generation, first)
+    return _summed(rest)
+
+
+def header_of(line: bytes) -> Header:
+    """
+    Return what the first line says. Raises `Damaged`; what a newer version wrote is read as far as its version.
+    """
+    try:
+        header = msgspec.json.decode(line, type=Header)
+    except msgspec.MsgspecError as error:
+        raise Damaged(f"the first line is no journal header ({error})") from error
+    if header.format != _FORMAT:
+        raise Damaged(f"the first line is the header of another format, {header.format!r}")
+    if header.version <= VERSION:
+        _check_sum(line)
+    return header
+
+
+def transaction_line(seq: int, effects: Iterable[Effect]) -> bytes:
+    """
+    Return the line of a transaction with at least one effect.
+    """
+    parts = [b'","seq":%d,"effects":[' % seq]
+    for kind, body in effects:
+        parts += (b',"', kind, b'",\t', body, b"\t")
+    parts[1] = b'"'
+    parts.append(b"]}")
+    return _summed(b"".join(parts))
+
+
+def effects_of(line: bytes) -> tuple[int, Sequence[Effect]]:
+    """
+    Return sequence number and effects of a transaction's line. Raises `Damaged`.
+    """
+    _check_sum(line)
+    pieces = line.split(b"\t")
+    head = _HEAD.fullmatch(pieces[0])
+    if head is None or len(pieces) % 2 == 0 or pieces[-1] != b"]}\n":
+        raise Damaged("the line is whole, but no transaction")
+    pieces[0] = b"," + head[2]
+    try:
+        kinds = [_KINDS[piece] for piece in pieces[:-1:2]]
+    except KeyError as error:
+        raise Damaged(f"the line is whole, but holds an unknown effect {error}") from error
+    return int(head[1]), list(zip(kinds, pieces[1::2], strict=True))
+
+
+def lines(fs: FileSystem, fd: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """
+    Yield offset and bytes of each line from *start* to *end*, with its newline; only the last one may lack it.
+    """
+    at, ahead = start, b""
+    offset = start
+    while offset < end:
+        data = fs.read(fd, min(_CHUNK, end - offset), offset)
+        if not data:
+            break
+        offset += len(data)
+        found = (ahead + data).split(b"\n")
+        ahead = found.pop()
+        for line in found:
+            yield at, line + b"\n"
+            at += len(line) + 1
+    if ahead:
+        yield at, ahead
+
+
+def _summed(rest: bytes) -> bytes:
+    return b'{"sum":"%08x%s\n' % (crc32(rest), rest)
+
+
+def _check_sum(line: bytes) -> None:
+    if not line.endswith(b"\n"):
+        raise Damaged("the line breaks off")
+    rest = line[_REST_AT:-1]
+    if line[:_REST_AT] != b'{"sum":"%08x' % crc32(rest):
+        raise Damaged("the checksum does not fit the line")
