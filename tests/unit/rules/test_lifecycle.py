@@ -1,0 +1,361 @@
+"""
+Moving, closing, snoozing, editing, linking, undoing, purging; and asking twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from backlog_store.backlog import Backlog
+from backlog_store.commands import Bulk, Cleanup, Close, Comment, Create, Edit, Move, Report
+from backlog_store.errors import (
+    AlreadyExists,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    RequestExpired,
+    RequestReused,
+    RevisionConflict,
+    TransitionNotAllowed,
+)
+from backlog_store.instants import add_seconds
+from backlog_store.model import STATUSES, Draft
+from backlog_store.policy import DEFAULT_TRANSITIONS
+from backlog_store.query import EventQuery
+from backlog_store.testing.clocks import START, StepClock
+from backlog_store.workflow import effective_status
+
+DAY_S = 86_400
+PATHS: dict[str, list[str]] = {
+    "open": [], "in_progress": ["in_progress"], "blocked": ["blocked"], "done": ["in_progress", "done"],
+    "canceled": ["canceled"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("start", STATUSES)
+@pytest.mark.parametrize("to", STATUSES)
+def test_moves_are_those_of_the_table(machine: Backlog, start: str, to: str) -> None:
+    """
+    Every pair of statuses is either a move of the table or refused, naming those that are.
+    """
+    id = machine.upsert(title="x").id
+    for step in PATHS[start]:
+        machine.move(id, step)
+
+    if to == start:
+        assert machine.move(id, to).verdict == "unchanged"
+    elif to in DEFAULT_TRANSITIONS[start]:
+        assert machine.move(id, to).item.status == to
+    else:
+        with pytest.raises(TransitionNotAllowed) as caught:
+            machine.move(id, to)
+        assert caught.value.allowed == tuple(sorted(DEFAULT_TRANSITIONS[start]))
+        assert machine.get(id).status == start
+
+
+def test_stale_revision_is_refused_and_nothing_written(machine: Backlog) -> None:
+    """
+    A writer who read an older state is told both revisions.
+    """
+    id = machine.upsert(title="x").id
+    machine.edit(id, title="y")
+
+    with pytest.raises(RevisionConflict) as caught:
+        machine.edit(id, title="z", revision=1)
+
+    assert (caught.value.expected, caught.value.found) == (1, 2)
+    assert machine.get(id).title == "y"
+
+
+def test_machine_does_not_touch_what_a_person_holds(machine: Backlog, person: Backlog) -> None:
+    """
+    A machine's edit, move or close of held fields is refused, naming the holder.
+    """
+    id = machine.upsert(title="x").id
+    person.move(id, "in_progress")
+    person.edit(id, title="mine")
+
+    acts: list[Callable[[], Any]] = [
+        lambda: machine.edit(id, title="its"), lambda: machine.move(id, "done"), lambda: machine.close_item(id)
+    ]  # fmt: skip
+    for act in acts:
+        with pytest.raises(NotAllowed, match="ann holds it"):
+            act()
+    assert machine.edit(id, priority="P0").item.priority == "P0"
+
+
+def test_closing_needs_its_conditions(person: Backlog) -> None:
+    """
+    An acceptance needs approver and an end ahead, within a year; a duplicate needs its original.
+    """
+    id = person.upsert(title="x").id
+    cases: list[tuple[dict[str, Any], set[str]]] = [
+        ({"reason": "accepted_risk"}, {"/approver", "/expires_at"}),
+        ({"reason": "accepted_risk", "approver": "cto", "expires_at": START}, {"/expires_at"}),
+        ({"reason": "accepted_risk", "approver": "cto", "expires_at": add_seconds(START, 400 * DAY_S)}, {"/expires_at"}),
+        ({"reason": "because"}, {"/reason"}),
+        ({"reason": "duplicate"}, {"/duplicate_of"}),
+        ({"reason": "fixed", "approver": "cto"}, {"/reason"}),
+    ]
+
+    for fields, pointers in cases:
+        with pytest.raises(InvalidInput) as caught:
+            person.execute(Close(id=id, **fields))
+        assert {fault.pointer for fault in caught.value.faults} == pointers
+    with pytest.raises(InvalidInput, match="of itself"):
+        person.close_item(id, "duplicate", duplicate_of=id)
+    assert person.get(id).status == "open"
+
+
+def test_closed_item_tells_reason_and_who(person: Backlog) -> None:
+    """
+    ``fixed`` ends in done, any other reason in canceled.
+    """
+    one, two = person.upsert(title="x").id, person.upsert(title="y").id
+
+    fixed = person.close_item(one, message="deployed").item
+    copy = person.close_item(two, "duplicate", duplicate_of=one).item
+
+    assert (fixed.status, fixed.closed_reason, fixed.closed_by) == ("done", "fixed", "ann")
+    assert (copy.status, copy.duplicate_of) == ("canceled", one)
+
+
+def test_snoozed_item_wakes_by_itself(person: Backlog, clock: StepClock) -> None:
+    """
+    Sleeping is read from the instant; no job has to wake an item.
+    """
+    id = person.upsert(title="x").id
+    item = person.snooze(id, add_seconds(START, DAY_S)).item
+
+    assert effective_status(item, add_seconds(START, DAY_S - 1)) == "snoozed"
+    assert effective_status(item, add_seconds(START, DAY_S)) == "open"
+    with pytest.raises(InvalidInput, match="past"):
+        person.snooze(id, add_seconds(START, -1))
+    assert person.snooze(id, "").item.wake_at == ""
+
+
+def test_comment_changes_no_field(person: Backlog) -> None:
+    """
+    A comment is an event of the item; `updated_at` stays.
+    """
+    item = person.upsert(title="x").item
+
+    after = person.comment(item.id, "hello").item
+
+    assert (after.revision, after.updated_at) == (2, item.updated_at)
+    assert [event.message for event in person.trail(item.id) if event.added] == ["hello"]
+
+
+def test_edit_names_every_fault(person: Backlog) -> None:
+    """
+    Unknown fields, wrong types and impossible values are listed together; nothing is written.
+    """
+    id = person.upsert(title="x").id
+
+    with pytest.raises(InvalidInput) as caught:
+        person.edit(id, titel="y", priority="P7", due_date="2026-02-30", status="doing", title="")
+
+    pointers = {fault.pointer for fault in caught.value.faults}
+    assert pointers == {"/fields/titel", "/fields/priority", "/fields/due_date", "/fields/status", "/fields/title"}
+    assert person.get(id).revision == 1
+
+
+def test_changed_key_leaves_the_old_one_as_another_name(machine: Backlog, person: Backlog) -> None:
+    """
+    Reports under the old key still find their item; a taken key is refused.
+    """
+    id = machine.upsert(title="x", dedupe_key="old").id
+    machine.upsert(title="y", dedupe_key="taken")
+
+    person.edit(id, dedupe_key="new")
+
+    assert machine.upsert(title="x", dedupe_key="old").id == id
+    assert machine.upsert(title="x", dedupe_key="new").id == id
+    with pytest.raises(AlreadyExists):
+        person.edit(id, dedupe_key="taken")
+
+
+def test_create_refuses_taken_ids_and_keys(machine: Backlog) -> None:
+    """
+    Adding is not reporting: what is there already is an error that names it.
+    """
+    machine.create({"title": "x", "dedupe_key": "k", "id": "bl_mine"})
+
+    with pytest.raises(AlreadyExists, match="bl_mine"):
+        machine.create({"title": "y", "dedupe_key": "k"})
+    with pytest.raises(AlreadyExists, match="bl_mine"):
+        machine.create({"title": "y", "id": "bl_mine"})
+
+
+def test_importer_keeps_status_and_times(machine: Backlog) -> None:
+    """
+    A created item may bring its past.
+    """
+    body = Create(draft=Draft(title="x", dedupe_key="k"), status="done", created_at="2020-01-01T00:00:00.000000Z",
+                  updated_at="2020-02-01T00:00:00.000000Z")  # fmt: skip
+
+    item = machine.execute(body).outcomes[0].item
+
+    assert item is not None
+    assert (item.status, item.closed_reason, item.closed_at) == ("done", "fixed", item.updated_at)
+    assert item.created_at == "2020-01-01T00:00:00.000000Z"
+
+
+@pytest.mark.parametrize("kind", ["blocks", "parent"])
+def test_links_that_order_work_have_no_cycles(machine: Backlog, kind: Any) -> None:
+    """
+    The closing edge of a cycle is refused, however long; other kinds of links may go round.
+    """
+    a, b, c = (machine.upsert(title=title).id for title in "abc")
+    machine.link(a, kind, b)
+    machine.link(b, kind, c)
+
+    with pytest.raises(NotAllowed, match="cycle"):
+        machine.link(c, kind, a)
+
+    machine.link(c, "relates", a)
+    assert set(machine.links(a)) == {(kind, b), ("~relates", c)}
+    machine.link(a, kind, b, remove=True)
+    assert machine.link(c, kind, a).verdict == "updated"
+
+
+def test_request_asked_twice_happens_once(machine: Backlog) -> None:
+    """
+    The first answer is given again, and nothing is counted or written.
+    """
+    first = machine.upsert(title="x", dedupe_key="k", request_id="r1")
+    again = machine.upsert(title="x", dedupe_key="k", request_id="r1")
+
+    assert (again.verdict, again.id) == (first.verdict, first.id) == ("created", first.id)
+    assert machine.sightings(first.id) == {}
+
+
+def test_request_id_of_another_body_is_refused(machine: Backlog) -> None:
+    """
+    A reused request id is an error, not a second request; another actor's is its own.
+    """
+    machine.upsert(title="x", dedupe_key="k", request_id="r1")
+
+    with pytest.raises(RequestReused):
+        machine.upsert(title="y", dedupe_key="k", request_id="r1")
+    assert machine.acting_as("other").upsert(title="y", dedupe_key="k", request_id="r1").verdict == "updated"
+
+
+def test_request_older_than_its_answer_expires(machine: Backlog, clock: StepClock) -> None:
+    """
+    After 14 days the answer is gone, and the request is refused rather than run again.
+    """
+    machine.comment(machine.upsert(title="x").id, "once", request_id="r1")
+    clock.advance(15 * DAY_S)
+
+    with pytest.raises(RequestExpired):
+        machine.comment(machine.search()[0].id, "once", request_id="r1")
+
+
+def test_bulk_is_one_transaction(machine: Backlog) -> None:
+    """
+    A refused body takes the whole bulk with it, unless it may go on without.
+    """
+    id = machine.upsert(title="x").id
+    bodies = (Edit(id=id, fields={"title": "y"}), Move(id=id, to="done"), Comment(id="bl_nothing", message="?"))
+
+    with pytest.raises(TransitionNotAllowed):
+        machine.execute(Bulk(bodies=bodies))
+    assert machine.get(id).title == "x"
+
+    answer = machine.execute(Bulk(bodies=bodies, keep_going=True))
+    assert [(o.verdict, o.code) for o in answer.outcomes] == [
+        ("updated", ""), ("refused", "transition_not_allowed"), ("refused", "not_found")
+    ]  # fmt: skip
+
+
+def test_undo_sets_back_a_batch_where_nobody_changed_anything(person: Backlog, machine: Backlog) -> None:
+    """
+    An item changed since is refused with the reason; the others are as they were before.
+    """
+    one, two = (machine.upsert(title=title, dedupe_key=title).id for title in ("one", "two"))
+    bodies = tuple(Close(id=id, reason="wont_fix") for id in (one, two))
+    batch = person.execute(Bulk(bodies=bodies)).batch
+    person.comment(two, "wait")
+
+    outcomes = {outcome.id: outcome for outcome in person.undo(batch).outcomes}
+
+    assert (outcomes[one].verdict, outcomes[two].code) == ("updated", "revision_conflict")
+    assert (person.get(one).status, person.get(one).held) == ("open", {})
+    assert [key for key, _ in person.verdicts()] == ["prod/two"]
+    with pytest.raises(NotFound):
+        person.undo("cm_nothing")
+
+
+def test_undone_creation_closes_and_lets_the_problem_return(machine: Backlog, person: Backlog) -> None:
+    """
+    What was created by mistake is closed, and no verdict is left behind.
+    """
+    answer = machine.execute(Report(drafts=(Draft(title="x", dedupe_key="k"),)))
+
+    person.undo(answer.batch)
+
+    assert machine.get(answer.outcomes[0].id).status == "canceled"
+    assert machine.upsert(title="x", dedupe_key="k").verdict == "reopened"
+
+
+def test_purged_key_keeps_its_verdict(machine: Backlog, person: Backlog, clock: StepClock) -> None:
+    """
+    What was judged long ago does not come back as new; what was fixed returns under its old id, history counted on.
+    """
+    judged, fixed, loose = (machine.upsert(title=t, dedupe_key=t if t != "loose" else "").id
+                            for t in ("judged", "fixed", "loose"))  # fmt: skip
+    person.close_item(judged, "false_positive", message="test code")
+    person.close_item(fixed)
+    person.close_item(loose)
+    clock.advance(200 * DAY_S)
+    machine.upsert(title="still open")
+
+    assert machine.cleanup(180) == 3
+
+    with pytest.raises(NotFound, match="purged at"):
+        machine.get(judged)
+    assert machine.events(EventQuery(item_ids=(loose,), limit=None)) == []
+    suppressed = machine.upsert(title="judged", dedupe_key="judged")
+    assert (suppressed.verdict, suppressed.id) == ("suppressed", judged)
+    back = machine.upsert(title="fixed", dedupe_key="fixed")
+    assert (back.verdict, back.id, back.revision, back.item.episode) == ("reopened", fixed, 4, 2)
+    person.lift_verdict("judged")
+    assert machine.upsert(title="judged", dedupe_key="judged").verdict == "reopened"
+
+
+@pytest.mark.parametrize("days", [-1, 36_501, True])
+def test_impossible_retention_is_refused(machine: Backlog, days: int) -> None:
+    """
+    A negative retention would purge everything.
+    """
+    with pytest.raises(InvalidInput):
+        machine.execute(Cleanup(retention_days=days))
+
+
+def test_clock_that_goes_back_does_not_take_updated_at_with_it(machine: Backlog, clock: StepClock) -> None:
+    """
+    An item's instant of change never goes backwards.
+    """
+    item = machine.upsert(title="x").item
+    clock.advance(-3600)
+
+    assert machine.edit(item.id, title="y").item.updated_at == item.updated_at
+
+
+def test_short_prefix_names_an_item_and_an_ambiguous_one_is_refused(machine: Backlog) -> None:
+    """
+    People need not type 29 characters.
+    """
+    machine.create({"title": "a", "id": "bl_abcd1"})
+    machine.create({"title": "b", "id": "bl_abce2"})
+
+    assert machine.get("abcd").title == "a"
+    assert machine.get("bl_abce").title == "b"
+    with pytest.raises(NotFound, match="more than one"):
+        machine.get("abc")
+    with pytest.raises(NotFound):
+        machine.get("x")
