@@ -1,0 +1,3 @@
+"""
+Benchmarks: ours against the floor of each engine, in one run.
+"""

@@ -1,0 +1,63 @@
+"""
+Running floor and ours in turn, and printing what came out.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+__all__ = ["interleaved", "table", "temporary_folder", "timed"]
+
+
+def timed(work: Callable[[], object]) -> float:
+    """
+    Return how many seconds *work* took.
+    """
+    start = perf_counter()
+    work()
+    return perf_counter() - start
+
+
+def interleaved(rounds: int, floor: Callable[[int], object], ours: Callable[[int], object]) -> tuple[float, float, float]:
+    """
+    Run both in turn, each round with its number; return median seconds of each and the median ratio floor / ours.
+    """
+    floors, own, ratios = [], [], []
+    for number in range(rounds):
+        # Who goes first changes from round to round, so that neither gains from what the other left behind.
+        pair = {}
+        for name in ("floor", "ours") if number % 2 else ("ours", "floor"):
+            work = floor if name == "floor" else ours
+            pair[name] = timed(lambda work=work: work(number))  # type: ignore[misc]
+        floors.append(pair["floor"])
+        own.append(pair["ours"])
+        ratios.append(pair["floor"] / pair["ours"])
+    return median(floors), median(own), median(ratios)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """
+    Return a Markdown table.
+    """
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]
+    lines.insert(1, " | ".join("-" * width for width in widths))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """
+    Give a folder that is gone afterwards.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="backlog-bench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
