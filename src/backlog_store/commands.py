@@ -34,13 +34,15 @@ class Create(_Body, frozen=True, tag="create"):
     """
     Add one item that must not be there yet. Status and times are for importers; empty times mean now.
 
-    Raises `AlreadyExists` for a taken id or key.
+    `extra` holds members that importers keep beside the item's own (`Item.extra`). Raises `AlreadyExists` for a taken
+    id or key.
     """
 
     draft: Draft
     status: str = "open"
     created_at: Instant = ""
     updated_at: Instant = ""
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class Report(_Body, frozen=True, tag="report"):
@@ -80,7 +82,8 @@ class Edit(_Body, frozen=True, tag="edit"):
     Set fields of one item; `fields` may hold any of `rules.fields.EDITABLE` (a status goes through the workflow).
 
     A person holds what the person sets (only those in `hold`, if given), until `release` names it. `revision` 0 means
-    any; otherwise an older or newer stored one is a `RevisionConflict`.
+    any; otherwise an older or newer stored one is a `RevisionConflict`. `expect` maps fields (and ``updated_at``) to
+    the values that they must still have: what somebody else changed meanwhile is a `RevisionConflict` that names it.
     """
 
     id: ItemId
@@ -89,6 +92,7 @@ class Edit(_Body, frozen=True, tag="edit"):
     remove_tags: tuple[str, ...] = ()
     release: tuple[str, ...] = ()
     hold: tuple[str, ...] | None = None
+    expect: dict[str, Any] = field(default_factory=dict)
     revision: int = 0
     message: str = ""
 
@@ -144,6 +148,8 @@ class Snooze(_Body, frozen=True, tag="snooze"):
 class Comment(_Body, frozen=True, tag="comment"):
     """
     Add an event of the caller's to an item: a comment, or any `type`. `ts` and `event_id` are kept if given.
+
+    `extra` holds members that importers keep beside the event's own (`Event.extra`).
     """
 
     id: ItemId
@@ -152,6 +158,7 @@ class Comment(_Body, frozen=True, tag="comment"):
     meta: dict[str, Any] = field(default_factory=dict)
     ts: Instant = ""
     event_id: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
     revision: int = 0
 
 

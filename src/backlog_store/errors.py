@@ -185,17 +185,19 @@ class Conflict(BacklogError):
 class RevisionConflict(Conflict):
     """
     Somebody changed the thing since it was read; nothing was written.
+
+    *detail* says what was changed, where fields rather than a revision were expected (*expected* is then 0).
     """
 
     code = "revision_conflict"
 
-    def __init__(self, id: str, *, expected: int, found: int) -> None:
+    def __init__(self, id: str, *, expected: int, found: int, detail: str = "") -> None:
         self.id = id
         self.expected = expected
         self.found = found
+        detail = detail or f"revision {expected} was expected, {found} is stored"
         super().__init__(
-            f"{id} was changed meanwhile: revision {expected} was expected, {found} is stored; nothing was written.",
-            hint="Read it again and decide anew.",
+            f"{id} was changed meanwhile: {detail}; nothing was written.", hint="Read it again and decide anew."
         )
 
 

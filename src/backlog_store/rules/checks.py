@@ -181,6 +181,15 @@ class Checker:
         if not faults and len(encode(value)) > longest:
             self.fault(name, f"{len(encode(value))} bytes", f"at most {longest} bytes of JSON are kept")
 
+    def further(self, name: str, value: Any, of: type[msgspec.Struct]) -> None:
+        """
+        Check further members of a value that has its own fields.
+        """
+        self.document(name, value, longest=LIMITS.meta_bytes)
+        for member in value if isinstance(value, Mapping) else ():
+            if member in of.__struct_fields__:
+                self.fault(f"{name}/{member}", value[member], f"is a field of its own of {of.__name__}")
+
     def evidence(self, value: Any) -> None:
         """
         Check evidence: kinds of references.

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from backlog_store.codec import to_builtins
 from backlog_store.commands import Edit, Outcome
-from backlog_store.errors import AlreadyExists
+from backlog_store.errors import AlreadyExists, RevisionConflict
 from backlog_store.model import CLOSED, LIMITS, PRIORITIES, STATUSES, Item, KeyState
-from backlog_store.rules.checks import Checker
+from backlog_store.rules.checks import Checker, shorten
 from backlog_store.rules.fields import EDITABLE, HOLDABLE, sorted_tags
 from backlog_store.rules.lifecycle import check_holder, check_revision, held_by_actor, remember_closing, with_status
 from backlog_store.rules.view import Context
@@ -27,6 +27,7 @@ def edit(context: Context, body: Edit) -> Outcome:
     _check(body)
     item = context.item(body.id)
     check_revision(item, body.revision)
+    _check_expected(item, body)
     wanted = dict(body.fields)
     if body.add_tags or body.remove_tags:
         tags = set(wanted.get("tags", item.tags)) | set(body.add_tags)
@@ -59,6 +60,13 @@ def _value(name: str, value: Any) -> Any:
     return to_builtins(value) if name in ("meta", "evidence_refs") else value
 
 
+def _check_expected(item: Item, body: Edit) -> None:
+    changed = [name for name, value in sorted(body.expect.items()) if _value(name, value) != getattr(item, name)]
+    if changed:
+        shown = [f"{name} was {shorten(body.expect[name])}, is {shorten(getattr(item, name))}" for name in changed]
+        raise RevisionConflict(item.id, expected=body.revision, found=item.revision, detail=", ".join(shown))
+
+
 def _held(context: Context, item: Item, body: Edit, changed: list[str]) -> Item:
     named = set(body.hold) if body.hold is not None else HOLDABLE
     # A person who sets a field to what it already is means it: that is held, too.
@@ -78,6 +86,9 @@ def _check(body: Edit) -> None:
     check.tags("add_tags", body.add_tags)
     check.tags("remove_tags", body.remove_tags)
     check.text("message", body.message, LIMITS.message)
+    for name, value in body.expect.items():
+        if name not in (*EDITABLE, "updated_at"):
+            check.fault(f"expect/{name}", value, f"one of {', '.join(EDITABLE)}, updated_at")
     for name in (*body.release, *(body.hold or ())):
         if name not in HOLDABLE:
             check.fault("release" if name in body.release else "hold", name, f"one of {', '.join(sorted(HOLDABLE))}")

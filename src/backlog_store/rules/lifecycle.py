@@ -11,7 +11,7 @@ from backlog_store.commands import Close, Comment, Create, Move, Outcome, Reopen
 from backlog_store.errors import AlreadyExists, NotAllowed, RevisionConflict, TransitionNotAllowed
 from backlog_store.ids import item_id_of_key, unkeyed_item_id
 from backlog_store.instants import Instant, add_seconds
-from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES, Claim, Item, Verdict
+from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES, Claim, Event, Item, Verdict
 from backlog_store.rules.checks import Checker, draft_faults
 from backlog_store.rules.upsert import check_free, clear_verdict, new_item, put_verdict, reopened
 from backlog_store.rules.view import Context
@@ -51,6 +51,7 @@ def create(context: Context, body: Create) -> Outcome:
     check.one_of("status", body.status, STATUSES)
     check.instant("created_at", body.created_at)
     check.instant("updated_at", body.updated_at)
+    check.further("extra", body.extra, Item)
     check.done("item")
     draft, key = body.draft, body.draft.key
     state = None
@@ -66,7 +67,9 @@ def create(context: Context, body: Create) -> Outcome:
     item = new_item(context, draft, id=id, due=draft.due_date, seen_at=seen_at)
     created_at = body.created_at or body.updated_at or context.now
     updated_at = max(body.updated_at or created_at, created_at)
-    item = replace(item, status=body.status, created_at=created_at, updated_at=updated_at)
+    item = replace(
+        item, status=body.status, created_at=created_at, updated_at=updated_at, extra=to_builtins(body.extra)
+    )
     if state is not None and state.purged_at and state.item_id in ("", id):
         item = replace(item, revision=state.last_revision + 1, head=state.head, episode=state.episode + 1)
     if context.actor.kind == "person":
@@ -247,13 +250,14 @@ def comment(context: Context, body: Comment) -> Outcome:
     check.instant("ts", body.ts)
     if body.event_id:
         check.id("event_id", body.event_id)
+    check.further("extra", body.extra, Event)
     if body.type == "comment" and not body.message.strip() and not body.meta:
         check.fault("message", body.message, "a comment needs words")
     check.done("comment")
     item = context.item(body.id)
     check_revision(item, body.revision)
     result = context.put(item, item, body.type, message=body.message, meta=to_builtins(body.meta), added=True,
-                         ts=body.ts, own_event_id=body.event_id)  # fmt: skip
+                         ts=body.ts, own_event_id=body.event_id, extra=to_builtins(body.extra))  # fmt: skip
     return Outcome(verdict="updated", id=item.id, revision=result.revision, item=result)
 
 

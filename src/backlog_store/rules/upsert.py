@@ -252,8 +252,9 @@ def _with_claim(item: Item, draft: Draft, seen_at: Instant) -> Item:
 def _refresh(context: Context, item: Item, draft: Draft, body: Report, seen_at: Instant) -> Outcome:
     known = item.claims.get(draft.source)
     new_evidence = body.refresh is not None and "evidence_refs" in body.refresh and bool(draft.evidence_refs)
-    same = known is not None and known.live and known.digest == draft_digest(draft)
-    if same and not new_evidence:
+    # A report that names its fields sets them, also over an edit since the same report was last taken in.
+    same = body.refresh is None and known is not None and known.live and known.digest == draft_digest(draft)
+    if same:
         return _sighted(context, item, draft, body, seen_at)
     claimed = _with_claim(item, draft, seen_at)
     after = refreshed(claimed, draft, body, refresh_due=False)

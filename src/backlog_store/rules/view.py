@@ -14,7 +14,7 @@ from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import Command
 from backlog_store.errors import NotFound
 from backlog_store.ids import batch_id, derived, event_id
-from backlog_store.instants import Instant
+from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import Event, Item, ItemId, Key, KeyState, Record, RecordKind, key_record_id
 from backlog_store.policy import Policy
 from backlog_store.trail import difference, sealed
@@ -145,6 +145,7 @@ class Context:
         added: bool = False,
         ts: Instant = "",
         own_event_id: str = "",
+        extra: Mapping[str, Any] | None = None,
     ) -> Item:
         """
         Decide the next state of an item; revision, event and chain follow. Return the item as it will be stored.
@@ -153,6 +154,9 @@ class Context:
         """
         revision = new.revision if old is None else old.revision + 1
         ts = ts or self.now
+        if old is not None and new is not old and new.updated_at == old.updated_at and new != old:
+            # The clock stood still or went back; a copy from before must not pass for a fresh one.
+            new = replace(new, updated_at=add_seconds(old.updated_at, 0.000_001))
         event = Event(
             id=own_event_id or event_id(new.id, revision),
             item_id=new.id,
@@ -169,6 +173,7 @@ class Context:
             request=self.command.request_id,
             policy=self.policy.revision,
             salt=derived("salt", self.command.seed, new.id, revision),
+            extra=dict(extra or {}),
         )
         event = sealed(event, (old or new).head)
         item = replace(new, revision=revision, head=event.hash)
