@@ -119,7 +119,11 @@ def _answer_id(actor: Actor, request_id: str) -> str:
 
 
 def _body_digest(body: Body) -> str:
-    return digest(encode(body))
+    try:
+        return digest(encode(body))
+    except UnicodeEncodeError:
+        # One draft with a lone surrogate is refused by itself; the others of its report still want their answer kept.
+        return digest(repr(body).encode("ascii", "backslashreplace"))
 
 
 def _first_answer(context: Context) -> Answer | None:
