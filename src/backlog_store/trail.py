@@ -73,7 +73,7 @@ def difference(old: Item | None, new: Item, ts: str) -> dict[str, tuple[Any, Any
         before, after = getattr(base, name), getattr(new, name)
         if before is not after and before != after:
             changes[name] = (None if old is None else _plain(name, before), _plain(name, after))
-    if changes:
+    if changes and changes.keys() != {"updated_at"}:
         if new.updated_at == ts:
             changes.pop("updated_at", None)
         else:
