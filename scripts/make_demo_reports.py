@@ -85,10 +85,11 @@ def run(command: tuple[str, ...], root: Path) -> str:
 
 def relative(value: Any, root: Path) -> Any:
     """
-    Return JSON data with each path below *root* made relative to it.
+    Return JSON data with each path below *root* made relative to it, without the time of the run.
     """
     if isinstance(value, dict):
-        return {relative(name, root): relative(member, root) for name, member in value.items()}
+        # The time of the run is left out: the demonstration is of the day it is shown on.
+        return {relative(name, root): relative(value[name], root) for name in value if name != "endTimeUtc"}
     if isinstance(value, list):
         return [relative(member, root) for member in value]
     if isinstance(value, str):
@@ -111,9 +112,7 @@ def readme(rows: list[tuple[str, str, str, str, str, int]]) -> str:
     """
     Return the page that says where each report comes from.
     """
-    tools = "\n".join(
-        f"- {tool} {metadata.version(tool)}: `{' '.join(command)}`" for tool, command in COMMANDS.items()
-    )
+    tools = "\n".join(f"- {tool} {metadata.version(tool)}: `{' '.join(command)}`" for tool, command in COMMANDS.items())
     table = "\n".join(f"| `{n}` | {p} {r} | {lic} | {t} | {count} |" for n, p, r, lic, t, count in rows)
     return f"""# Reports of the demonstration
 
@@ -128,7 +127,8 @@ these releases, not a verdict on the packages; snippets of their code stay under
 |---|---|---|---|---|
 {table}
 
-Changed in the tools' output: paths are relative to the root of the package, and white space between tokens is left out.
+Changed in the tools' output: paths are relative to the root of the package; the time of the run and white space between
+tokens are left out.
 """
 
 
