@@ -127,15 +127,20 @@ def _check_key_free(context: Context, item: Item) -> None:
     holder = context.by_key(item.key) if item.key is not None else None
     if holder is not None and holder.id != item.id:
         raise AlreadyExists("key", item.dedupe_key, held_by=f"the item {holder.id} ({holder.title!r})")
+    state = context.key_state(item.key) if item.key is not None else None
+    if state is not None and state.purged_at:
+        raise AlreadyExists("key", item.dedupe_key, held_by=f"{state.item_id}, which was purged")
 
 
 def _rekey(context: Context, old: Item, new: Item) -> None:
     """
-    Keep the old key as another name of the item; the new key's own old name, if it was one, ends.
+    Keep the old key as another name of the item, within its env; the new key is no longer another name of anything.
     """
     if new.key is not None:
         state = context.key_state(new.key)
         if state is not None:
             context.put_key_state(new.key, KeyState(item_id=new.id))
-    if old.key is not None and new.key is not None and old.env == new.env:
-        context.put_key_state(old.key, KeyState(item_id=new.id, alias_of=new.dedupe_key))
+    if old.key is not None:
+        # Also where it is no name any more: the id of this item was made from it, and stays this item's.
+        alias_of = new.dedupe_key if old.env == new.env else ""
+        context.put_key_state(old.key, KeyState(item_id=new.id, alias_of=alias_of))

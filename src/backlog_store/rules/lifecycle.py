@@ -9,11 +9,10 @@ from msgspec.structs import replace
 from backlog_store.codec import to_builtins
 from backlog_store.commands import Close, Comment, Create, Move, Outcome, Reopen, Resolve, Snooze
 from backlog_store.errors import AlreadyExists, NotAllowed, RevisionConflict, TransitionNotAllowed
-from backlog_store.ids import item_id_of_key, unkeyed_item_id
 from backlog_store.instants import Instant, add_seconds
-from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES, Claim, Event, Item, Verdict
+from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES, Claim, Event, Item, KeyState, Verdict
 from backlog_store.rules.checks import Checker, draft_faults
-from backlog_store.rules.upsert import check_free, clear_verdict, new_item, put_verdict, reopened
+from backlog_store.rules.upsert import clear_verdict, identity, known_key, new_item, put_verdict, reopened
 from backlog_store.rules.view import Context
 from backlog_store.workflow import check_move, closed_status, reason_of_move
 
@@ -59,19 +58,24 @@ def create(context: Context, body: Create) -> Outcome:
         holder = context.by_key(key)
         if holder is not None:
             raise AlreadyExists("key", key[1], held_by=f"the item {holder.id} ({holder.title!r})")
-        state = context.key_state(key)
-    if draft.id:
-        check_free(context, draft.id)
-    id = draft.id or (item_id_of_key(key) if key else unkeyed_item_id(context.command.seed, context.draw()))
+        key, state = known_key(context, key)
+    if state is not None and state.purged_at:
+        id, generation = state.item_id, state.generation
+    else:
+        key = draft.key
+        id, generation = identity(context, draft, known=state is not None)
     seen_at = draft.observed_at or context.now
     item = new_item(context, draft, id=id, due=draft.due_date, seen_at=seen_at)
     created_at = body.created_at or body.updated_at or context.now
     updated_at = max(body.updated_at or created_at, created_at)
     item = replace(
-        item, status=body.status, created_at=created_at, updated_at=updated_at, extra=to_builtins(body.extra)
-    )
-    if state is not None and state.purged_at and state.item_id in ("", id):
-        item = replace(item, revision=state.last_revision + 1, head=state.head, episode=state.episode + 1)
+        item, status=body.status, created_at=created_at, updated_at=updated_at, extra=to_builtins(body.extra),
+        generation=generation,
+    )  # fmt: skip
+    if state is not None and key is not None and state.purged_at:
+        item = replace(
+            item, dedupe_key=key[1], revision=state.last_revision + 1, head=state.head, episode=state.episode + 1
+        )
     if context.actor.kind == "person":
         # What a person files by hand is no claim of a machine, and is the person's to change.
         item = replace(item, claims={})
@@ -81,9 +85,7 @@ def create(context: Context, body: Create) -> Outcome:
         )
     item = context.put(None, item, "created")
     if state is not None and key is not None:
-        context.put_key_state(
-            key, replace(state, item_id=item.id, purged_at="", verdict=None, last_revision=0, head="")
-        )
+        context.put_key_state(key, KeyState(item_id=item.id))
     return Outcome(verdict="created", id=item.id, revision=item.revision, item=item)
 
 

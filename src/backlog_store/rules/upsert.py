@@ -25,7 +25,7 @@ from backlog_store.commands import Outcome, Report
 from backlog_store.errors import AlreadyExists, BacklogError, InvalidInput
 from backlog_store.ids import item_id_of_key, unkeyed_item_id
 from backlog_store.instants import Instant, day_of, plus_days
-from backlog_store.model import CLOSED, LIMITS, Claim, Draft, Item, ItemId, KeyState, Verdict
+from backlog_store.model import CLOSED, LIMITS, Claim, Draft, Item, ItemId, Key, KeyState, Verdict
 from backlog_store.rules.checks import draft_faults
 from backlog_store.rules.fields import (
     EPISODE_FIELDS,
@@ -40,7 +40,7 @@ from backlog_store.rules.fields import (
 from backlog_store.rules.view import Context
 from backlog_store.workflow import REOPENED_BY_REPORTS
 
-__all__ = ["decide_report", "new_item", "report_one"]
+__all__ = ["decide_report", "identity", "known_key", "new_item", "report_one"]
 
 
 def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
@@ -80,8 +80,8 @@ def report_one(context: Context, draft: Draft, body: Report) -> Outcome:
 
 
 def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant) -> Outcome:
-    state = context.key_state(draft.key) if draft.key is not None else None
-    if state is not None and state.purged_at:
+    key, state = known_key(context, draft.key) if draft.key is not None else (None, None)
+    if key is not None and state is not None and state.purged_at:
         blocked = _why_suppressed(
             state.verdict.reason if state.verdict else REOPENED_BY_REPORTS,
             state.verdict.expires_at if state.verdict else "", context.now, state.purged_at, seen_at,
@@ -89,24 +89,55 @@ def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant) -> 
         if blocked or not body.opens:
             return Outcome(verdict="suppressed", id=state.item_id, revision=state.last_revision,
                            why=blocked or _NOT_OPENING)  # fmt: skip
-        return _returned(context, draft, body, seen_at, state)
+        return _returned(context, draft, body, seen_at, key, state)
     if not body.opens:
         return Outcome(verdict="suppressed", why=_NOT_OPENING)
-    id = draft.id or (item_id_of_key(draft.key) if draft.key else unkeyed_item_id(context.command.seed, context.draw()))
-    if draft.id:
-        check_free(context, draft.id)
-    item = context.put(None, new_item(context, draft, id=id, due=_due(draft, body, seen_at), seen_at=seen_at,
-                                      tags=("baseline",) if body.baseline else ()), "created")  # fmt: skip
+    id, generation = identity(context, draft, known=state is not None)
+    fresh = new_item(context, draft, id=id, due=_due(draft, body, seen_at), seen_at=seen_at,
+                     tags=("baseline",) if body.baseline else ())  # fmt: skip
+    item = context.put(None, replace(fresh, generation=generation), "created")
+    if draft.key is not None and state is not None:
+        context.put_key_state(draft.key, KeyState(item_id=item.id))
     return Outcome(verdict="created", id=item.id, revision=item.revision, item=item)
 
 
-def check_free(context: Context, id: ItemId) -> None:
+def known_key(context: Context, key: Key) -> tuple[Key, KeyState | None]:
     """
-    Refuse an id that an item has. Raises `AlreadyExists`.
+    Return the key that *key* is another name of (mostly itself), and what is remembered about that one.
     """
-    holder = context.find(id)
-    if holder is not None:
-        raise AlreadyExists("id", id, held_by=f"the item {holder.id} ({holder.title!r})")
+    seen = {key}
+    state = context.key_state(key)
+    while state is not None and state.alias_of and (key[0], state.alias_of) not in seen:
+        key = (key[0], state.alias_of)
+        seen.add(key)
+        state = context.key_state(key)
+    return key, state
+
+
+def identity(context: Context, draft: Draft, *, known: bool) -> tuple[ItemId, int]:
+    """
+    Return the id and the generation of the item that a draft opens. Raises `AlreadyExists` for a given id.
+
+    An id once given stays with its item, also when that one is purged or goes by another key. *known*: something is
+    remembered about the key, so its id may be taken. (About most keys nothing is, and nothing needs to be read.)
+    """
+    if draft.id:
+        holder = context.find(draft.id)
+        if holder is not None:
+            raise AlreadyExists("id", draft.id, held_by=f"the item {holder.id} ({holder.title!r})")
+        if context.record("alias", draft.id) is not None:
+            raise AlreadyExists("id", draft.id, held_by="an item that was purged")
+        return draft.id, 0
+    if draft.key is None:
+        return unkeyed_item_id(context.command.seed, context.draw()), 0
+    generation = 0
+    while known and _is_taken(context, item_id_of_key(draft.key, generation)):
+        generation += 1
+    return item_id_of_key(draft.key, generation), generation
+
+
+def _is_taken(context: Context, id: ItemId) -> bool:
+    return context.find(id) is not None or context.record("alias", id) is not None
 
 
 _NOT_OPENING = "this report may not open items (its ref is not the default branch)"
@@ -151,13 +182,12 @@ def new_item(context: Context, draft: Draft, *, id: str, due: str, seen_at: Inst
     )
 
 
-def _returned(context: Context, draft: Draft, body: Report, seen_at: Instant, state: KeyState) -> Outcome:
+def _returned(context: Context, draft: Draft, body: Report, seen_at: Instant, key: Key, state: KeyState) -> Outcome:
     fresh = new_item(context, draft, id=state.item_id, due=_due(draft, body, seen_at), seen_at=seen_at,
                      revision=state.last_revision + 1)  # fmt: skip
-    fresh = replace(fresh, head=state.head, episode=state.episode + 1, generation=state.generation)
+    fresh = replace(fresh, dedupe_key=key[1], head=state.head, episode=state.episode + 1, generation=state.generation)
     item = context.put(None, fresh, "created", message=f"returned; purged at {state.purged_at}")
-    if draft.key is not None:
-        context.put_key_state(draft.key, KeyState(item_id=item.id), event=None)
+    context.put_key_state(key, KeyState(item_id=item.id))
     return Outcome(verdict="reopened", id=item.id, revision=item.revision, item=item,
                    why=f"known until it was purged at {state.purged_at}")  # fmt: skip
 
