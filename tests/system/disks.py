@@ -16,7 +16,7 @@ class Disk:
     def __init__(self, path: Path, size_kib: int) -> None:
         self.path = path
         path.mkdir()
-        self._run("mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "tmpfs")
+        self._run("mount", "-t", "tmpfs", "-o", f"size={size_kib}k,mode=700", "tmpfs")
 
     def grow(self, size_kib: int) -> None:
         """

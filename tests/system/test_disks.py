@@ -7,6 +7,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from backlog_store import Backlog, open_backlog
 from backlog_store.errors import EXIT_CODES, BackendError, StorageFull
 from tests.system.disks import Disk
 
-STORES = {"jsonl": "jsonl:///{disk}/store", "sqlite": "sqlite:///{disk}/store.db"}
+STORES = {"jsonl": "jsonl://{disk}/store", "sqlite": "sqlite://{disk}/store.db"}
 REPORTS_MAX = 2_000
 
 
@@ -98,7 +99,7 @@ def test_the_command_line_says_that_the_disk_is_full(url: str, small_disk: Disk)
     big = "x" * 20_000
     command = ["add", "One more", "--description", big]
     done = subprocess.run(
-        [sys.executable, "-m", "backlog_store", "--url", url, *command], capture_output=True, text=True, check=False
+        [Path(sys.executable).with_name("backlog"), "--url", url, *command], capture_output=True, text=True, check=False
     )
     assert EXIT_CODES[BackendError] == done.returncode
     assert str(small_disk.path) in done.stderr
