@@ -13,8 +13,8 @@ __all__ = ["Ordered"]
 K = TypeVar("K", bound=Any)
 
 #: Up to so many changes are put in place one by one (a binary search and a move of memory each: some 20 µs among
-#: 100,000 keys); more are cheaper by filtering and sorting anew (some 10 ms there, as the list is nearly in order).
-_ONE_BY_ONE = 200
+#: 100,000 keys); more are cheaper by filtering and sorting anew (some 20 ms there: the list is nearly in order).
+_ONE_BY_ONE = 1_000
 
 
 class Ordered(Generic[K]):
@@ -57,7 +57,8 @@ class Ordered(Generic[K]):
                 for key in added:
                     insort(self._keys, key)
             else:
-                self._keys = [key for key in self._keys if key not in removed]
+                if removed:
+                    self._keys = [key for key in self._keys if key not in removed]
                 self._keys.extend(added)
                 self._keys.sort()
             self._added, self._removed = set(), set()

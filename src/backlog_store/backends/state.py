@@ -5,14 +5,15 @@ Everything is held as canonical bytes and decoded anew for each reader: nobody h
 change, 100,000 items cost little more than their text, and the bytes are the ones that a journal writes. (Decoding an
 item costs some 3 µs; a deep copy of a decoded one ten times that.)
 
-Changes become *effects*, the new bytes of what they change, before anything is touched; only effects touch the state,
-whether they come from changes or out of a journal. While a transaction is open, each one leaves a way back.
+Changes become *effects*, the new bytes of what they change; a state is the sum of its effects, whether they come from
+changes or out of a journal. While a transaction is open, each one leaves a way back.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -22,7 +23,7 @@ from backlog_store.backends.index import Index
 from backlog_store.backends.ordered import Ordered
 from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Sighting
 from backlog_store.backends.preconditions import check_changes
-from backlog_store.model import Item, ItemId, Key, Record, RecordKind, Sighted
+from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind, Sighted
 
 __all__ = ["Effect", "State"]
 
@@ -66,7 +67,7 @@ class State:
         self._records: dict[str, dict[str, bytes]] = {}
         self._ordered: dict[str, Ordered[str]] = {}
         self._index: Index | None = None
-        self._undo: list[Callable[[], object]] | None = None
+        self._undo: list[tuple[Any, ...]] | None = None  # functions with their arguments
         self._doers: dict[bytes, Callable[[bytes], None]] = {
             b"item": self._put_item,
             b"event": self._add_event,
@@ -110,7 +111,8 @@ class State:
     def _undo_to(self, mark: int) -> None:
         steps, self._undo = self._undo or [], None
         while len(steps) > mark:
-            steps.pop()()
+            step, *arguments = steps.pop()
+            step(*arguments)
         self._undo = steps
 
     def apply(self, changes: Sequence[Change]) -> list[Effect]:
@@ -124,9 +126,7 @@ class State:
         before = len(self._undo or ())
         try:
             for change in changes:
-                for effect in self._effects(change):
-                    self.do(*effect)
-                    effects.append(effect)
+                self._carry_out(change, effects)
         except BaseException:  # a value that has no JSON form, or an interrupt
             self._undo_to(before)
             raise
@@ -237,25 +237,44 @@ class State:
 
     # From changes to effects.
 
-    def _effects(self, change: Change) -> Iterator[Effect]:
+    def _carry_out(self, change: Change, effects: list[Effect]) -> None:
+        """
+        Do what a checked change says, and add its effects.
+        """
         match change:
             case Put(item, event):
-                yield b"item", codec.encode_item(item)
-                yield b"event", codec.encode_event(event)
+                self._carry_out_item(item, (event,), effects)
             case Load(item, events):
-                yield b"item", codec.encode_item(item)
-                for event in events:
-                    yield b"event", codec.encode_event(event)
-            case Purge(id):
-                yield b"purge", codec.encode(id)
+                self._carry_out_item(item, events, effects)
             case PutRecord(record, event):
-                yield b"record", codec.encode(record)
+                self._carry_out_record(record, effects)
                 if event is not None:
-                    yield b"event", codec.encode_event(event)
-            case DropRecord(kind, id):
-                yield b"drop", codec.encode((kind, id))
+                    self._carry_out_event(event, effects)
             case Sighting():
-                yield b"record", codec.encode(self._sighted(change))
+                self._carry_out_record(self._sighted(change), effects)
+            case Purge(id):
+                self._purge(id)
+                effects.append((b"purge", codec.encode(id)))
+            case DropRecord(kind, id):
+                self._drop_record(kind, id)
+                effects.append((b"drop", codec.encode((kind, id))))
+
+    def _carry_out_item(self, item: Item, events: tuple[Event, ...], effects: list[Effect]) -> None:
+        raw = codec.encode_item(item)
+        self._set_item(item.id, raw, item.key)
+        effects.append((b"item", raw))
+        for event in events:
+            self._carry_out_event(event, effects)
+
+    def _carry_out_event(self, event: Event, effects: list[Effect]) -> None:
+        raw = codec.encode_event(event)
+        self._add_event(raw)
+        effects.append((b"event", raw))
+
+    def _carry_out_record(self, record: Record, effects: list[Effect]) -> None:
+        raw = codec.encode(record)
+        self._set_record(record.kind, record.id, raw)
+        effects.append((b"record", raw))
 
     def _sighted(self, seen: Sighting) -> Record:
         """
@@ -295,13 +314,13 @@ class State:
         if self._index is not None:
             self._index.put(id, raw)
         if self._undo is not None:
-            self._undo.append(lambda: self._set_item(id, old, old_key))
+            self._undo.append((self._set_item, id, old, old_key))
 
     def _add_event(self, raw: bytes) -> None:
         self.events.append(raw)
         self.size += len(raw)
         if self._undo is not None:
-            self._undo.append(self._take_back_event)
+            self._undo.append((self._take_back_event,))
 
     def _take_back_event(self) -> None:
         self.size -= self.events.take_back()
@@ -317,7 +336,7 @@ class State:
                 self.events.put_back(id, removed)
                 self.size += freed
 
-            self._undo.append(put_back)
+            self._undo.append((put_back,))
         for sighting in list(self.record_ids("sighting", f"{id}/")):
             self._drop_record("sighting", sighting)
 
@@ -340,7 +359,7 @@ class State:
         if ordered is not None and (old is None) != (raw is None):
             (ordered.remove if raw is None else ordered.add)(id)
         if self._undo is not None:
-            self._undo.append(lambda: self._set_record(kind, id, old))
+            self._undo.append((self._set_record, kind, id, old))
 
     def _go_to(self, body: bytes) -> None:
         self.events.next = int(body)

@@ -113,20 +113,22 @@ class JsonlBackend:
                     NAME, "write", "a write was begun inside a function of the same store",
                     hint="Apply all changes through one writer.",
                 )  # fmt: skip
+            file_lock = self._file_lock
+            locked = file_lock.acquire(exclusive=True)
             journal.busy += 1
             try:
-                with self._file_lock.held(exclusive=True):
-                    journal.refresh(exclusive=True)
-                    answer = transact(journal.state, NAME, fn, lambda effects: self._commit(journal, effects))
-                    journal.settle()
-                    self._compact_if_due(journal)
-                    return answer
+                journal.refresh(exclusive=True)
+                answer = transact(journal.state, NAME, fn, lambda effects: self._commit(journal, effects))
+                journal.settle()
+                self._compact_if_due(journal)
+                return answer
             except BaseException as error:
                 if not isinstance(error, Exception):
                     journal.let_go()  # an interrupt may have come between any two steps: take everything in anew
                 raise
             finally:
                 journal.busy -= 1
+                file_lock.release(locked)
 
     def compact(self) -> None:
         """

@@ -46,15 +46,27 @@ class FileLock:
         """
         Hold the lock. Raises `BackendUnavailable` if another process does not let go of it in time.
         """
-        try:
-            fd = self._acquire(exclusive=exclusive)
-        except OSError as error:
-            raise backend_error("locking", self._path, error) from error
+        fd = self.acquire(exclusive=exclusive)
         try:
             yield
         finally:
-            if self._fd == fd:  # else this is a forked child that let go of it, and the lock is its parent's
-                self._fs.unlock(fd)
+            self.release(fd)
+
+    def acquire(self, *, exclusive: bool) -> int:
+        """
+        Take the lock; return what `release` wants. Raises as `held`.
+        """
+        try:
+            return self._acquire(exclusive=exclusive)
+        except OSError as error:
+            raise backend_error("locking", self._path, error) from error
+
+    def release(self, fd: int) -> None:
+        """
+        Let go of the lock, unless this is a forked child and the lock is its parent's.
+        """
+        if self._fd == fd:
+            self._fs.unlock(fd)
 
     def let_go(self) -> None:
         """

@@ -1,0 +1,155 @@
+"""
+From a URL to a backend. What a URL names is imported when it is opened, so nobody pays for the others.
+
+=====================================  =================================================================================
+``memory://``, ``null://``             nothing follows
+``sqlite:///srv/backlog.db``           an absolute path; ``sqlite:///backlog.db`` and ``sqlite:ops/backlog.db`` are
+``jsonl:///srv/backlog``               relative (a name alone is never meant to lie in the root folder)
+``postgresql://user@host/database``    as libpq takes it, and so are ``postgres://…`` and ``host=… dbname=…``
+``ops/backlog.db``, ``ops/backlog``    bare paths: a name in ``.db``, ``.sqlite`` or ``.sqlite3`` is SQLite, a folder is
+                                       jsonl
+=====================================  =================================================================================
+
+Options of the backend may follow a path as a query: ``sqlite:///backlog.db?busy_timeout_s=10``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+from backlog_store.backends.port import Backend
+from backlog_store.errors import ConfigError
+
+__all__ = ["SCHEMES", "open_backend"]
+
+
+class _Scheme(NamedTuple):
+    module: str
+    function: str
+    takes: str = ""  # what follows: nothing, a "path", or the whole "dsn"
+    extra: str = ""  # of the package, that brings the driver
+    drivers: tuple[str, ...] = ()
+
+
+_POSTGRES = _Scheme("postgres", "open_postgres", "dsn", "postgres", ("psycopg", "psycopg_pool", "psycopg_binary"))
+#: Each scheme and what opens it.
+SCHEMES: dict[str, _Scheme] = {
+    "memory": _Scheme("memory", "open_memory"),
+    "null": _Scheme("null", "open_null"),
+    "jsonl": _Scheme("jsonl", "open_jsonl", "path"),
+    "sqlite": _Scheme("sqlite", "open_sqlite", "path"),
+    "postgresql": _POSTGRES,
+    "postgres": _POSTGRES,
+}
+_RESERVED = "auto"
+_SQLITE_NAMES = (".db", ".sqlite", ".sqlite3")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)  # one letter alone is a drive of Windows
+_LIBPQ = re.compile(r"(?:^|\s)(?:host|hostaddr|port|dbname|user|password|service|sslmode)\s*=")
+_FORMS = "Write sqlite:///path, jsonl:///folder, postgresql://user@host/database, memory:// or null://."
+
+
+def open_backend(url: str, **options: Any) -> Backend:
+    """
+    Open the backend that *url* names. *options* go to it, before those in the URL.
+
+    Raises `ConfigError` for what names no backend, an unknown option or a missing extra, and what opening raises.
+    """
+    text = url.strip()
+    found = _URL.fullmatch(text)
+    if _LIBPQ.search(text) and not (found and found[1].lower() in SCHEMES):
+        return _open(_POSTGRES, text, options)
+    if found is None:
+        return _open_bare(text, options)
+    scheme, rest = found[1].lower(), found[2]
+    if scheme not in SCHEMES:
+        raise _no_such(scheme)
+    how = SCHEMES[scheme]
+    if how.takes == "dsn":
+        return _open(how, text, options)
+    place, _, query = rest.removeprefix("//").partition("?")
+    given = {name: _value(value) for name, value in parse_qsl(query, keep_blank_values=True)} | options
+    if how.takes == "":
+        if place.strip("/"):
+            raise ConfigError("url", text, f"nothing may follow {scheme}://", hint=f"Write {scheme}://.")
+        return _open(how, None, given)
+    place = unquote(place)
+    if not place.strip("/"):
+        raise ConfigError("url", text, "the path is missing", hint=_FORMS)
+    if rest.startswith("///") and "/" not in place[1:].rstrip("/"):
+        place = place[1:]
+    return _open(how, Path(place).expanduser(), given)
+
+
+def _open_bare(text: str, options: dict[str, Any]) -> Backend:
+    if not text:
+        raise ConfigError("url", text, "it is empty", hint=_FORMS)
+    path = Path(text).expanduser()
+    if path.suffix in _SQLITE_NAMES:
+        return _open(SCHEMES["sqlite"], path, options)
+    is_name = path.name == text
+    if is_name and not path.exists() and get_close_matches(text.lower(), [*SCHEMES, _RESERVED], n=1):
+        raise _no_such(text.lower())  # a backend's name alone is no URL, and no folder to be made
+    if path.suffix and not path.is_dir():
+        raise ConfigError(
+            "url",
+            text,
+            "a file of this name is no store",
+            hint=f"SQLite files end in .db; else name a folder. {_FORMS}",
+        )
+    return _open(SCHEMES["jsonl"], path, options)
+
+
+def _open(how: _Scheme, place: str | Path | None, options: dict[str, Any]) -> Backend:
+    try:
+        opener: Callable[..., Backend] = getattr(import_module(f"backlog_store.backends.{how.module}"), how.function)
+    except ImportError as error:
+        # psycopg without libpq raises a plain ImportError that names no module.
+        if how.extra and (error.name is None or error.name.partition(".")[0] in how.drivers):
+            raise ConfigError(
+                "url", f"{how.module}…", f"the driver is not installed ({error})",
+                hint=f"Run: pip install 'backlog-store[{how.extra}]'",
+            ) from error  # fmt: skip
+        raise
+    parameters = inspect.signature(opener).parameters.values()
+    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    for name, value in options.items():
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1)
+            hint = f"Did you mean {nearest[0]}?" if nearest else f"Options: {', '.join(known) or 'none'}."
+            raise ConfigError(name, str(value), f"{how.module} has no such option", hint=hint)
+    return opener(**options) if place is None else opener(place, **options)
+
+
+def _no_such(name: str) -> ConfigError:
+    if name == _RESERVED:
+        return ConfigError(
+            "url", name, "auto is reserved for the store that lives through outages, which does not exist yet",
+            hint="Until then name the one truth: postgresql://…, or jsonl:///folder without a server.",
+        )  # fmt: skip
+    if name in SCHEMES:
+        return ConfigError("url", name, "a backend's name alone is no URL", hint=_FORMS)
+    nearest = get_close_matches(name, SCHEMES, n=1, cutoff=0.5)
+    hint = f"Did you mean {nearest[0]}://? {_FORMS}" if nearest else _FORMS
+    # Only the scheme is shown: what follows may hold a password.
+    return ConfigError("url", f"{name}:…", "there is no such backend", hint=hint)
+
+
+def _value(text: str) -> Any:
+    """
+    Return an option's text in a URL as the number or truth value that it looks like.
+    """
+    if text in {"true", "false"}:
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
