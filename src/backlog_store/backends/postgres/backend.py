@@ -1,0 +1,319 @@
+"""
+The backend: reads and writes as transactions that are run again where another writer was in the way.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import sleep
+from typing import Any, NoReturn, TypeVar
+
+import psycopg
+
+from backlog_store.backends.port import NO_HINT, Capabilities, Health, Hint, Reader, Writer
+from backlog_store.backends.postgres import checking
+from backlog_store.backends.postgres.deadlines import Deadlines, moment_after, seconds_until
+from backlog_store.backends.postgres.dsn import parse_dsn
+from backlog_store.backends.postgres.failures import NAME, RUN_AGAIN, VIOLATED, failure, redacted
+from backlog_store.backends.postgres.migrating import migrate
+from backlog_store.backends.postgres.pool import Closed, Pool
+from backlog_store.backends.postgres.reading import PostgresReader
+from backlog_store.backends.postgres.segments import Targets
+from backlog_store.backends.postgres.sessions import Session
+from backlog_store.backends.postgres.statements import begin, begin_in_turn
+from backlog_store.backends.postgres.wire import Link, LinkError, Lost, Refused
+from backlog_store.backends.postgres.writing import PostgresWriter
+from backlog_store.errors import BackendError, ConfigError
+
+__all__ = ["PostgresBackend", "open_postgres"]
+
+T = TypeVar("T")
+
+#: A write that others keep spoiling is given up after so many runs, or at its deadline.
+RUNS_MAX = 50
+#: How long a read waits for what this handle itself wrote to be settled, in steps, in seconds.
+SETTLING_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+
+#: Pools of a parent process. Closing them here would end the parent's sessions, so they are kept and never used.
+_abandoned: list[Pool] = []
+
+
+def open_postgres(
+    dsn: str, *, schema: str = "backlog_store", deadlines: Deadlines | None = None, connections_max: int = 8
+) -> PostgresBackend:
+    """
+    Open the store in *schema* of the database that *dsn* names, creating or migrating its tables where needed.
+
+    *dsn* is anything libpq takes: a URL or keywords, several hosts, `target_session_attrs`. *connections_max* bounds
+    this process. Raises `ConfigError` (what no retry mends), `BackendUnavailable` within the connect deadline,
+    `SchemaMismatch`.
+    """
+    backend = PostgresBackend(dsn, schema=schema, deadlines=deadlines or Deadlines(), connections_max=connections_max)
+    try:
+        backend.prepare()
+    except BaseException:
+        backend.close()
+        raise
+    return backend
+
+
+class PostgresBackend:
+    """
+    A `port.Backend` on PostgreSQL, made by `open_postgres`. Thread-safe; a forked child makes its own connections.
+    """
+
+    def __init__(self, dsn: str, *, schema: str, deadlines: Deadlines, connections_max: int) -> None:
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", schema) or schema.startswith("pg_"):
+            raise ConfigError("schema", schema, "a schema's name has small letters, digits and _, not pg_ in front")
+        if connections_max < 1:
+            raise ConfigError("connections_max", str(connections_max), "at least 1")
+        self.schema = schema
+        self.deadlines = deadlines
+        self._place = parse_dsn(dsn, connect_s=deadlines.connect_s)
+        self._connections_max = connections_max
+        self._pool = self._new_pool()
+        self._process = os.getpid()
+        self._inside = threading.local()
+        self._settled = 0  # the newest transaction with events that this handle committed
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """
+        Return what this backend claims.
+        """
+        return Capabilities(name=NAME, durable=True, shared=True)
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """
+        Return the round trips and the statements that finished calls have cost so far, for those who measure.
+        """
+        return self._pool.trips, self._pool.statements
+
+    def prepare(self) -> None:
+        """
+        Connect, and bring the tables up to date. Raises as `open_postgres` does.
+        """
+        try:
+            with self._link(moment_after(self.deadlines.connect_s)) as link:
+                migrate(link, self.schema, moment_after(self.deadlines.migration_s))
+        except LinkError as error:
+            self._fail(error, "opening", opening=True)
+
+    def read(self, fn: Callable[[Reader], T], /) -> T:
+        """
+        Run *fn* on one consistent view and return what it returned. It may run more than once.
+
+        Raises `BackendUnavailable`; beyond that what *fn* raises.
+        """
+        settled = self._settled
+        settling = iter(SETTLING_S)
+
+        def run(link: Link, moment: float) -> tuple[PostgresReader, T]:
+            session = Session(link, begin(self.schema, self.deadlines.read_s, read_only=True), moment)
+            reader = PostgresReader(session, whole_s=self.deadlines.batch_s, settled=settled)
+            with _ending(session):
+                return reader, fn(reader)
+
+        moment = moment_after(self.deadlines.read_s)
+        while True:
+            reader, answer = self._attempt(run, moment, "reading")
+            pause = next(settling, None) if reader.is_behind else None
+            if pause is None or seconds_until(moment) <= pause:
+                return answer
+            # Somebody else's transaction began before one of ours and is still open: it will soon be over.
+            sleep(pause)
+
+    def write(self, fn: Callable[[Writer], T], /, *, hint: Hint = NO_HINT) -> T:
+        """
+        Run *fn* in one transaction and return what it returned, once its effects are durable.
+
+        Raises `BackendUnavailable` (surely not executed), `OutcomeUnknown` (perhaps executed), `StorageFull`; beyond
+        that what *fn* raises.
+        """
+        if getattr(self._inside, "write", False):
+            raise BackendError(
+                NAME, "write", "a write was begun inside a write", hint="Apply all changes through one writer."
+            )
+        self._inside.write = True
+        try:
+            return self._write(fn, hint)
+        finally:
+            self._inside.write = False
+
+    def check(self) -> Health:
+        """
+        Look at the store's condition. Raises `BackendUnavailable` only after `close`.
+        """
+        moment = moment_after(self.deadlines.read_s)
+        try:
+            return self._attempt(lambda link, moment: checking.look(link, self.schema, moment), moment, "checking")
+        except BackendError as error:
+            if isinstance(error.__cause__, Closed):
+                raise
+            return Health(ok=False, backend=NAME, problems=(str(error),), facts={"url": self._place.shown})
+
+    def close(self) -> None:
+        """
+        Let go of all connections. Idempotent. Any later call raises `BackendUnavailable`.
+        """
+        self._own_pool().close()
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _write(self, fn: Callable[[Writer], T], hint: Hint) -> T:
+        many = len(hint.ids) + len(hint.keys) + len(hint.records) > Deadlines.BATCH
+        seconds = self.deadlines.batch_s if many else self.deadlines.write_s
+        moment = moment_after(seconds)
+        failed: BackendError | None = None
+        in_the_way = False
+        targets = Targets()
+        with_care = False
+        for _ in range(RUNS_MAX):
+            start = begin(self.schema, seconds, read_only=False)
+            if in_the_way:
+                start = begin_in_turn(self.schema, min(seconds, max(0.01, seconds_until(moment))))
+            run = _Run(fn, hint, start, targets, self.deadlines, with_care=with_care)
+            try:
+                answer: T = self._attempt(run, moment, "writing", lambda: run.is_committing)  # noqa: B023 - used at once
+            except BackendError as error:
+                refused = error.__cause__
+                if not (isinstance(refused, Refused) and refused.sqlstate in RUN_AGAIN | VIOLATED):
+                    raise
+                in_the_way = in_the_way or refused.sqlstate in RUN_AGAIN
+                with_care = with_care or refused.sqlstate in VIOLATED
+                targets = run.targets
+                failed = error
+                if not seconds_until(moment):
+                    break
+            else:
+                self._settled = max(self._settled, run.newest)
+                return answer
+        assert failed is not None
+        raise failed
+
+    def _attempt(
+        self,
+        run: Callable[[Link, float], T],
+        moment: float,
+        operation: str,
+        is_committing: Callable[[], bool] = lambda: False,
+    ) -> T:
+        """
+        Do *run* on a link, and once more on another one where the first turned out to be long dead.
+        """
+        is_second = False
+        while True:
+            was_fresh = True
+            try:
+                with self._link(moment) as link:
+                    was_fresh = link.is_fresh or is_second
+                    return run(link, moment)
+            except LinkError as error:
+                if isinstance(error, Lost) and not was_fresh and not is_committing():
+                    is_second = True
+                    continue
+                self._fail(error, operation, committing=is_committing())
+
+    @contextmanager
+    def _link(self, moment: float) -> Iterator[Link]:
+        pool = self._own_pool()
+        link = pool.take(moment)
+        broken = False
+        try:
+            yield link
+        except Refused as error:
+            # A server that only reads was the primary once: look for the new one.
+            broken = error.sqlstate == "25006"
+            raise
+        finally:
+            pool.give(link, broken=broken)
+
+    def _fail(self, error: LinkError, operation: str, *, committing: bool = False, opening: bool = False) -> NoReturn:
+        raise failure(error, operation, committing=committing, url=self._place.shown if opening else "") from error
+
+    def _own_pool(self) -> Pool:
+        if self._process != os.getpid():
+            _abandoned.append(self._pool)
+            self._pool = self._new_pool()
+            self._inside = threading.local()
+            self._process = os.getpid()
+        return self._pool
+
+    def _new_pool(self) -> Pool:
+        return Pool(self._connect, size_max=self._connections_max, connect_s=self.deadlines.connect_s)
+
+    def _connect(self) -> Link:
+        settings: dict[str, Any] = dict(self._place.settings)
+        try:
+            return Link(psycopg.connect(**settings, autocommit=True))
+        except psycopg.Error as error:
+            # libpq does not put the password into its messages; a server or a service file might.
+            raise Lost(redacted(str(error), self._place.secrets)) from None
+
+
+class _Run:
+    """
+    One run of a writing function on a link.
+    """
+
+    def __init__(
+        self, fn: Callable[[Writer], Any], hint: Hint, start: list[Any], locks: Targets, deadlines: Deadlines, *,
+        with_care: bool,
+    ) -> None:  # fmt: skip
+        self._fn = fn
+        self._hint = hint
+        self._start = start
+        self._locks = locks.locks()
+        self._deadlines = deadlines
+        self._with_care = with_care
+        self._writer: PostgresWriter | None = None
+
+    def __call__(self, link: Link, moment: float) -> Any:
+        session = Session(link, self._start, moment)
+        writer = self._writer = PostgresWriter(session, self._deadlines, with_care=self._with_care)
+        with _ending(session):
+            # Always a round trip of its own: on a connection that died unnoticed nothing is at stake yet.
+            writer.prefetch(self._hint, *self._locks)
+            answer = self._fn(writer)
+            if session.failure is None:
+                writer.commit()
+        return answer
+
+    @property
+    def is_committing(self) -> bool:
+        return self._writer is not None and self._writer.is_committing
+
+    @property
+    def targets(self) -> Targets:
+        return self._writer.targets if self._writer is not None else Targets()
+
+    @property
+    def newest(self) -> int:
+        return self._writer.newest if self._writer is not None else 0
+
+
+@contextmanager
+def _ending(session: Session) -> Iterator[None]:
+    """
+    End the session in any case. What broke the transaction is raised even if the function swallowed or wrapped it.
+    """
+    try:
+        yield
+    except Exception as error:
+        session.end(commit=False)
+        if session.failure is not None and error is not session.failure:
+            raise session.failure from error
+        raise
+    except BaseException:
+        session.end(commit=False)
+        raise
+    if session.failure is not None:
+        session.end(commit=False)
+        raise session.failure
+    if not session.is_over:
+        session.end()

@@ -1,0 +1,313 @@
+"""
+One connection and the exchange of statements over it: any number of statements, one round trip, one deadline.
+
+psycopg connects (several hosts, TLS, `target_session_attrs`…); after that its libpq wrapper `psycopg.pq` is used
+directly, in pipeline mode. libpq has no client deadline of its own: with a frozen server a statement would hang for
+ever. Here every wait has one, so nothing has to watch from outside. See backends/DESIGN.md.
+"""
+
+from __future__ import annotations
+
+import select
+import selectors
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from psycopg import OperationalError
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
+
+from backlog_store.backends.postgres.deadlines import seconds_until
+from backlog_store.errors import Fault, InvalidInput
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+    from psycopg.pq.abc import PGconn, PGresult
+
+__all__ = ["Expired", "Link", "LinkError", "Lost", "Refused", "Rows", "Statement", "array"]
+
+#: What a parameter may be. Lists go as an array, ``None`` as NULL.
+Value = str | int | bool | bytes | None | Sequence[str]
+Rows = list[list[bytes]]
+
+
+class Statement(NamedTuple):
+    """
+    SQL with ``$1``, ``$2``… and its parameters; *name* tells those apart whose answer matters to somebody.
+    """
+
+    sql: str
+    parameters: Sequence[Value] = ()
+    name: str = ""
+
+
+class LinkError(Exception):
+    """
+    An exchange that did not come to its end. Never leaves this package: `failures` translates it.
+    """
+
+
+class Lost(LinkError):
+    """
+    The connection broke.
+    """
+
+
+class Expired(LinkError):
+    """
+    The deadline passed without an answer; the connection was given up.
+    """
+
+
+class Refused(LinkError):
+    """
+    The server answered with an error; nothing after it in the exchange was executed. The connection is still good.
+    """
+
+    def __init__(self, sqlstate: str, text: str) -> None:
+        super().__init__(text)
+        self.sqlstate = sqlstate
+        self.text = text
+
+
+class Link:
+    """
+    One connection, always in pipeline mode. Used by one thread at a time.
+
+    *trips* and *statements* count what was sent, for those who measure.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._pg: PGconn = connection.pgconn
+        self._pg.nonblocking = 1
+        self._pg.enter_pipeline_mode()
+        self._owed = 0  # answers of statements that nobody waited for
+        self.opened_at = self.used_at = time.monotonic()
+        self.is_fresh = True
+        self.trips = 0
+        self.statements = 0
+
+    @property
+    def is_usable(self) -> bool:
+        """
+        Tell whether the connection is not known to be broken.
+        """
+        return bool(self._pg.status == ConnStatus.OK)
+
+    def exchange(self, statements: Sequence[Statement], moment: float) -> list[Rows]:
+        """
+        Send the statements at once and return the rows of each; all in one transaction that they begin or continue.
+
+        Raises `Refused`, `Lost` or `Expired`; after the last two the link is closed.
+        """
+        self.trips += 1
+        try:
+            self._send(statements)
+            answers = self._receive(len(statements), moment)
+        except (LinkError, InvalidInput):
+            raise
+        except BaseException:
+            # Interrupted in between (Ctrl-C): what comes next on this connection would be the wrong answer.
+            self.close()
+            raise
+        self.is_fresh = False
+        self.used_at = time.monotonic()
+        return answers
+
+    def send(self, statement: Statement) -> None:
+        """
+        Send a statement whose answer does not matter; it is taken before the next exchange. Raises nothing.
+        """
+        try:
+            self._send([statement])
+            self._pg.flush()
+        except (LinkError, OperationalError):
+            self.close()  # whoever takes it next finds it unusable
+        else:
+            self._owed += 1
+
+    def script(self, sql: str, moment: float) -> None:
+        """
+        Run several statements given as one text, without parameters. Raises as `exchange` does.
+        """
+        self._settle(moment)
+        self._pg.exit_pipeline_mode()
+        self._pg.send_query(sql.encode())
+        try:
+            self._flush(moment)
+            refused: Refused | None = None
+            while (result := self._result(moment)) is not None:
+                refused = refused or _refusal(result)
+        finally:
+            if self.is_usable and not self._pg.is_busy():
+                self._pg.enter_pipeline_mode()
+        if refused is not None:
+            raise refused
+
+    def close(self) -> None:
+        """
+        Close the connection at once, without waiting for the server. May be called twice.
+        """
+        self._connection.close()
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _send(self, statements: Sequence[Statement]) -> None:
+        # Encoded before the first one is sent: a text that cannot be sent must not leave half an exchange behind.
+        encoded = [(sql.encode(), [_encode(value) for value in values]) for sql, values, _ in statements]
+        self.statements += len(encoded)
+        try:
+            for sql, values in encoded:
+                self._pg.send_query_params(sql, values)
+            self._pg.pipeline_sync()
+        except OperationalError as error:
+            raise self._lost() from error
+
+    def _receive(self, count: int, moment: float) -> list[Rows]:
+        self._flush(moment)
+        self._drain(moment)
+        answers: list[Rows] = []
+        refused: Refused | None = None
+        while (result := self._next(moment)).status != ExecStatus.PIPELINE_SYNC:
+            if result.status in _GOOD:
+                answers.append(_rows(result))
+            elif refused is None and result.status != ExecStatus.PIPELINE_ABORTED:
+                refused = _refusal(result)
+        if refused is not None:
+            raise refused
+        if len(answers) != count:
+            self.close()
+            raise Lost(f"{count} answers were expected, {len(answers)} came")
+        return answers
+
+    def _settle(self, moment: float) -> None:
+        self._flush(moment)
+        self._drain(moment)
+
+    def _drain(self, moment: float) -> None:
+        while self._owed:
+            if self._next(moment).status == ExecStatus.PIPELINE_SYNC:
+                self._owed -= 1
+
+    def _next(self, moment: float) -> PGresult:
+        while True:
+            # In pipeline mode an empty result only separates the answers of two statements.
+            result = self._result(moment)
+            if result is not None:
+                if result.status == ExecStatus.FATAL_ERROR and not self.is_usable:
+                    raise self._lost(_refusal(result))
+                return result
+
+    def _result(self, moment: float) -> PGresult | None:
+        try:
+            while self._pg.is_busy():
+                self._wait(moment)
+                self._pg.consume_input()
+            return self._pg.get_result()
+        except OperationalError as error:
+            raise self._lost() from error
+
+    def _flush(self, moment: float) -> None:
+        try:
+            while self._pg.flush():
+                # The server may be unable to take more before its own answers are taken.
+                if self._wait(moment, write=True):
+                    self._pg.consume_input()
+        except OperationalError as error:
+            raise self._lost() from error
+
+    def _wait(self, moment: float, *, write: bool = False) -> bool:
+        """
+        Wait until the socket is ready and tell whether it can be read; at the deadline close it and raise.
+        """
+        readable = _ready(self._pg.socket, seconds_until(moment), write=write)
+        if readable is None:
+            self.close()
+            raise Expired("no answer came in time")
+        return readable
+
+    def _lost(self, refused: Refused | None = None) -> Lost:
+        text = refused.text if refused else self._pg.get_error_message().strip()
+        self.close()
+        return Lost(text or "the connection is closed")
+
+
+_GOOD = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY}
+
+
+def _rows(result: PGresult) -> Rows:
+    columns = range(result.nfields)
+    # No column of ours is NULL.
+    return [[result.get_value(row, column) or b"" for column in columns] for row in range(result.ntuples)]
+
+
+def _refusal(result: PGresult) -> Refused | None:
+    if result.status != ExecStatus.FATAL_ERROR:
+        return None
+    fields = [result.error_field(field) or b"" for field in _SHOWN]
+    sqlstate, *texts = (field.decode("utf-8", "replace") for field in fields)
+    return Refused(sqlstate, ": ".join(text for text in texts if text) or result.get_error_message().strip())
+
+
+_SHOWN = (DiagnosticField.SQLSTATE, DiagnosticField.MESSAGE_PRIMARY, DiagnosticField.MESSAGE_DETAIL)
+
+
+if hasattr(select, "poll"):
+
+    def _ready(socket: int, seconds: float, *, write: bool) -> bool | None:
+        # Not select(): it cannot name descriptors above 1,023.
+        poll = select.poll()
+        poll.register(socket, select.POLLIN | (select.POLLOUT if write else 0))
+        events = poll.poll(seconds * 1000 + 1 if seconds else 0)
+        return events[0][1] & ~select.POLLOUT != 0 if events else None
+
+else:  # pragma: no cover - Windows
+
+    def _ready(socket: int, seconds: float, *, write: bool) -> bool | None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if write else 0))
+            events = selector.select(seconds)
+        return events[0][1] & selectors.EVENT_READ != 0 if events else None
+
+
+def _encode(value: Value) -> bytes | None:
+    match value:
+        case None:
+            return None
+        case True:
+            return b"t"
+        case False:
+            return b"f"
+        case int():
+            return b"%d" % value
+        case bytes():
+            encoded = value
+        case str():
+            encoded = _utf8(value)
+        case _:
+            encoded = array(value)
+    if b"\0" in encoded:
+        # libpq would cut the text there, silently.
+        raise _unstorable(encoded.decode("utf-8", "replace"))
+    return encoded
+
+
+def array(values: Sequence[str]) -> bytes:
+    """
+    Return texts as PostgreSQL writes an array of them.
+    """
+    quoted = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
+    return _utf8('{"' + '","'.join(quoted) + '"}') if quoted else b"{}"
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise _unstorable(text) from error
+
+
+def _unstorable(text: str) -> InvalidInput:
+    fault = Fault("", repr(text)[:80], "a text holds neither NUL nor lone surrogates")
+    return InvalidInput([fault], what="text")
