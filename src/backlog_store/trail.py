@@ -132,7 +132,7 @@ def rebuild(events: Iterable[Event]) -> Item:
     fields: dict[str, Any] = {}
     last: Event | None = None
     for event in events:
-        if event.type == "purged":
+        if event.type == "purged" and not event.added:
             fields.clear()
         apply_changes(fields, event)
         last = event
@@ -151,7 +151,7 @@ def faults_of_trail(item: Item, events: Sequence[Event]) -> list[str]:
         return ["no events"]
     faults: list[str] = []
     prev = events[0].prev
-    if prev and events[0].type != "purged":
+    if prev and (events[0].type != "purged" or events[0].added):
         faults.append(f"event {events[0].id}: the trail begins behind an unknown event")
     for number, event in enumerate(events):
         if number and event.revision != events[number - 1].revision + 1:

@@ -106,3 +106,12 @@ def test_an_importers_members_do_not_hide_fields(body: Body) -> None:
     """A member named like a field is refused: the file would hold it twice."""
     with pytest.raises(InvalidInput, match="is a field of its own"):
         a_backlog().execute(body)
+
+
+def test_a_callers_event_called_purged_purges_nothing() -> None:
+    """Callers name their events as they like; the trail is not taken in."""
+    backlog = a_backlog()
+    item = create(backlog)
+    backlog.execute(Comment(id=item.id, message="m", type="purged"))
+
+    assert [] == faults_of_trail(backlog.get(item.id), backlog.trail(item.id))
