@@ -10,17 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from backlog_store.backends.memory import MemoryBackend
-from backlog_store.backends.null import NullBackend
 from backlog_store.backends.port import Backend
+from backlog_store.backends.registry import open_backend
 from backlog_store.testing.agreement import New
 
-#: Opens the store of this name at a place; a place is a folder, or a database's URL.
-OPENERS: dict[str, Callable[[str], Backend]] = {
-    "memory": lambda _: MemoryBackend(),
-    "null": lambda _: NullBackend(),
+#: Every backend of the package, memory (the model) first, and the URL of a store of its own at a place.
+URLS: dict[str, str] = {
+    "memory": "memory://",
+    "jsonl": "jsonl://{place}",
+    "sqlite": "sqlite://{place}.db",
+    "postgres": "{place}",
+    "null": "null://",
 }
-RETAINING = tuple(name for name in OPENERS if name != "null")
+RETAINING = tuple(name for name in URLS if name != "null")
 
 
 def new_stores(name: str, request: pytest.FixtureRequest, folder: Path) -> New:
@@ -36,6 +38,7 @@ def new_stores(name: str, request: pytest.FixtureRequest, folder: Path) -> New:
             request.addfinalizer(lambda: server.drop_database(place))
         else:
             place = str(folder / f"{name}-{next(numbers)}")
-        return lambda: OPENERS[name](place)
+        url = URLS[name].format(place=place)
+        return lambda: open_backend(url)
 
     return new
