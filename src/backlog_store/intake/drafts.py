@@ -136,7 +136,6 @@ def _renamed(given: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, 
 def _keyed(draft: Draft, ordinals: Ordinals) -> Draft:
     title = t.one_line(draft.title, 1_000)
     key = dedupe_key(draft.source, draft.service, title, fingerprint(draft.env, draft.source, draft.service, title))
-    # Each row is a problem of its own, so the place is the count of what came before.
-    nth = ordinals.nth(key, object())
+    nth = ordinals.next(key)  # each row is a problem of its own
     named = inputs(source=draft.source, service=draft.service, title=title, nth="" if nth == 1 else str(nth))
     return replace(draft, dedupe_key=key if nth == 1 else f"{key}#{nth}", key_inputs=draft.key_inputs or named)

@@ -24,6 +24,7 @@ from backlog_store.intake import (
     sarif,
     trivy,
 )
+from backlog_store.intake.keys import compact
 from backlog_store.intake.streams import Chained
 from backlog_store.intake.values import Finding, Notice, Parsed, Refusal, ReportContext
 from backlog_store.rules.checks import draft_faults
@@ -153,7 +154,7 @@ def read_report(stream: BinaryIO, context: ReportContext, *, format: str = "") -
 
 
 def _checked(parsed: Iterator[Parsed], *, own_keys: bool) -> Iterator[Parsed]:
-    first: dict[tuple[str, str], str] = {}
+    first: dict[bytes, str] = {}
     for one in parsed:
         if not isinstance(one, Finding):
             yield one
@@ -162,7 +163,7 @@ def _checked(parsed: Iterator[Parsed], *, own_keys: bool) -> Iterator[Parsed]:
         if faults:
             yield Refusal(one.pointer, tuple(faults))
             continue
-        key = (one.draft.env, one.draft.dedupe_key)
+        key = compact(one.draft.env, one.draft.dedupe_key)
         if not own_keys and key in first:
             yield Notice(one.pointer, f"the same problem as {first[key]}")
             continue

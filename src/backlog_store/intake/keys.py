@@ -4,13 +4,12 @@ Keys of reported problems: source kind, then service or repository, then the pro
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable
+from hashlib import blake2b
 
 from backlog_store.codec import digest, encode
 from backlog_store.model import LIMITS
 
-__all__ = ["Ordinals", "dedupe_key", "fingerprint", "fix_name", "inputs"]
+__all__ = ["Ordinals", "compact", "dedupe_key", "fingerprint", "fix_name", "inputs"]
 
 _PART_MAX = 96
 _INPUT_MAX = 2_000
@@ -71,15 +70,31 @@ class Ordinals:
     """
 
     def __init__(self) -> None:
-        self._count: Counter[str] = Counter()
-        self._known: dict[tuple[str, Hashable], int] = {}
+        # Digests, not texts: a report may hold a million findings.
+        self._count: dict[bytes, int] = {}
+        self._known: dict[bytes, int] = {}
 
-    def nth(self, identity: str, place: Hashable) -> int:
+    def nth(self, identity: str, *place: str | int) -> int:
         """
         Return 1 for the first finding of this identity, 2 for the second at another place.
         """
-        number = self._known.get((identity, place))
+        exact = compact(identity, *place)
+        number = self._known.get(exact)
         if number is None:
-            self._count[identity] += 1
-            number = self._known[identity, place] = self._count[identity]
+            number = self._known[exact] = self.next(identity)
         return number
+
+    def next(self, identity: str) -> int:
+        """
+        Return the number of one more finding of this identity, wherever it is.
+        """
+        problem = compact(identity)
+        number = self._count[problem] = self._count.get(problem, 0) + 1
+        return number
+
+
+def compact(*parts: str | int) -> bytes:
+    """
+    Return 16 bytes that stand for *parts* in memory; they are never stored.
+    """
+    return blake2b(encode(parts), digest_size=16).digest()

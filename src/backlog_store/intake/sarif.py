@@ -130,8 +130,9 @@ class _Run:
         snippet = "" if secret or region.snippet is None else t.clean(region.snippet.text or "").strip("\n")
         identity = _identity(result, path or logical, message, snippet, region)
         key = dedupe_key("sarif", service, self.tool, name, fingerprint(self.tool, name, *identity.values()))
-        place = (path, region.startLine, region.startColumn, region.endLine, region.endColumn, message)
-        nth = self.ordinals.nth(key, place)
+        nth = self.ordinals.nth(
+            key, path, region.startLine, region.startColumn, region.endLine, region.endColumn, message
+        )
         weaknesses = t.cwes(*tags, *_texts((result.properties or {}).get("tags")), *_weaknesses(rule, result))
         level = result.level or (rule.defaultConfiguration.level if rule.defaultConfiguration else None)
         level = level or ("error" if t.is_secret_rule(self.tool) else "warning")  # a leaked secret is no warning

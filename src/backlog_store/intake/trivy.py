@@ -242,7 +242,7 @@ class _Scan:
         env, service, source, category = merge_context(self.context, kind="Trivy", source="trivy", category="security")
         named = {"place": self.place, **identity}
         key = dedupe_key("trivy", service, self.place, *identity.values())
-        nth = self.ordinals.nth(key, lines)
+        nth = self.ordinals.nth(key, *lines)
         location = f"{self.file}:{lines[0]}" if lines[0] > 0 else self.file
         evidence: dict[str, Any] = {"locations": [location]} if location else {}
         return Draft(
