@@ -12,7 +12,25 @@ __all__ = ["drafts"]
 
 _SERVICES = ("checkout", "search", "billing", "gateway", "ledger", "catalog", "mail", "reports", "auth", "media")
 _RULES = ("B101", "B602", "S608", "CVE-2024-3772", "CVE-2023-4863", "E722", "slo:availability", "slo:latency")
-_WORDS = "the budget of this service burns faster than it may because requests to a dependency time out".split()
+_WORDS = (
+    "the",
+    "budget",
+    "of",
+    "this",
+    "service",
+    "burns",
+    "faster",
+    "than",
+    "it",
+    "may",
+    "because",
+    "requests",
+    "to",
+    "a",
+    "dependency",
+    "time",
+    "out",
+)
 
 
 def drafts(count: int, *, seed: int = 1, first: int = 0) -> list[Draft]:

@@ -1,5 +1,5 @@
 """
-How fast is a report of many drafts: new, and the same again? The floor writes the same bytes in batches of 2,000.
+Measure a report of many drafts: new, and the same again.
 """
 
 from __future__ import annotations

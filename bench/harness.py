@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -24,7 +25,9 @@ def timed(work: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
-def interleaved(rounds: int, floor: Callable[[int], object], ours: Callable[[int], object]) -> tuple[float, float, float]:
+def interleaved(
+    rounds: int, floor: Callable[[int], object], ours: Callable[[int], object]
+) -> tuple[float, float, float]:
     """
     Run both in turn, each round with its number; return median seconds of each and the median ratio floor / ours.
     """
@@ -33,8 +36,7 @@ def interleaved(rounds: int, floor: Callable[[int], object], ours: Callable[[int
         # Who goes first changes from round to round, so that neither gains from what the other left behind.
         pair = {}
         for name in ("floor", "ours") if number % 2 else ("ours", "floor"):
-            work = floor if name == "floor" else ours
-            pair[name] = timed(lambda work=work: work(number))  # type: ignore[misc]
+            pair[name] = timed(partial(floor if name == "floor" else ours, number))
         floors.append(pair["floor"])
         own.append(pair["ours"])
         ratios.append(pair["floor"] / pair["ours"])

@@ -1,5 +1,5 @@
 """
-How fast is one upsert with its event, durable, a transaction each, against the bare engine?
+Measure one upsert with its event, durable, a transaction each, against the bare engine.
 
 New: keys that nobody knows. Changed: known keys with another title.
 """

@@ -5,14 +5,15 @@ Each event holds the hash of its predecessor, the item the newest one (`head`). 
 the event as they are, and every field that can hold people's words through a salted digest: such a text can be erased
 later, its digest kept, and the chain still verifies, while the salt (dropped with the text) prevents guessing it.
 
-    leaf(name)  = blake2b-128(value as JSON, key = blake2b-128(name, key = event salt))
-    hash        = blake2b-128(previous hash | public fields as JSON | name leaf | name leaf | …)
+    key(i)   = bytes 16 i … 16 i + 15 of SHAKE-256(event salt), one for each private field
+    leaf(i)  = blake2b-128(value as JSON, key = key(i))
+    hash     = blake2b-128([previous hash, public fields, names of the private ones] as JSON | leaf | leaf | …)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
+from hashlib import blake2b, shake_256
 from typing import Any
 
 import msgspec
@@ -41,8 +42,18 @@ PRIVATE: frozenset[str] = frozenset(
         "extra",
     }
 )  # fmt: skip
+_PRIVATE_SORTED = tuple(sorted(PRIVATE))
 _STRUCTURED = frozenset({"claims", "tags"})
 _SIZE = 16
+#: Where each private field's key begins. A new field goes to the end: the places are part of every hash.
+_SLOTS = {
+    name: number * _SIZE
+    for number, name in enumerate(
+        ("approver", "closed_by", "description", "event_extra", "event_meta", "evidence_refs", "extra", "held",
+         "key_inputs", "message", "meta", "owner", "tags", "title")
+    )
+}  # fmt: skip
+_KEYS_SIZE = len(_SLOTS) * _SIZE
 
 
 def plain_fields(item: Item | None) -> dict[str, Any]:
@@ -81,37 +92,36 @@ def difference(old: Item | None, new: Item, ts: str) -> dict[str, tuple[Any, Any
     return changes
 
 
-def _leaf(name: str, value: Any, salt: bytes) -> bytes:
-    key = blake2b(name.encode(), key=salt, digest_size=_SIZE).digest()
-    return blake2b(encode(value), key=key, digest_size=_SIZE).digest()
-
-
 def event_hash(event: Event) -> str:
     """
     Return the hash of an event over its content and `prev`, in hexadecimal.
     """
-    salt = event.salt.encode()[:64]
-    public = {name: change for name, change in event.changes.items() if name not in PRIVATE}
-    head = [
-        event.id, event.item_id, event.revision, event.ts, event.type, event.actor, event.actor_kind, event.added,
-        event.batch, event.request, event.policy, public,
-    ]  # fmt: skip
-    total = blake2b(event.prev.encode(), digest_size=_SIZE)
-    total.update(encode(head))
-    for name in sorted(PRIVATE.intersection(event.changes)):
-        total.update(name.encode() + _leaf(name, event.changes[name], salt))
+    public = dict(event.changes)
+    private = [(name, public.pop(name)) for name in _PRIVATE_SORTED if name in public]
     if event.message:
-        total.update(b"message" + _leaf("message", event.message, salt))
+        private.append(("message", event.message))
     if event.meta:
-        total.update(b"event_meta" + _leaf("event_meta", event.meta, salt))
-    return total.hexdigest()
+        private.append(("event_meta", event.meta))
+    if event.extra:
+        private.append(("event_extra", event.extra))
+    head = [
+        event.prev, event.id, event.item_id, event.revision, event.ts, event.type, event.actor, event.actor_kind,
+        event.added, event.batch, event.request, event.policy, public, [name for name, _ in private],
+    ]  # fmt: skip
+    parts = [encode(head)]
+    if private:
+        keys = shake_256(event.salt.encode()).digest(_KEYS_SIZE)
+        for name, value in private:
+            slot = _SLOTS[name]
+            parts.append(blake2b(encode(value), key=keys[slot : slot + _SIZE], digest_size=_SIZE).digest())
+    return blake2b(b"".join(parts), digest_size=_SIZE).hexdigest()
 
 
 def sealed(event: Event, prev: str) -> Event:
     """
     Return *event* chained behind *prev*.
     """
-    chained = replace(event, prev=prev, hash="")
+    chained = replace(event, prev=prev)
     return replace(chained, hash=event_hash(chained))
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from backlog_store.backends.port import DropRecord
 from backlog_store.commands import Cleanup, DropView, LiftVerdict, Outcome, SaveView, Undo
 from backlog_store.errors import BacklogError, NotAllowed, NotFound, RevisionConflict
-from backlog_store.ids import derived, event_id
+from backlog_store.ids import event_id, event_salt
 from backlog_store.instants import add_seconds
 from backlog_store.model import CLOSED, LIMITS, Event, Item, KeyState, Verdict
 from backlog_store.query import All, Compare, EventQuery, In, ItemQuery, Where
@@ -69,7 +69,7 @@ def _key_event(context: Context, state: KeyState, type: str, message: str) -> Ev
         batch=context.batch,
         request=context.command.request_id,
         policy=context.policy.revision,
-        salt=derived("salt", context.command.seed, state.item_id, revision),
+        salt=event_salt(context.command.seed, state.item_id, revision),
     )
     return sealed(event, state.head)
 

@@ -13,7 +13,7 @@ from backlog_store.backends.port import Change, Purge, Put, PutRecord, Reader, S
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import Command
 from backlog_store.errors import NotFound
-from backlog_store.ids import batch_id, derived, event_id
+from backlog_store.ids import batch_id, event_id, event_salt
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import Event, Item, ItemId, Key, KeyState, Record, RecordKind, key_record_id
 from backlog_store.policy import Policy
@@ -172,7 +172,7 @@ class Context:
             batch=self.batch,
             request=self.command.request_id,
             policy=self.policy.revision,
-            salt=derived("salt", self.command.seed, new.id, revision),
+            salt=event_salt(self.command.seed, new.id, revision),
             extra=dict(extra or {}),
         )
         event = sealed(event, (old or new).head)

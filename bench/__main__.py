@@ -1,0 +1,46 @@
+"""
+Every question in turn. `--write` puts the tables into docs/performance.md, between its markers.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench import batch, single
+
+__all__: list[str] = []
+
+_PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+
+
+def main() -> None:
+    """
+    Measure, print, and write if asked.
+    """
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--operations", type=int, default=300)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    tables = {
+        "single": single.measure(arguments.rounds, arguments.operations),
+        "batch": batch.measure(arguments.count),
+    }
+    page = _PAGE.read_text()
+    for name, table in tables.items():
+        print(f"\n{name}\n\n{table}")
+        start, end = page.index(f"<!-- {name} -->
+"), page.index("<!-- end -->", page.index(f"<!-- {name} -->"))
+        page = f"{page[:start]}<!-- {name} -->
+{table}
+{page[end:]}"
+            rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=table: f"{m[1]}{t}\n{m[2]}", page, flags=re.S
+        )  # type: ignore[misc]
+    if arguments.write:
+        _PAGE.write_text(page)
+
+
+if __name__ == "__main__":
+    main()
