@@ -12,6 +12,7 @@ from bench import batch, single
 __all__: list[str] = []
 
 _PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+_END = "<!-- end -->"
 
 
 def main() -> None:
@@ -30,14 +31,9 @@ def main() -> None:
     }
     page = _PAGE.read_text()
     for name, table in tables.items():
-        print(f"\n{name}\n\n{table}")
-        start, end = page.index(f"<!-- {name} -->
-"), page.index("<!-- end -->", page.index(f"<!-- {name} -->"))
-        page = f"{page[:start]}<!-- {name} -->
-{table}
-{page[end:]}"
-            rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=table: f"{m[1]}{t}\n{m[2]}", page, flags=re.S
-        )  # type: ignore[misc]
+        print(f"{name}\n\n{table}\n")
+        before, _, rest = page.partition(f"<!-- {name} -->\n")
+        page = f"{before}<!-- {name} -->\n{table}\n{_END}{rest.partition(_END)[2]}"
     if arguments.write:
         _PAGE.write_text(page)
 
