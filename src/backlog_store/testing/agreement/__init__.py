@@ -10,7 +10,7 @@ steps that matter, and it prints its seed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from msgspec import Struct
 
@@ -20,6 +20,7 @@ from backlog_store.testing.contents import contents
 
 __all__ = ["Disagreement", "Maintain", "New", "Program", "Reopen", "Step", "Store", "agree", "replay"]
 
+T = TypeVar("T")
 #: Makes a new, empty store and returns what opens it.
 New = Callable[[], Callable[[], Backend]]
 SHRINKING_RUNS_MAX = 300
@@ -33,6 +34,7 @@ class Store:
 
     def __init__(self, name: str, new: New) -> None:
         self.name = name
+        self._new = new
         self._open = new()
         self.backend = self._open()
 
@@ -43,6 +45,21 @@ class Store:
         if self.backend.capabilities.durable:
             self.backend.close()
             self.backend = self._open()
+
+    def move(self, carry: Callable[[Backend, Backend], T]) -> T:
+        """
+        Go on with a new store that *carry* fills from the present one; return its answer.
+        """
+        opens = self._new()
+        target = opens()
+        try:
+            answer = carry(self.backend, target)
+        except BaseException:
+            target.close()
+            raise
+        self.backend.close()
+        self._open, self.backend = opens, target
+        return answer
 
     def close(self) -> None:
         """
@@ -134,14 +151,14 @@ def agree(
                 fruitful += machine.take(step)
                 if number % checkpoint == 0 or number == steps:
                     machine.compare()
-        except _DifferError as difference:
-            what = str(difference)
+        except _DifferError as error:
+            difference = error
         else:
             return fruitful
-    found = Disagreement(what, seed=seed, steps=taken)
+    found = Disagreement(str(difference), seed=seed, steps=taken)
     if shrink:
         found = _shrink(stores, found)
-    raise found
+    raise found from difference
 
 
 def replay(stores: Mapping[str, New], steps: Sequence[Step]) -> Disagreement | None:
@@ -196,6 +213,9 @@ def _answer(step: Step, store: Store) -> tuple[str, Any]:
         return "answer", step.run(store)
     except BacklogError as error:
         return "error", (type(error).__name__, error.code)
+    except Exception as error:
+        # No error of the store's own: a fault whoever agrees, and worth the same shrinking.
+        raise _DifferError(f"{store.name} raised {error!r}") from error
 
 
 def _difference(model: str, expected: Any, name: str, found: Any) -> str:

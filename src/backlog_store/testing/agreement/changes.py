@@ -24,6 +24,7 @@ from backlog_store.backends.port import (
     Writer,
 )
 from backlog_store.codec import encode, encode_event, encode_item
+from backlog_store.errors import BacklogError
 from backlog_store.model import Item, Record, RecordKind
 from backlog_store.query import FACETS, ORDERS, EventQuery, Facet, ItemQuery, order_key
 from backlog_store.testing.agreement import Maintain, Reopen, Step, Store
@@ -66,6 +67,11 @@ class Write(Struct, frozen=True):
             return store.backend.write(use)
         except _StopError:
             return "stopped"
+        except BacklogError:
+            # A refusal may come from `apply` or only at the end, behind the function's own error; both write nothing.
+            if self.fails:
+                return "stopped"
+            raise
 
 
 class Look(Struct, frozen=True):
