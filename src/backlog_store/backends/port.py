@@ -203,6 +203,7 @@ class Writer(Reader, Protocol):
 
         Raises `RevisionConflict` or `AlreadyExists` where a condition is violated *and* running again cannot help
         (the function itself chose it); a conflict with another writer is resolved by running the function again.
+        A backend may find that out only when the function has returned, and raise from `write` then.
         """
         ...
 
