@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 _BYTE = re.compile(r"\s*\(byte (\d+)\)")
 _PATH = re.compile(r" - at (?:the key path|key in)? ?`(.*)`$|, at `(.*)`$")
+#: The first half of a pair without its second; the decoder notices it up to two escapes later.
+_SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
+_SURROGATE_REACH = 18
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -67,10 +70,11 @@ def _malformed(message: str, data: bytes, pointer: str) -> Fault:
     found = _BYTE.search(message)
     offset = int(found.group(1)) if found else len(data)
     reason = _BYTE.sub("", message).removeprefix("JSON is malformed: ")
-    if "truncated" in reason:
+    near = max(0, offset - _SURROGATE_REACH)
+    if lone := _SURROGATE.search(data, near, offset):
+        offset, reason = lone.start(), "a lone surrogate is no character"
+    elif "truncated" in reason:
         reason = "ends in the middle: the report was cut off"
-    elif "hex escape" in reason or "surrogate" in reason:
-        reason = f"{reason} (a lone surrogate is no character)"
     line = data.count(b"\n", 0, offset) + 1
     column = offset - (data.rfind(b"\n", 0, offset) + 1) + 1
     return Fault(pointer, f"line {line}, column {column} (byte {offset})", f"not valid JSON: {reason}")

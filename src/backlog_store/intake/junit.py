@@ -26,6 +26,12 @@ __all__ = ["parse"]
 _CHUNK = 64 * 1024
 _DEPTH_MAX = 100
 _TEXT_MAX = 20_000
+_CUT = (
+    expat.errors.XML_ERROR_NO_ELEMENTS,
+    expat.errors.XML_ERROR_UNCLOSED_TOKEN,
+    expat.errors.XML_ERROR_UNCLOSED_CDATA_SECTION,
+    expat.errors.XML_ERROR_PARTIAL_CHAR,
+)
 _ROOTS = ("testsuites", "testsuite")
 
 
@@ -99,7 +105,7 @@ class _Reader:
             self.parser.Parse(chunk, last)
         except expat.ExpatError as error:
             reason = expat.errors.messages.get(error.code, str(error))
-            if last and error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS]:
+            if last and reason in _CUT:
                 reason = "ends in the middle: the report was cut off"
             raise InvalidInput([self._fault(error.lineno, error.offset, f"not valid XML: {reason}")],
                                what="report") from None  # fmt: skip
