@@ -145,11 +145,13 @@ def compile_events(query: EventQuery, dialect: Dialect) -> Statement:
     mark = dialect.placeholder
     parts: list[Statement] = [] if dialect.horizon is None else [dialect.horizon]
     named: tuple[tuple[LiteralString, tuple[str, ...] | None], ...] = (
-        ("item_id", query.item_ids),
         ("type", query.types),
         ("actor", query.actors),
         ("batch", None if query.batch is None else (query.batch,)),
     )
+    if query.item_ids is not None:
+        wanted = sorted(set(query.item_ids))
+        parts.append(dialect.events_of(wanted) if wanted else _NOTHING)
     for column, values in named:
         if values is not None:
             parts.append(_among(column, values, dialect))

@@ -31,8 +31,9 @@ class Dialect:
 
     *branches_max* is up to how many SELECTs a merge is cheaper than a sort, *among* is "the column has one of these
     values" (at least one value), *has_words* "the item's words hold this phrase" (valid words, at least one),
-    *position* the columns of an event's position, *parse_position* the values of those columns for a position's text
-    (`ValueError` if it is none), *horizon* which events may be read yet.
+    *events_of* "the event is of one of these items" (at least one), *position* the columns of an event's position,
+    *parse_position* the values of those columns for a position's text (`ValueError` if it is none), *horizon* which
+    events may be read yet.
     """
 
     placeholder: LiteralString
@@ -40,6 +41,7 @@ class Dialect:
     no_limit: LiteralString
     among: Callable[[LiteralString, Sequence[str]], Statement]
     has_words: Callable[[Sequence[str], bool], Statement]
+    events_of: Callable[[Sequence[str]], Statement]
     position: tuple[LiteralString, ...]
     parse_position: Callable[[str], tuple[Any, ...]]
     horizon: Statement | None = None
@@ -72,6 +74,22 @@ _SQLITE_WORDS: LiteralString = """num IN (
 )"""
 
 
+def _sqlite_events(item_ids: Sequence[str]) -> Statement:
+    # An item's events are found by following its chain; those that came with records are indexed.
+    items, events = _sqlite_among("id", item_ids), _sqlite_among("item_id", item_ids)
+    sql: LiteralString = f"""position IN (
+  WITH RECURSIVE trail (position) AS (
+    SELECT last_event FROM items WHERE {items.sql}
+    UNION ALL
+    SELECT events.prev FROM trail CROSS JOIN events USING (position) WHERE events.prev > 0
+  )
+  SELECT position FROM trail
+  UNION ALL
+  SELECT position FROM events WHERE prev < 0 AND {events.sql}
+)"""  # noqa: S608
+    return Statement(sql, items.parameters + events.parameters)
+
+
 def _decimal(text: str) -> tuple[Any, ...]:
     if not (text.isascii() and text.isdigit()) or len(text) > 19:
         raise ValueError(text)
@@ -84,8 +102,10 @@ SQLITE = Dialect(
     no_limit="LIMIT -1",
     among=_sqlite_among,
     has_words=_sqlite_words,
+    events_of=_sqlite_events,
     position=("position",),
     parse_position=_decimal,
+    horizon=Statement("revision > 0"),  # an empty row may hold the place of the last event, if that was purged
 )
 
 
@@ -108,6 +128,7 @@ POSTGRES = Dialect(
     no_limit="LIMIT ALL",
     among=_postgres_among,
     has_words=_postgres_words,
+    events_of=lambda item_ids: _postgres_among("item_id", item_ids),
     position=("position",),
     parse_position=_decimal,
 )

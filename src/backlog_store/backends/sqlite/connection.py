@@ -9,10 +9,10 @@ import os
 import sqlite3
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 from urllib.parse import quote
 
 from backlog_store.backends.jsonl.fs import FileSystem
@@ -21,9 +21,13 @@ from backlog_store.backends.sqlite import schema, words
 from backlog_store.backends.sqlite.faults import NAME, backend_error
 from backlog_store.errors import BackendError, BackendUnavailable, ConfigError, StorageFull
 
-__all__ = ["RESET_BUG_FIXED", "Synchronous", "connect", "file_lock", "has_reset_bug", "open_lock", "prepare"]
+if sys.platform == "win32":
+    fcntl = None
+else:
+    import fcntl
 
-T = TypeVar("T")
+__all__ = ["RESET_BUG_FIXED", "Synchronous", "connect", "has_reset_bug", "lock", "open_lock", "prepare", "unlock"]
+
 Synchronous = Literal["FULL", "NORMAL"]
 #: Releases from which on a checkpoint and a commit at the same instant cannot corrupt the file; two older lines got the
 #: mend as well. See https://www.sqlite.org/wal.html#walresetbug.
@@ -73,26 +77,37 @@ def open_lock(path: str) -> int:
         return _system.open(f"{path}-lock", os.O_RDWR | os.O_CREAT)
 
 
-@contextmanager
-def file_lock(fd: int, path: str, *, timeout_s: float) -> Iterator[None]:
+def lock(fd: int, path: str, *, timeout_s: float) -> None:
     """
-    Hold the store's lock: one process writes or checkpoints at a time. Raises `BackendUnavailable` after the time-out.
+    Take the store's lock: one process writes or checkpoints at a time. Raises `BackendUnavailable` after the time-out.
 
     SQLite has its own lock for writers, but a checkpoint does not take it in every case, which the versions with the
     reset bug do not survive; and it lets waiting processes sleep for up to 100 ms, this one for 5.
     """
-    with _system_errors(path):
-        locked = _system.lock(fd, exclusive=True, timeout_s=timeout_s)
-    if not locked:
-        raise BackendUnavailable(
-            NAME,
-            "write",
-            f"it is locked by another process, for more than {timeout_s:g} s ({path})",
-            hint="Try again; a program that holds it for long should be closed.",
-        )
+    if fcntl is not None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pass  # most likely it is held; the slow way tells
+        else:
+            return
     try:
-        yield
-    finally:
+        locked = _system.lock(fd, exclusive=True, timeout_s=timeout_s)
+    except OSError as error:
+        raise _from_system("lock", path, error) from error
+    if not locked:
+        reason = f"it is locked by another process, for more than {timeout_s:g} s ({path})"
+        hint = "Try again; a program that holds it for long should be closed."
+        raise BackendUnavailable(NAME, "write", reason, hint=hint)
+
+
+def unlock(fd: int) -> None:
+    """
+    Let go of the store's lock.
+    """
+    if fcntl is not None:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    else:
         _system.unlock(fd)
 
 
@@ -102,12 +117,8 @@ def connect(path: str, *, synchronous: Synchronous, busy_timeout_s: float, write
 
     The caller holds the lock while one that writes is opened. Raises `BackendError` and what `schema` raises.
     """
-    return _opened(path, lambda: _connect(path, synchronous, busy_timeout_s, writes=writes))
-
-
-def _opened(path: str, open_: Callable[[], T]) -> T:
     try:
-        return open_()
+        return _connect(path, synchronous, busy_timeout_s, writes=writes)
     except sqlite3.Error as error:
         raise backend_error("opening", path, error) from error
 
@@ -132,6 +143,8 @@ def _connect(path: str, synchronous: Synchronous, busy_timeout_s: float, *, writ
         words.register(connection)
         if writes:
             connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute("CREATE TEMP TABLE purged (position INTEGER PRIMARY KEY) STRICT")  # see rows.py
             _make_ready(connection, path)
         else:
             connection.execute("PRAGMA query_only = ON")
@@ -171,7 +184,11 @@ def _system_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}:
-            raise StorageFull(NAME, "opening", path=path) from error
-        hint = "The file and its folder must be writable by this user."
-        raise BackendUnavailable(NAME, "opening", f"{error.strerror}: {error.filename or path}", hint=hint) from error
+        raise _from_system("opening", path, error) from error
+
+
+def _from_system(operation: str, path: str, error: OSError) -> BackendError:
+    if error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}:
+        return StorageFull(NAME, operation, path=path)
+    hint = "The file and its folder must be writable by this user."
+    return BackendUnavailable(NAME, operation, f"{error.strerror}: {error.filename or path}", hint=hint)

@@ -116,7 +116,7 @@ class SqliteReader:
         return [row[0] for row in self._rows(Statement(_ENVS))]
 
     def _item(self, row: tuple[Any, ...]) -> Item:
-        return decode_item(row[1])
+        return decode_item(row[0])
 
     def _rows(self, statement: Statement) -> list[Any]:
         self._require_open()
@@ -143,7 +143,7 @@ def among_ids(ids: Iterable[str]) -> Statement:
 
 def _by_ids(ids: Iterable[ItemId]) -> Statement:
     wanted = among_ids(ids)
-    return Statement(f"SELECT num, doc FROM items WHERE {wanted.sql}", wanted.parameters)  # noqa: S608
+    return Statement(f"SELECT doc, last_event FROM items WHERE {wanted.sql}", wanted.parameters)  # noqa: S608
 
 
 def _by_keys(keys: Collection[Key]) -> Iterable[Statement]:
@@ -159,9 +159,9 @@ def _by_keys(keys: Collection[Key]) -> Iterable[Statement]:
 
 
 # The index of keys leaves out empty ones; SQLite uses it only where the statement says so too.
-_BY_KEY: LiteralString = "SELECT num, doc FROM items WHERE env = ? AND dedupe_key = ? AND dedupe_key > ''"
+_BY_KEY: LiteralString = "SELECT doc, last_event FROM items WHERE env = ? AND dedupe_key = ? AND dedupe_key > ''"
 _BY_KEYS: LiteralString = """
-    SELECT num, doc FROM items
+    SELECT doc, last_event FROM items
     WHERE env = ? AND dedupe_key IN (SELECT value FROM json_each(?)) AND dedupe_key > ''"""
 
 

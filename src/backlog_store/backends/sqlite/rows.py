@@ -14,12 +14,13 @@ from typing import Any, LiteralString
 from backlog_store.backends.port import Sighting
 from backlog_store.backends.sqlite.faults import NAME
 from backlog_store.codec import encode, encode_event, encode_item, from_builtins
-from backlog_store.errors import DataCorrupt
-from backlog_store.model import Event, Item, Record, Sighted
+from backlog_store.errors import DataCorrupt, Fault, InvalidInput
+from backlog_store.model import PRIORITIES, STATUSES, Event, Item, Record, Sighted
 from backlog_store.query import NO_DUE
 
 __all__ = ["Rows"]
 
+_STATUSES, _PRIORITIES = frozenset(STATUSES), frozenset(PRIORITIES)
 _COLUMNS: tuple[LiteralString, ...] = (
     "id", "revision", "env", "service", "category", "priority", "status", "owner", "source", "dedupe_key", "due",
     "created_at", "updated_at", "wake_at", "closed_at", "closed_reason", "expires_at", "fix",
@@ -28,8 +29,11 @@ _COLUMNS: tuple[LiteralString, ...] = (
 
 def _row(item: Item) -> tuple[Any, ...]:
     """
-    Return the values of `_COLUMNS`.
+    Return the values of `_COLUMNS`. Raises `InvalidInput` for a status or priority that no page would show.
     """
+    if item.status not in _STATUSES or item.priority not in _PRIORITIES:
+        fault = Fault("/item", f"{item.id}: {item.status}, {item.priority}"[:80], "no such status or priority")
+        raise InvalidInput([fault], what="change")
     return (
         item.id, item.revision, item.env, item.service, item.category, item.priority, item.status, item.owner,
         item.source, item.dedupe_key, item.due_date or NO_DUE, item.created_at, item.updated_at, item.wake_at,
@@ -39,10 +43,10 @@ def _row(item: Item) -> tuple[Any, ...]:
 
 _LISTED: LiteralString = ", ".join(_COLUMNS)
 _MARKS: LiteralString = ", ".join(["?"] * len(_COLUMNS))
-_INSERT_ITEM: LiteralString = f"INSERT INTO items (num, {_LISTED}, doc) VALUES (?, {_MARKS}, ?)"  # noqa: S608
+_INSERT_ITEM: LiteralString = f"INSERT INTO items ({_LISTED}, last_event, doc) VALUES ({_MARKS}, ?, ?)"  # noqa: S608
 _INSERT_EVENT: LiteralString = """
-    INSERT INTO events (position, item_id, revision, ts, type, actor, batch, added, doc)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO events (position, item_id, prev, revision, ts, type, actor, batch, added, doc)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _PUT_RECORD: LiteralString = """
     INSERT INTO records (kind, id, revision, expires_at, doc)
     VALUES (?, ?, ?, ?, ?)
@@ -59,43 +63,80 @@ _SIGHT: LiteralString = """
 _PUT_SIGHTING: LiteralString = """
     INSERT OR REPLACE INTO sightings (id, item_id, n, first_at, last_at, run)
     VALUES (?, ?, ?, ?, ?, ?)"""
-# Before events go: no position is given a second time, or a tail that has passed it would miss the new event.
-_KEEP_POSITION: LiteralString = """
-    UPDATE marks
-    SET position_mark = MAX(position_mark, IFNULL((SELECT MAX(position) FROM events), 0))"""
+#: Each takes the item's id, and the item is still there for the first three.
+_PURGE: tuple[LiteralString, ...] = (
+    "DELETE FROM item_words WHERE rowid = (SELECT num FROM items WHERE id = ?)",
+    "DELETE FROM stale_words WHERE num = (SELECT num FROM items WHERE id = ?)",
+    # Gathered first: the chain must not be cut while it is followed.
+    """
+    INSERT INTO temp.purged (position)
+    WITH RECURSIVE trail (position) AS (
+      SELECT last_event FROM items WHERE id = ?
+      UNION ALL
+      SELECT events.prev FROM trail CROSS JOIN events USING (position) WHERE events.prev > 0
+    )
+    SELECT position FROM trail WHERE position > 0""",
+    "INSERT INTO temp.purged (position) SELECT position FROM events WHERE prev < 0 AND item_id = ?",
+    "DELETE FROM items WHERE id = ?",
+)
+_AFTER_PURGE: tuple[LiteralString, ...] = (
+    # The last position stays taken: were it given again, a tail that has passed it would miss the new event.
+    """
+    UPDATE events
+    SET item_id = '', prev = -1, revision = 0, ts = '', type = '', actor = '', batch = '', added = 0, doc = x''
+    WHERE position = (SELECT MAX(position) FROM events) AND position IN (SELECT position FROM temp.purged)""",
+    """
+    DELETE FROM events
+    WHERE position IN (SELECT position FROM temp.purged) AND position < (SELECT MAX(position) FROM events)""",
+    """
+    DELETE FROM events
+    WHERE prev < 0 AND item_id = '' AND revision = 0 AND position < (SELECT MAX(position) FROM events)""",
+    "DELETE FROM temp.purged",
+    # A number that is free again must not look indexed when the next item gets it.
+    "UPDATE marks SET words_mark = MIN(words_mark, IFNULL((SELECT MAX(num) FROM items), 0))",
+)
+# "0" follows "/": the range of the ids <item id>/…; the item's own column tells ids with a slash apart.
+_PURGE_SIGHTINGS: LiteralString = "DELETE FROM sightings WHERE id > ? AND id < ? AND item_id = ?"
+_MARK_STALE: LiteralString = """
+    INSERT OR IGNORE INTO stale_words (num)
+    SELECT num FROM items WHERE id = ? AND num <= (SELECT words_mark FROM marks)"""
+_TAG: LiteralString = "INSERT INTO item_tags (tag, item_id) VALUES (?, ?)"
+_UNTAG: LiteralString = "DELETE FROM item_tags WHERE tag = ? AND item_id = ?"
 
 
 @cache
 def _update(columns: tuple[LiteralString, ...]) -> LiteralString:
     # Only what differs is set: SQLite rewrites each index that one of the columns is in.
     changed: LiteralString = ", ".join([f"{column} = ?" for column in columns])
-    return f"UPDATE items SET {changed}, doc = ? WHERE num = ?"  # noqa: S608
+    return f"UPDATE items SET {changed}, last_event = ?, doc = ? WHERE id = ?"  # noqa: S608
 
 
 class Rows:
     """
-    The rows of one list of changes.
+    The rows of one list of changes; with *alone* of one change, which is sent at once.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, alone: bool) -> None:
         self._connection = connection
+        self._alone = alone
+        self._purges = False
         self._touched: set[tuple[str, str]] = set()
         self._gone: set[tuple[str, str]] = set()  # removed or replaced by what is gathered
         self._pending: dict[LiteralString, list[tuple[Any, ...]]] = {}
         self._updates: dict[tuple[LiteralString, ...], list[tuple[Any, ...]]] = {}
 
-    def insert_item(self, num: int, item: Item) -> None:
+    def insert_item(self, item: Item, *, last_event: int) -> None:
         """
         Write a new item.
         """
         self._touch(("item", item.id), *_key_of(item))
-        self._add(_INSERT_ITEM, num, *_row(item), encode_item(item))
+        self._add(_INSERT_ITEM, *_row(item), last_event, encode_item(item))
         for tag in item.tags:
-            self._add("INSERT INTO item_tags (tag, item_id) VALUES (?, ?)", tag, item.id)
+            self._add(_TAG, tag, item.id)
 
-    def update_item(self, num: int, old: Item, new: Item, *, is_indexed: bool) -> None:
+    def update_item(self, old: Item, new: Item, *, last_event: int) -> None:
         """
-        Write the next state of an item; *is_indexed* tells whether the index of words knows it.
+        Write the next state of an item.
         """
         self._touch(("item", new.id), *(() if old.key == new.key else (*_key_of(old), *_key_of(new))))
         differing = [
@@ -104,33 +145,31 @@ class Rows:
             if before != after
         ]
         columns = tuple(column for column, _ in differing)
-        values = (*(value for _, value in differing), encode_item(new), num)
-        self._updates.setdefault(columns, []).append(values)
+        values = (*(value for _, value in differing), last_event, encode_item(new), new.id)
+        if self._alone:
+            self._send(_update(columns), [values], must_hit=True)
+        else:
+            self._updates.setdefault(columns, []).append(values)
         if old.tags != new.tags:
             for tag in sorted(set(old.tags) - set(new.tags)):
-                self._add("DELETE FROM item_tags WHERE tag = ? AND item_id = ?", tag, new.id)
+                self._add(_UNTAG, tag, new.id)
             for tag in sorted(set(new.tags) - set(old.tags)):
-                self._add("INSERT INTO item_tags (tag, item_id) VALUES (?, ?)", tag, new.id)
-        if is_indexed and _texts(old) != _texts(new):
-            self._add("INSERT OR IGNORE INTO stale_words (num) VALUES (?)", num)
+                self._add(_TAG, tag, new.id)
+        if _texts(old) != _texts(new):
+            self._add(_MARK_STALE, new.id)
 
-    def purge_item(self, num: int, item: Item, *, is_indexed: bool) -> None:
+    def purge_item(self, item: Item) -> None:
         """
         Remove an item with its events and sightings.
         """
         self._touch(("item", item.id), *_key_of(item))
         self._gone.add(("item", item.id))
-        self._add("DELETE FROM items WHERE num = ?", num)
         for tag in item.tags:
-            self._add("DELETE FROM item_tags WHERE tag = ? AND item_id = ?", tag, item.id)
-        # "0" follows "/": the range of the ids <item id>/…; the item's own column tells ids with a slash apart.
-        sightings: LiteralString = "DELETE FROM sightings WHERE id > ? AND id < ? AND item_id = ?"
-        self._add(sightings, f"{item.id}/", f"{item.id}0", item.id)
-        self._pending.setdefault(_KEEP_POSITION, [()])
-        self._add("DELETE FROM events WHERE item_id = ?", item.id)
-        if is_indexed:
-            self._add("DELETE FROM item_words WHERE rowid = ?", num)
-            self._add("DELETE FROM stale_words WHERE num = ?", num)
+            self._add(_UNTAG, tag, item.id)
+        self._add(_PURGE_SIGHTINGS, f"{item.id}/", f"{item.id}0", item.id)
+        for sql in _PURGE:
+            self._add(sql, item.id)
+        self._purges = True
 
     def put_record(self, record: Record) -> None:
         """
@@ -165,14 +204,14 @@ class Rows:
         self._add(_SIGHT, id, seen.item_id, seen.n, seen.first_at, seen.last_at, seen.run)
         self._touched.add(("item", seen.item_id))
 
-    def add_event(self, position: int, event: Event) -> None:
+    def add_event(self, event: Event, *, position: int, prev: int) -> None:
         """
-        Write an event.
+        Write an event; *prev* is the position of the item's event before, 0 for its first, -1 outside of its chain.
         """
         self._follow("item", event.item_id)
         self._add(
-            _INSERT_EVENT, position, event.item_id, event.revision, event.ts, event.type, event.actor, event.batch,
-            event.added, encode_event(event),
+            _INSERT_EVENT, position, event.item_id, prev, event.revision, event.ts, event.type, event.actor,
+            event.batch, event.added, encode_event(event),
         )  # fmt: skip
 
     def flush(self) -> None:
@@ -183,6 +222,10 @@ class Rows:
             self._send(_update(columns), rows, must_hit=True)
         for sql, rows in self._pending.items():
             self._send(sql, rows)
+        if self._purges:
+            for sql in _AFTER_PURGE:
+                self._connection.execute(sql)
+            self._purges = False
         self._updates.clear()
         self._pending.clear()
         self._touched.clear()
@@ -197,9 +240,14 @@ class Rows:
             raise DataCorrupt(NAME, path=path, offset=0, reason="a row that was just read cannot be found")
 
     def _add(self, sql: LiteralString, *values: Any) -> None:
-        self._pending.setdefault(sql, []).append(values)
+        if self._alone:
+            self._connection.execute(sql, values)
+        else:
+            self._pending.setdefault(sql, []).append(values)
 
     def _touch(self, *names: tuple[str, str]) -> None:
+        if self._alone:
+            return
         if not self._touched.isdisjoint(names):
             self.flush()
         self._touched.update(names)

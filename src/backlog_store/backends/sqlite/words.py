@@ -1,7 +1,7 @@
 """
 The index of words: kept behind on purpose, and caught up many items at a time.
 
-Indexing the words of one item costs as much as half of a durable transaction; of a thousand in one go a sixth of that.
+Indexing the words of one item costs as much as half of a durable transaction; of thousands in one go a tenth of that.
 So a write leaves the index alone: items numbered above the mark, and those in ``stale_words``, are not in it yet, and a
 search looks at their texts itself. The index catches up when `PENDING_MAX` items wait, or after a search that had to
 look at many.
@@ -19,10 +19,12 @@ from backlog_store.words import words_of
 
 __all__ = ["PENDING_MAX", "catch_up", "pending", "register"]
 
-#: A write lets so many items wait. A search looks at as many in some 20 ms, once.
-PENDING_MAX = 1_024
+#: A write lets so many items wait. A search looks at as many in some 60 ms, once.
+PENDING_MAX = 4_096
+_LOOK_EVERY = 256
+_CHUNK = 1_000
 #: Texts of so many items that wait are kept cut, for the next search.
-_CACHED = 2 * PENDING_MAX
+_CACHED = PENDING_MAX
 #: But not those of larger documents (bytes), so that the cache stays small.
 _CACHED_BYTES_MAX = 4_096
 
@@ -36,12 +38,19 @@ def register(connection: sqlite3.Connection) -> None:
 
 def pending(connection: sqlite3.Connection) -> int:
     """
-    Return how many items the index does not know yet (about: numbers of purged items count).
+    Return how many items the index does not know yet (about: free numbers count).
     """
     sql = """
         SELECT IFNULL((SELECT MAX(num) FROM items), 0) - words_mark + (SELECT COUNT(*) FROM stale_words)
         FROM marks"""
     return int(connection.execute(sql).fetchone()[0])
+
+
+def is_due(connection: sqlite3.Connection, *, before: int, after: int) -> bool:
+    """
+    Tell whether the index should catch up; it is looked at when the events' position passes a multiple of 256.
+    """
+    return before // _LOOK_EVERY != after // _LOOK_EVERY and pending(connection) >= PENDING_MAX
 
 
 def catch_up(connection: sqlite3.Connection) -> None:
@@ -53,11 +62,11 @@ def catch_up(connection: sqlite3.Connection) -> None:
         SELECT num, doc FROM items WHERE num > (SELECT words_mark FROM marks)
         UNION ALL
         SELECT num, doc FROM items WHERE num IN (SELECT num FROM stale_words)""")
-    while found := waiting.fetchmany(PENDING_MAX):
+    while found := waiting.fetchmany(_CHUNK):
         rows = [(num, _cut(doc)) for num, doc in found]
         connection.executemany("INSERT INTO item_words (rowid, words) VALUES (?, ?)", rows)
     connection.execute("DELETE FROM stale_words")
-    connection.execute("UPDATE marks SET words_mark = MAX(words_mark, IFNULL((SELECT MAX(num) FROM items), 0))")
+    connection.execute("UPDATE marks SET words_mark = IFNULL((SELECT MAX(num) FROM items), 0)")
 
 
 def _words_in(doc: bytes) -> str:

@@ -8,8 +8,8 @@ conditions of changes are checked on before the first row is touched: a refused 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NoReturn
 
 from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Require, Sighting
 from backlog_store.backends.preconditions import check_changes
@@ -18,31 +18,25 @@ from backlog_store.backends.sqlite import words
 from backlog_store.backends.sqlite.faults import backend_error
 from backlog_store.backends.sqlite.reader import SqliteReader, among_ids
 from backlog_store.backends.sqlite.rows import Rows
-from backlog_store.errors import BackendError
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 
 __all__ = ["SqliteWriter"]
 
-#: The index of words is looked at every so many events, and not in each transaction.
-_LOOK_EVERY = 256
-
 
 class SqliteWriter(SqliteReader):
     """
-    A reader that can also apply changes. `failure` is set once SQLite refused one: the transaction must not commit.
+    A reader that can also apply changes. Once one failed half-way, `failure` is set and the transaction cannot commit.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         super().__init__(connection, path)
-        self.failure: BackendError | None = None
+        self.failure: BaseException | None = None
         self.changed = 0  # changes applied so far
-        self._numbers: dict[ItemId, int] = {}
+        self._position = self._position_before = -1  # of the last event, once there is a next one
         self._items: dict[ItemId, Item | None] = {}
+        self._last_events: dict[ItemId, int] = {}
         self._holders: dict[Key, ItemId | None] = {}
         self._revisions: dict[tuple[str, str], int] = {}
-        self._marks: tuple[int, int, int] | None = None
-        self._position = 0  # the last one given
-        self._num = 0  # the last one given
 
     def items(self, ids: Collection[ItemId]) -> Mapping[ItemId, Item]:
         """
@@ -78,44 +72,74 @@ class SqliteWriter(SqliteReader):
         Apply all changes, or none. Raises as `check_changes`, before anything is written.
         """
         self._require_open()
-        self._look_up(changes)
+        one = changes[0] if len(changes) == 1 else None
+        # A new item alone is most of what is written: that its id and key are free is left to the indexes.
+        is_new = isinstance(one, Put) and one.created
+        if not is_new:
+            self._look_up(changes)
         check_changes(self, changes)
         try:
             self._write(changes)
+        except sqlite3.IntegrityError as error:
+            if is_new:
+                self._name_holder(changes)
+            self._fail(error)
         except sqlite3.Error as error:
-            self.failure = backend_error("write", self._path, error)
-            raise self.failure from error
+            self._fail(error)
+        except BaseException as error:  # a value that has no row or no JSON form, or an interrupt
+            self.failure = error
+            raise
+
+    def _name_holder(self, changes: Sequence[Change]) -> None:
+        """
+        Raise `AlreadyExists` for a new item that the indexes refused. Its row is the first one, so nothing was written.
+        """
+        self._items.clear()
+        self._holders.clear()
+        self._look_up(changes)
+        check_changes(self, changes)
+
+    def _fail(self, error: sqlite3.Error) -> NoReturn:
+        self.failure = failure = backend_error("write", self._path, error)
+        raise failure from error
+
+    def catch_up(self) -> None:
+        """
+        Let the index of words catch up.
+        """
+        try:
+            words.catch_up(self._connection)
+        except sqlite3.Error as error:
+            raise backend_error("write", self._path, error) from error
 
     def finish(self) -> None:
         """
         Do what is due before the commit. Raises the failure of an earlier `apply`, also where the function caught it.
         """
         self._require_open()
-        if self._marks is None or self._position // _LOOK_EVERY == self._marks[0] // _LOOK_EVERY:
-            return
-        if words.pending(self._connection) >= words.PENDING_MAX:
-            words.catch_up(self._connection)
+        if words.is_due(self._connection, before=self._position_before, after=self._position):
+            self.catch_up()
 
-    # What the preconditions look at; `_look_up` has fetched it.
+    # What the preconditions look at; `_look_up` has fetched it, and what it did not find is absent.
 
     def item_standing(self, id: ItemId) -> tuple[int, Key | None]:
         """
         Return the item's revision and key; ``(0, None)`` if it is absent.
         """
-        item = self._items[id]
+        item = self._items.get(id)
         return (0, None) if item is None else (item.revision, item.key)
 
     def key_holder(self, key: Key) -> ItemId | None:
         """
         Return the id of the item that holds *key*, if any.
         """
-        return self._holders[key]
+        return self._holders.get(key)
 
     def record_revision(self, kind: str, id: str) -> int:
         """
         Return the record's revision; 0 if it is absent.
         """
-        return self._revisions[kind, id]
+        return self._revisions.get((kind, id), 0)
 
     def _look_up(self, changes: Sequence[Change]) -> None:
         """
@@ -168,7 +192,7 @@ class SqliteWriter(SqliteReader):
     # Writing, once every condition holds.
 
     def _write(self, changes: Sequence[Change]) -> None:
-        rows = Rows(self._connection)
+        rows = Rows(self._connection, alone=len(changes) == 1)
         for change in changes:
             match change:
                 case Put(item, event):
@@ -181,7 +205,7 @@ class SqliteWriter(SqliteReader):
                     self._revisions[record.kind, record.id] = record.revision
                     rows.put_record(record)
                     if event is not None:
-                        self._add_events(rows, (event,))
+                        rows.add_event(event, position=self._next_positions(1), prev=-1)
                 case DropRecord(kind, id):
                     self._revisions[kind, id] = 0
                     rows.drop_record(kind, id)
@@ -192,57 +216,48 @@ class SqliteWriter(SqliteReader):
         rows.flush()
         self.changed += len(changes)
 
-    def _put(self, rows: Rows, item: Item, events: Iterable[Event]) -> None:
-        marks = self._load_marks()
-        stored = self._items[item.id]
+    def _put(self, rows: Rows, item: Item, events: Sequence[Event]) -> None:
+        stored = self._items.get(item.id)
+        prev = self._last_events[item.id] if stored is not None else 0
+        first = self._next_positions(len(events))
+        last = first + len(events) - 1 if events else prev
         if stored is None:
-            self._num += 1
-            self._numbers[item.id] = self._num
-            rows.insert_item(self._num, item)
+            rows.insert_item(item, last_event=last)
         else:
-            num = self._numbers[item.id]
-            rows.update_item(num, stored, item, is_indexed=num <= marks[2])
+            rows.update_item(stored, item, last_event=last)
             if stored.key is not None and stored.key != item.key:
                 self._holders[stored.key] = None
+        for position, event in enumerate(events, first):
+            rows.add_event(event, position=position, prev=prev)
+            prev = position
         if item.key is not None:
             self._holders[item.key] = item.id
         self._items[item.id] = item
-        self._add_events(rows, events)
+        self._last_events[item.id] = last
+
+    def _next_positions(self, count: int) -> int:
+        """
+        Take the next *count* positions and return the first of them.
+        """
+        if self._position < 0:
+            row: Any = self._connection.execute("SELECT IFNULL(MAX(position), 0) FROM events").fetchone()
+            self._position = self._position_before = row[0]
+        first = self._position + 1
+        self._position += count
+        return first
 
     def _purge(self, rows: Rows, id: ItemId) -> None:
-        marks = self._load_marks()
         item = self._items[id]
         if item is None:  # the conditions have ruled it out
             raise AssertionError(id)
-        num = self._numbers.pop(id)
-        rows.purge_item(num, item, is_indexed=num <= marks[2])
+        rows.purge_item(item)
         self._items[id] = None
         if item.key is not None:
             self._holders[item.key] = None
 
-    def _add_events(self, rows: Rows, events: Iterable[Event]) -> None:
-        self._load_marks()
-        for event in events:
-            self._position += 1
-            rows.add_event(self._position, event)
-
-    def _load_marks(self) -> tuple[int, int, int]:
-        """
-        Return the last position, the last number of an item and the mark of the words, as the transaction found them.
-        """
-        if self._marks is None:
-            row: Any = self._connection.execute("""
-                SELECT MAX(position_mark, IFNULL((SELECT MAX(position) FROM events), 0)),
-                       MAX(words_mark, IFNULL((SELECT MAX(num) FROM items), 0)),
-                       words_mark
-                FROM marks""").fetchone()
-            self._marks = (row[0], row[1], row[2])
-            self._position, self._num = row[0], row[1]
-        return self._marks
-
     def _item(self, row: tuple[Any, ...]) -> Item:
         item = super()._item(row)
-        self._numbers[item.id] = row[0]
+        self._last_events[item.id] = row[1]
         self._items[item.id] = item
         return item
 
