@@ -3,6 +3,5 @@ The PostgreSQL backend: several hosts write one store. psycopg is imported only 
 """
 
 from backlog_store.backends.postgres.backend import PostgresBackend, open_postgres
-from backlog_store.backends.postgres.deadlines import Deadlines
 
-__all__ = ["Deadlines", "PostgresBackend", "open_postgres"]
+__all__ = ["PostgresBackend", "open_postgres"]

@@ -24,8 +24,8 @@ from backlog_store.backends.postgres.pool import Closed, Pool
 from backlog_store.backends.postgres.reading import PostgresReader
 from backlog_store.backends.postgres.segments import Targets
 from backlog_store.backends.postgres.sessions import Session
-from backlog_store.backends.postgres.statements import begin, begin_in_turn
-from backlog_store.backends.postgres.wire import Link, LinkError, Lost, Refused
+from backlog_store.backends.postgres.statements import begin
+from backlog_store.backends.postgres.wire import Link, LinkError, Lost, Refused, Statement
 from backlog_store.backends.postgres.writing import PostgresWriter
 from backlog_store.errors import BackendError, ConfigError
 
@@ -43,16 +43,25 @@ _abandoned: list[Pool] = []
 
 
 def open_postgres(
-    dsn: str, *, schema: str = "backlog_store", deadlines: Deadlines | None = None, connections_max: int = 8
+    dsn: str,
+    *,
+    schema: str = "backlog_store",
+    connections_max: int = 8,
+    connect_s: float = 1.0,
+    read_s: float = 5.0,
+    write_s: float = 5.0,
+    batch_s: float = 60.0,
+    migration_s: float = 600.0,
 ) -> PostgresBackend:
     """
     Open the store in *schema* of the database that *dsn* names, creating or migrating its tables where needed.
 
     *dsn* is anything libpq takes: a URL or keywords, several hosts, `target_session_attrs`. *connections_max* bounds
-    this process. Raises `ConfigError` (what no retry mends), `BackendUnavailable` within the connect deadline,
-    `SchemaMismatch`.
+    this process; the deadlines are those of `Deadlines`, in seconds. Raises `ConfigError` (what no retry mends),
+    `BackendUnavailable` within the connect deadline, `SchemaMismatch`.
     """
-    backend = PostgresBackend(dsn, schema=schema, deadlines=deadlines or Deadlines(), connections_max=connections_max)
+    deadlines = Deadlines(connect_s=connect_s, read_s=read_s, write_s=write_s, batch_s=batch_s, migration_s=migration_s)
+    backend = PostgresBackend(dsn, schema=schema, deadlines=deadlines, connections_max=connections_max)
     try:
         backend.prepare()
     except BaseException:
@@ -114,7 +123,8 @@ class PostgresBackend:
         settling = iter(SETTLING_S)
 
         def run(link: Link, moment: float) -> tuple[PostgresReader, T]:
-            session = Session(link, begin(self.schema, self.deadlines.read_s, read_only=True), moment)
+            start = begin(self.schema, self.deadlines.read_s, read_only=True)
+            session = Session(link, start, moment)
             reader = PostgresReader(session, whole_s=self.deadlines.batch_s, settled=settled)
             with _ending(session):
                 return reader, fn(reader)
@@ -174,10 +184,7 @@ class PostgresBackend:
         targets = Targets()
         with_care = False
         for _ in range(RUNS_MAX):
-            start = begin(self.schema, seconds, read_only=False)
-            if in_the_way:
-                start = begin_in_turn(self.schema, min(seconds, max(0.01, seconds_until(moment))))
-            run = _Run(fn, hint, start, targets, self.deadlines, with_care=with_care)
+            run = _Run(fn, hint, self, targets, seconds, in_turn=in_the_way, with_care=with_care)
             try:
                 answer: T = self._attempt(run, moment, "writing", lambda: run.is_committing)  # noqa: B023 - used at once
             except BackendError as error:
@@ -250,10 +257,14 @@ class PostgresBackend:
     def _connect(self) -> Link:
         settings: dict[str, Any] = dict(self._place.settings)
         try:
-            return Link(psycopg.connect(**settings, autocommit=True))
+            link = Link(psycopg.connect(**settings, autocommit=True))
         except psycopg.Error as error:
             # libpq does not put the password into its messages; a server or a service file might.
             raise Lost(redacted(str(error), self._place.secrets)) from None
+        sync = Statement("SELECT current_setting('synchronous_commit')")
+        link.is_lax = link.exchange([sync], moment_after(self.deadlines.connect_s)) == [[[b"off"]]]
+        link.is_fresh = True
+        return link
 
 
 class _Run:
@@ -262,20 +273,23 @@ class _Run:
     """
 
     def __init__(
-        self, fn: Callable[[Writer], Any], hint: Hint, start: list[Any], locks: Targets, deadlines: Deadlines, *,
-        with_care: bool,
+        self, fn: Callable[[Writer], Any], hint: Hint, backend: PostgresBackend, locks: Targets, seconds: float, *,
+        in_turn: bool, with_care: bool,
     ) -> None:  # fmt: skip
         self._fn = fn
         self._hint = hint
-        self._start = start
+        self._backend = backend
         self._locks = locks.locks()
-        self._deadlines = deadlines
+        self._seconds = seconds
+        self._in_turn = in_turn
         self._with_care = with_care
         self._writer: PostgresWriter | None = None
 
     def __call__(self, link: Link, moment: float) -> Any:
-        session = Session(link, self._start, moment)
-        writer = self._writer = PostgresWriter(session, self._deadlines, with_care=self._with_care)
+        seconds = min(self._seconds, max(0.01, seconds_until(moment))) if self._in_turn else self._seconds
+        start = begin(self._backend.schema, seconds, is_lax=link.is_lax, in_turn=self._in_turn)
+        session = Session(link, start, moment)
+        writer = self._writer = PostgresWriter(session, self._backend.deadlines, with_care=self._with_care)
         with _ending(session):
             # Always a round trip of its own: on a connection that died unnoticed nothing is at stake yet.
             writer.prefetch(self._hint, *self._locks)

@@ -26,11 +26,11 @@ class Deadlines(Struct, frozen=True, kw_only=True):
     #: A write of more changes than this is a batch.
     BATCH: ClassVar[int] = 100
 
-    connect_s: float = 1.0
-    read_s: float = 5.0
-    write_s: float = 5.0
-    batch_s: float = 60.0
-    migration_s: float = 600.0
+    connect_s: float
+    read_s: float
+    write_s: float
+    batch_s: float
+    migration_s: float
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:

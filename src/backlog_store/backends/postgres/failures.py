@@ -66,7 +66,8 @@ _MEANINGS: dict[str, _Meaning] = {
     "XX001": _Meaning(DataCorrupt, ""),
     "XX002": _Meaning(DataCorrupt, ""),
 }
-_OTHER = _Meaning(BackendUnavailable, "")
+#: What is not listed is no matter of trying again: a value that a table refuses, a fault of this program.
+_OTHER = _Meaning(BackendError, "")
 
 #: A refused connection comes without a code; these are the beginnings of PostgreSQL's own texts.
 _TEXTS = (

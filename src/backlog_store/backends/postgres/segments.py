@@ -185,7 +185,9 @@ class _Segment:
 
     def _add_item(self, form: Form, item: Item, before: Item | None) -> None:
         self._rows[form].append(sql.item_row(item))
-        if before is None or item_text(before) != item_text(item):
+        if form is sql.CREATE:
+            self._rows[sql.NEW_WORDS].append(sql.words_row(item))
+        elif before is None or item_text(before) != item_text(item):
             self._rows[sql.WORDS].append(sql.words_row(item))
         if before is None or before.tags != item.tags:
             self._rows[sql.TAGS] += [(item.id, tag) for tag in dict.fromkeys(item.tags)]
@@ -205,7 +207,7 @@ class _Segment:
 
 #: The statements of a segment that share nothing but their order.
 _FORMS = (
-    sql.CREATE, sql.CHANGE, sql.PURGE, sql.WORDS, sql.TAGS,
+    sql.CREATE, sql.CHANGE, sql.PURGE, sql.NEW_WORDS, sql.WORDS, sql.TAGS,
     sql.CREATE_RECORD, sql.CHANGE_RECORD, sql.FORCE_RECORD, sql.DROP_RECORD,
 )  # fmt: skip
 

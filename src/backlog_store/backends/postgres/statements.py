@@ -29,17 +29,21 @@ class Form(NamedTuple):
     A statement over rows.
 
     ``{rows}`` in *sql* is where they stand, as a relation ``r`` of these columns; ``{checked}`` is the expression that
-    fails unless as many rows were done as there are.
+    fails unless as many rows were done as there are. *one* is the same on one row, ``$1``, ``$2``…, for the statements
+    of single writes: the server plans it in half the time.
     """
 
     sql: str
     columns: tuple[tuple[str, str], ...]
+    one: str = ""
     name: str = ""
 
     def on(self, rows: Sequence[Row]) -> Statement:
         """
         Return the statement on these rows, at least one.
         """
+        if len(rows) == 1 and self.one:
+            return Statement(self.one, rows[0], self.name)
         if len(rows) == 1:
             source = ", ".join(f"${n}::{type} AS {name}" for n, (name, type) in enumerate(self.columns, 1))
             relation, parameters = f"(SELECT {source}) AS r", list(rows[0])
@@ -52,7 +56,17 @@ class Form(NamedTuple):
             return Statement(self.sql.format(rows=relation), parameters, self.name)
         parameters.append(len(rows))
         checked = f"1 / (count(*) = ${len(parameters)}::bigint)::int"
-        return Statement(self.sql.format(rows=relation, checked=checked), parameters)
+        return Statement(self.sql.format(rows=relation, checked=checked), parameters, self.name)
+
+
+def _insert(table: str, columns: tuple[tuple[str, str], ...]) -> Form:
+    names = ", ".join(name for name, _ in columns)
+    insert = f"INSERT INTO {table} ({names})"
+    return Form(f"{insert} SELECT {names} FROM {{rows}}", columns, f"{insert} VALUES ({_marks(columns)})")
+
+
+def _marks(columns: Sequence[Any]) -> str:
+    return ", ".join(f"${number}" for number in range(1, len(columns) + 1))
 
 
 def _array(values: Sequence[Any]) -> bytes:
@@ -69,47 +83,37 @@ def _texts(*names: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, "text") for name in names)
 
 
-def begin(schema: str, seconds: float, *, read_only: bool) -> list[Statement]:
+def begin(
+    schema: str, seconds: float, *, read_only: bool = False, is_lax: bool = False, in_turn: bool = False
+) -> list[Statement]:
     """
     Return what begins a transaction on one snapshot. All settings end with it: a pooler may sit in between.
 
     The server's own limit is a little shorter than the caller's deadline, so that a statement that waits for a lock is
-    refused, and surely not executed, rather than given up with an unknown outcome.
+    refused, and surely not executed, rather than given up with an unknown outcome. *is_lax* says that the database does
+    not wait for the disk by default; *in_turn* takes the snapshot only when it is this writer's turn.
     """
-    mode = "READ ONLY" if read_only else "READ WRITE"
-    return [
-        Statement(f"BEGIN ISOLATION LEVEL REPEATABLE READ, {mode}"),
-        Statement(
-            "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true)"
-            # Acknowledged means durable, whatever the database's default is.
-            + ("" if read_only else ", set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
-               " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"),
-            (schema, _limit(seconds)),
-        ),
-    ]  # fmt: skip
-
-
-def begin_in_turn(schema: str, seconds: float) -> list[Statement]:
-    """
-    Return what begins a transaction whose snapshot is taken only when it is its turn (see `turn` in the tables).
-    """
-    return [
-        Statement("BEGIN ISOLATION LEVEL REPEATABLE READ, READ WRITE"),
-        # SET, not set_config(): a SELECT would take the snapshot before the wait.
+    found = [
+        Statement("BEGIN ISOLATION LEVEL REPEATABLE READ" + (", READ ONLY" if read_only else "")),
+        # SET, not set_config(): a SELECT costs more, and takes the snapshot.
         Statement(f"SET LOCAL search_path = {schema}"),
-        Statement(f"SET LOCAL statement_timeout = {_limit(seconds)}"),
-        # Nobody else may wait for long because this client froze while it held the turn.
-        Statement(f"SET LOCAL idle_in_transaction_session_timeout = {_limit(seconds)}"),
-        Statement("LOCK TABLE turn IN EXCLUSIVE MODE"),
-        *begin(schema, seconds, read_only=False)[1:],
+        limit_to(seconds),
     ]
+    if is_lax and not read_only:
+        found.append(Statement("SET LOCAL synchronous_commit = on"))  # acknowledged means durable
+    if in_turn:
+        # Nobody may wait for long because this client froze while it held the turn.
+        found.append(Statement(f"SET LOCAL idle_in_transaction_session_timeout = {_limit(seconds)}"))
+        # The one statement that waits without a snapshot.
+        found.append(Statement("LOCK TABLE turn IN EXCLUSIVE MODE"))
+    return found
 
 
 def limit_to(seconds: float) -> Statement:
     """
-    Return what changes the server's limit on the statements that follow in the transaction.
+    Return what sets the server's limit on the statements that follow in the transaction.
     """
-    return Statement("SELECT set_config('statement_timeout', $1, true)", (_limit(seconds),))
+    return Statement(f"SET LOCAL statement_timeout = {_limit(seconds)}")
 
 
 def _limit(seconds: float) -> str:
@@ -201,20 +205,7 @@ _ITEM_NAMES = ", ".join(name for name, _ in _ITEM)
 #: The number of this transaction, as it stands in positions.
 _TX = "(SELECT base FROM clock) + pg_current_xact_id()::text::bigint"
 
-#: ON CONFLICT DO NOTHING, because it tells two cases apart: what the snapshot shows leaves the count short (the
-#: function chose it), what another writer has committed since then is a serialization failure (run again).
-CREATE = Form(
-    f"""
-WITH done AS (
-  INSERT INTO items ({_ITEM_NAMES})
-  SELECT {_ITEM_NAMES} FROM {{rows}}
-  ON CONFLICT DO NOTHING
-  RETURNING 1
-)
-SELECT {{checked}} FROM done
-""",
-    _ITEM,
-)
+CREATE = _insert("items", _ITEM)
 CHANGE = Form(
     f"""
 WITH done AS (
@@ -227,6 +218,15 @@ WITH done AS (
 SELECT {{checked}} FROM done
 """,
     _ITEM,
+    f"""
+WITH done AS (
+  UPDATE items
+  SET {", ".join(f"{name} = ${number}" for number, (name, _) in enumerate(_ITEM[1:], 2))}
+  WHERE id = $1 AND revision = $2::bigint - 1
+  RETURNING 1
+)
+SELECT 1 / count(*) FROM done
+""",
 )
 PURGE = Form(
     """
@@ -251,45 +251,43 @@ USING unnest($1::text[]) AS r (id)
 WHERE s.id >= (r.id || '/') COLLATE "C" AND s.id < (r.id || '0') COLLATE "C"
 """,
 )
+_WORDS = _texts("item_id", "words", "said")
+NEW_WORDS = Form(
+    "INSERT INTO item_words (item_id, words, said) SELECT item_id, words::tsvector, said FROM {rows}",
+    _WORDS,
+    f"INSERT INTO item_words (item_id, words, said) VALUES ({_marks(_WORDS)})",
+)
 WORDS = Form(
     """
 INSERT INTO item_words (item_id, words, said)
 SELECT item_id, words::tsvector, said FROM {rows}
 ON CONFLICT (item_id) DO UPDATE SET words = excluded.words, said = excluded.said
 """,
-    _texts("item_id", "words", "said"),
+    _WORDS,
 )
 CLEAR_TAGS = "DELETE FROM item_tags WHERE item_id = ANY($1)"
-TAGS = Form("INSERT INTO item_tags (item_id, tag) SELECT item_id, tag FROM {rows}", _texts("item_id", "tag"))
+TAGS = _insert("item_tags", _texts("item_id", "tag"))
+_EVENT = (("n", "integer"), *_texts("item_id", "type", "actor", "ts", "batch"), ("added", "boolean"), ("doc", "text"))
+_EVENT_NAMES = ", ".join(name for name, _ in _EVENT)
 EVENTS = Form(
     f"""
 WITH done AS (
-  INSERT INTO events (tx, n, item_id, type, actor, ts, batch, added, doc)
-  SELECT {_TX}, n, item_id, type, actor, ts, batch, added, doc FROM {{rows}}
+  INSERT INTO events (tx, {_EVENT_NAMES})
+  SELECT {_TX}, {_EVENT_NAMES} FROM {{rows}}
   RETURNING tx
 )
 SELECT max(tx) FROM done
 """,
-    (("n", "integer"), *_texts("item_id", "type", "actor", "ts", "batch"), ("added", "boolean"), ("doc", "text")),
-    name="events",
+    _EVENT,
+    f"INSERT INTO events (tx, {_EVENT_NAMES}) VALUES ({_TX}, {_marks(_EVENT)}) RETURNING tx",
+    "events",
 )
 
 # --- writing records -------------------------------------------------------------------------------------------------
 
 _RECORD = (("kind", "text"), ("id", "text"), ("revision", "bigint"), ("doc", "text"))
 _NAMED = (("kind", "text"), ("id", "text"), ("revision", "bigint"))
-CREATE_RECORD = Form(
-    """
-WITH done AS (
-  INSERT INTO records (kind, id, revision, doc)
-  SELECT kind, id, revision, doc FROM {rows}
-  ON CONFLICT DO NOTHING
-  RETURNING 1
-)
-SELECT {checked} FROM done
-""",
-    _RECORD,
-)
+CREATE_RECORD = _insert("records", _RECORD)
 CHANGE_RECORD = Form(
     """
 WITH done AS (

@@ -74,7 +74,8 @@ class Link:
     """
     One connection, always in pipeline mode. Used by one thread at a time.
 
-    *trips* and *statements* count what was sent, for those who measure.
+    *trips* and *statements* count what was sent, for those who measure. *is_lax* is the maker's to set: the database
+    does not wait for the disk by default.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -85,6 +86,7 @@ class Link:
         self._owed = 0  # answers of statements that nobody waited for
         self.opened_at = self.used_at = time.monotonic()
         self.is_fresh = True
+        self.is_lax = False
         self.trips = 0
         self.statements = 0
 

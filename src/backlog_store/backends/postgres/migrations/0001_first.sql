@@ -11,8 +11,10 @@ CREATE TABLE items (
   env            text   COLLATE "C" NOT NULL DEFAULT '',
   service        text   COLLATE "C" NOT NULL DEFAULT '',
   category       text   COLLATE "C" NOT NULL DEFAULT '',
-  priority       text   COLLATE "C" NOT NULL DEFAULT '',
-  status         text   COLLATE "C" NOT NULL DEFAULT '',
+  -- Pages in order are merged from one branch for each of these values: a row with another one would be in none.
+  priority       text   COLLATE "C" NOT NULL DEFAULT 'P3' CHECK (priority IN ('P0', 'P1', 'P2', 'P3')),
+  status         text   COLLATE "C" NOT NULL DEFAULT 'open'
+                 CHECK (status IN ('open', 'in_progress', 'blocked', 'done', 'canceled')),
   owner          text   COLLATE "C" NOT NULL DEFAULT '',
   source         text   COLLATE "C" NOT NULL DEFAULT '',
   dedupe_key     text   COLLATE "C" NOT NULL DEFAULT '',
