@@ -27,6 +27,7 @@ from backlog_store.backends.jsonl.lines import (
     header_of,
     lines,
     transaction_line,
+    whole_line_within,
 )
 from backlog_store.backends.state import Effect, State
 from backlog_store.errors import DataCorrupt, Fault, InvalidInput, OutcomeUnknown, SchemaMismatch
@@ -242,7 +243,7 @@ class Journal:
             try:
                 seq, effects = effects_of(line)
             except Damaged as damage:
-                if at + len(line) == size:
+                if at + len(line) == size and not whole_line_within(line):
                     break  # the last line: a write that was not finished, so nobody was told that it was
                 raise DataCorrupt(NAME, path=path, offset=at, reason=str(damage)) from damage
             if seq != self.seq + 1:

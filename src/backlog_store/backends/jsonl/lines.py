@@ -23,6 +23,7 @@ from backlog_store.backends.state import Effect
 
 __all__ = [
     "LINE_MAX", "VERSION", "Damaged", "Header", "effects_of", "header_line", "header_of", "lines", "transaction_line",
+    "whole_line_within",
 ]  # fmt: skip
 
 #: The version of the format that this program writes.
@@ -32,8 +33,8 @@ LINE_MAX = 8 * 1024 * 1024
 
 _FORMAT = "backlog-store journal"
 _CHUNK = 4 * 1024 * 1024
-_SUM_AT = 8  # the checksum stands in bytes 8 to 16, and covers all from there to the newline
-_REST_AT = 16
+_START = b'{"sum":"'
+_REST_AT = len(_START) + 8  # behind the checksum, which covers all from here to the newline
 _HEAD = re.compile(rb'\{"sum":"[0-9a-f]{8}","seq":([0-9]{1,18}),"effects":\[("[a-z]+",)')
 _KINDS = {b',"%s",' % kind: kind for kind in (b"item", b"event", b"record", b"purge", b"drop", b"at")}
 
@@ -127,13 +128,31 @@ def lines(fs: FileSystem, fd: int, start: int, end: int) -> Iterator[tuple[int, 
         yield at, ahead
 
 
+def whole_line_within(line: bytes) -> int:
+    """
+    Return where, behind its first byte, a damaged line holds a whole one to its end; 0 if it holds none.
+
+    Where a newline was damaged two lines look like one. The second was written after the first was acknowledged, so
+    the two are no unfinished write.
+    """
+    at = line.find(_START, 1)
+    while at > 0:
+        try:
+            effects_of(line[at:])
+        except Damaged:
+            at = line.find(_START, at + 1)
+        else:
+            return at
+    return 0
+
+
 def _summed(rest: bytes) -> bytes:
-    return b'{"sum":"%08x%s\n' % (crc32(rest), rest)
+    return b"%s%08x%s\n" % (_START, crc32(rest), rest)
 
 
 def _check_sum(line: bytes) -> None:
     if not line.endswith(b"\n"):
         raise Damaged("the line breaks off")
     rest = line[_REST_AT:-1]
-    if line[:_REST_AT] != b'{"sum":"%08x' % crc32(rest):
+    if line[:_REST_AT] != b"%s%08x" % (_START, crc32(rest)):
         raise Damaged("the checksum does not fit the line")

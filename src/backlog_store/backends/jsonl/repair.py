@@ -5,6 +5,7 @@ Setting damage aside, when a person asks for it (``backlog doctor --repair``).
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from backlog_store.backends.jsonl.faults import NAME, backend_error
 from backlog_store.backends.jsonl.files import FileLock, Paths, keep_aside
 from backlog_store.backends.jsonl.fs import FileSystem
 from backlog_store.backends.jsonl.journal import Journal
-from backlog_store.backends.jsonl.lines import VERSION, Damaged, effects_of, header_of, lines
+from backlog_store.backends.jsonl.lines import VERSION, Damaged, effects_of, header_of, lines, whole_line_within
 from backlog_store.backends.places import prepare_folder
 from backlog_store.backends.state import State
 from backlog_store.errors import SchemaMismatch
@@ -71,7 +72,7 @@ def _repair(journal: Journal, paths: Paths, fs: FileSystem) -> Repaired:
         state, generation, seq, kept = State(), 0, 0, 0
         pieces: list[tuple[Piece, bytes]] = []
         is_damage_before = False
-        for at, line in lines(fs, fd, 0, size):
+        for at, line in _apart(lines(fs, fd, 0, size)):
             try:
                 if at == 0:
                     header = header_of(line)
@@ -96,6 +97,22 @@ def _repair(journal: Journal, paths: Paths, fs: FileSystem) -> Repaired:
                 keep_aside(fs, paths, f"{generation}-{piece.offset}-damaged", line)
         journal.rewrite(state, generation=generation + 1, seq=seq)
     return Repaired(tuple(piece for piece, _ in pieces), kept, paths.cut)
+
+
+def _apart(found: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """
+    Take a whole line that runs on from a damaged one, whose newline is gone, apart from it.
+    """
+    for at, line in found:
+        try:
+            effects_of(line)
+        except Damaged:
+            split = whole_line_within(line)
+            if split:
+                yield at, line[:split]
+            yield at + split, line[split:]
+        else:
+            yield at, line
 
 
 def _take(state: State, line: bytes, seq: int) -> int:
