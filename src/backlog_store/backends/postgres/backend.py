@@ -261,8 +261,11 @@ class PostgresBackend:
         except psycopg.Error as error:
             # libpq does not put the password into its messages; a server or a service file might.
             raise Lost(redacted(str(error), self._place.secrets)) from None
-        sync = Statement("SELECT current_setting('synchronous_commit')")
-        link.is_lax = link.exchange([sync], moment_after(self.deadlines.connect_s)) == [[[b"off"]]]
+        asked = Statement("SELECT pg_backend_pid(), current_setting('synchronous_commit')")
+        process, synchronous_commit = link.exchange([asked], moment_after(self.deadlines.connect_s))[0][0]
+        # A pooler that shares its connections to the server between clients makes up a process of its own.
+        link.prepares = int(process) == link.server_process
+        link.is_lax = synchronous_commit == b"off"
         link.is_fresh = True
         return link
 

@@ -52,10 +52,10 @@ class PostgresReader:
                 kinds.setdefault(kind, []).append(id)
         asked = list(locks)
         if ids:
-            asked.append(Statement(sql.ITEMS, (ids,)))
+            asked.append(Statement(sql.ITEMS, (ids,), True))
         if keys:
             asked.append(_by_key(keys))
-        asked += [Statement(sql.RECORDS, (kind, found)) for kind, found in kinds.items()]
+        asked += [Statement(sql.RECORDS, (kind, found), True) for kind, found in kinds.items()]
         answers = iter(self._session.ask(*asked)[len(locks) :])
         if ids:
             self._items = dict.fromkeys(ids) | {id.decode(): doc for id, doc in next(answers)}
@@ -72,7 +72,7 @@ class PostgresReader:
         found: dict[ItemId, bytes | None] = {id: self._items[id] for id in ids if id in self._items}
         missing = [id for id in dict.fromkeys(ids) if id not in found]
         if missing:
-            found |= {id.decode(): doc for id, doc in self._ask(Statement(sql.ITEMS, (missing,)))}
+            found |= {id.decode(): doc for id, doc in self._ask(Statement(sql.ITEMS, (missing,), True))}
         return {id: self._item(doc) for id in ids if (doc := found.get(id)) is not None}
 
     def items_by_key(self, keys: Collection[Key]) -> Mapping[Key, Item]:
@@ -129,7 +129,7 @@ class PostgresReader:
         found: dict[str, bytes | None] = {id: self._records[kind, id] for id in ids if (kind, id) in self._records}
         missing = [id for id in dict.fromkeys(ids) if id not in found]
         if missing:
-            found |= {id.decode(): doc for id, doc in self._ask(Statement(sql.RECORDS, (kind, missing)))}
+            found |= {id.decode(): doc for id, doc in self._ask(Statement(sql.RECORDS, (kind, missing), True))}
         return {id: codec.decode_record(doc) for id in ids if (doc := found.get(id)) is not None}
 
     def scan(self, kind: RecordKind, prefix: str, after: str, limit: int) -> Sequence[Record]:
@@ -166,7 +166,7 @@ class PostgresReader:
 
 def _by_key(keys: Sequence[Key]) -> Statement:
     if len(keys) == 1:
-        return Statement(sql.ITEM_BY_KEY, keys[0])
+        return Statement(sql.ITEM_BY_KEY, keys[0], True)
     return Statement(sql.ITEMS_BY_KEY, ([env for env, _ in keys], [key for _, key in keys]))
 
 

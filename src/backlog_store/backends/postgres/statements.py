@@ -43,7 +43,7 @@ class Form(NamedTuple):
         Return the statement on these rows, at least one.
         """
         if len(rows) == 1 and self.one:
-            return Statement(self.one, rows[0], self.name)
+            return Statement(self.one, rows[0], True, self.name)
         if len(rows) == 1:
             source = ", ".join(f"${n}::{type} AS {name}" for n, (name, type) in enumerate(self.columns, 1))
             relation, parameters = f"(SELECT {source}) AS r", list(rows[0])
@@ -53,10 +53,10 @@ class Form(NamedTuple):
             relation = f"unnest({source}) AS r ({names})"
             parameters = [_array(column) for column in zip(*rows, strict=True)]
         if "{checked}" not in self.sql:
-            return Statement(self.sql.format(rows=relation), parameters, self.name)
+            return Statement(self.sql.format(rows=relation), parameters, False, self.name)
         parameters.append(len(rows))
         checked = f"1 / (count(*) = ${len(parameters)}::bigint)::int"
-        return Statement(self.sql.format(rows=relation, checked=checked), parameters, self.name)
+        return Statement(self.sql.format(rows=relation, checked=checked), parameters, False, self.name)
 
 
 def _insert(table: str, columns: tuple[tuple[str, str], ...]) -> Form:
@@ -324,6 +324,14 @@ SELECT {checked} FROM done
 
 # --- sightings -------------------------------------------------------------------------------------------------------
 
+_ADD_UP = """
+ON CONFLICT (id, slot) DO UPDATE SET
+    n = s.n + excluded.n,
+    first_at = least(s.first_at, excluded.first_at),
+    last_at = greatest(s.last_at, excluded.last_at),
+    run = CASE WHEN excluded.run > '' THEN excluded.run ELSE s.run END,
+    run_at = CASE WHEN excluded.run > '' THEN excluded.run_at ELSE s.run_at END
+"""
 #: The items are held so that none is purged meanwhile and leaves its sightings behind.
 SIGHT = Form(
     f"""
@@ -333,16 +341,22 @@ WITH held AS (
 added AS (
   INSERT INTO sightings AS s (id, slot, n, first_at, last_at, run, run_at)
   SELECT id, pg_backend_pid() % 16, n, first_at, last_at, run, {_TX} FROM {{rows}}
-  ON CONFLICT (id, slot) DO UPDATE SET
-    n = s.n + excluded.n,
-    first_at = least(s.first_at, excluded.first_at),
-    last_at = greatest(s.last_at, excluded.last_at),
-    run = CASE WHEN excluded.run > '' THEN excluded.run ELSE s.run END,
-    run_at = CASE WHEN excluded.run > '' THEN excluded.run_at ELSE s.run_at END
+  {_ADD_UP}
 )
 SELECT 1 / (count(*) = (SELECT count(DISTINCT item_id) FROM {{rows}}))::int FROM held
 """,
     (*_texts("item_id", "id"), ("n", "bigint"), *_texts("first_at", "last_at", "run")),
+    f"""
+WITH held AS (
+  SELECT id FROM items WHERE id = $1 FOR KEY SHARE
+),
+added AS (
+  INSERT INTO sightings AS s (id, slot, n, first_at, last_at, run, run_at)
+  VALUES ($2, pg_backend_pid() % 16, $3, $4, $5, $6, {_TX})
+  {_ADD_UP}
+)
+SELECT 1 / count(*) FROM held
+""",
 )
 #: A sighting's record has no revisions of its own: stored, it is at 1.
 SIGHTINGS_ABSENT = "SELECT 1 / (count(*) = 0)::int FROM sightings WHERE id = ANY($1)"

@@ -8,6 +8,7 @@ ever. Here every wait has one, so nothing has to watch from outside. See backend
 
 from __future__ import annotations
 
+import hashlib
 import select
 import selectors
 import time
@@ -33,11 +34,15 @@ Rows = list[list[bytes]]
 
 class Statement(NamedTuple):
     """
-    SQL with ``$1``, ``$2``… and its parameters; *name* tells those apart whose answer matters to somebody.
+    SQL with ``$1``, ``$2``… and its parameters.
+
+    *is_hot* says that the same text comes again and again, and that one plan is good for all parameters; *name* tells
+    those apart whose answer matters to somebody.
     """
 
     sql: str
     parameters: Sequence[Value] = ()
+    is_hot: bool = False
     name: str = ""
 
 
@@ -74,8 +79,8 @@ class Link:
     """
     One connection, always in pipeline mode. Used by one thread at a time.
 
-    *trips* and *statements* count what was sent, for those who measure. *is_lax* is the maker's to set: the database
-    does not wait for the disk by default.
+    Hot statements are prepared once *prepares* is set, which is for connections without a pooler in between.
+    *trips* and *statements* count what was sent, for those who measure.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -83,12 +88,21 @@ class Link:
         self._pg: PGconn = connection.pgconn
         self._pg.nonblocking = 1
         self._pg.enter_pipeline_mode()
+        self._prepared: dict[str, bytes] = {}
         self._owed = 0  # answers of statements that nobody waited for
         self.opened_at = self.used_at = time.monotonic()
         self.is_fresh = True
-        self.is_lax = False
+        self.prepares = False
+        self.is_lax = False  # the database does not wait for the disk by default
         self.trips = 0
         self.statements = 0
+
+    @property
+    def server_process(self) -> int:
+        """
+        Return the process that the other end claimed to be when the connection was made.
+        """
+        return self._pg.backend_pid
 
     @property
     def is_usable(self) -> bool:
@@ -105,8 +119,7 @@ class Link:
         """
         self.trips += 1
         try:
-            self._send(statements)
-            answers = self._receive(len(statements), moment)
+            answers = self._receive(self._send(statements), moment)
         except (LinkError, InvalidInput):
             raise
         except BaseException:
@@ -140,7 +153,8 @@ class Link:
             self._flush(moment)
             refused: Refused | None = None
             while (result := self._result(moment)) is not None:
-                refused = refused or _refusal(result)
+                if result.status == ExecStatus.FATAL_ERROR:
+                    refused = refused or _refusal(result)
         finally:
             if self.is_usable and not self._pg.is_busy():
                 self._pg.enter_pipeline_mode()
@@ -155,32 +169,50 @@ class Link:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _send(self, statements: Sequence[Statement]) -> None:
+    def _send(self, statements: Sequence[Statement]) -> list[str]:
+        """
+        Send the statements and return what each answer will be about: a text that is prepared, or "" for rows.
+        """
         # Encoded before the first one is sent: a text that cannot be sent must not leave half an exchange behind.
-        encoded = [(sql.encode(), [_encode(value) for value in values]) for sql, values, _ in statements]
+        encoded = [[_encode(value) for value in statement.parameters] for statement in statements]
         self.statements += len(encoded)
+        expected: list[str] = []
         try:
-            for sql, values in encoded:
-                self._pg.send_query_params(sql, values)
+            for statement, values in zip(statements, encoded, strict=True):
+                sql = statement.sql
+                if not (statement.is_hot and self.prepares):
+                    self._pg.send_query_params(sql.encode(), values)
+                else:
+                    name = self._prepared.get(sql) or _name(sql)
+                    if sql not in self._prepared and sql not in expected:
+                        self._pg.send_prepare(name, sql.encode())
+                        expected.append(sql)
+                    self._pg.send_query_prepared(name, values)
+                expected.append("")
             self._pg.pipeline_sync()
         except OperationalError as error:
             raise self._lost() from error
+        return expected
 
-    def _receive(self, count: int, moment: float) -> list[Rows]:
-        self._flush(moment)
-        self._drain(moment)
+    def _receive(self, expected: Sequence[str], moment: float) -> list[Rows]:
+        self._settle(moment)
         answers: list[Rows] = []
         refused: Refused | None = None
+        about = iter(expected)
         while (result := self._next(moment)).status != ExecStatus.PIPELINE_SYNC:
-            if result.status in _GOOD:
-                answers.append(_rows(result))
-            elif refused is None and result.status != ExecStatus.PIPELINE_ABORTED:
+            prepared = next(about)
+            if result.status == ExecStatus.FATAL_ERROR:
                 refused = _refusal(result)
+            elif result.status == ExecStatus.PIPELINE_ABORTED:
+                continue
+            elif prepared:
+                self._prepared[prepared] = _name(prepared)
+            else:
+                answers.append(_rows(result))
+        if refused is not None and refused.sqlstate == _NO_SUCH_PREPARED:
+            raise self._lost(refused)  # somebody in between has dropped what was prepared
         if refused is not None:
             raise refused
-        if len(answers) != count:
-            self.close()
-            raise Lost(f"{count} answers were expected, {len(answers)} came")
         return answers
 
     def _settle(self, moment: float) -> None:
@@ -235,7 +267,12 @@ class Link:
         return Lost(text or "the connection is closed")
 
 
-_GOOD = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY}
+_NO_SUCH_PREPARED = "26000"
+
+
+def _name(sql: str) -> bytes:
+    # The text decides: a statement that is already there under its name is this one.
+    return b"bs_" + hashlib.sha256(sql.encode()).hexdigest()[:24].encode()
 
 
 def _rows(result: PGresult) -> Rows:
@@ -244,9 +281,7 @@ def _rows(result: PGresult) -> Rows:
     return [[result.get_value(row, column) or b"" for column in columns] for row in range(result.ntuples)]
 
 
-def _refusal(result: PGresult) -> Refused | None:
-    if result.status != ExecStatus.FATAL_ERROR:
-        return None
+def _refusal(result: PGresult) -> Refused:
     fields = [result.error_field(field) or b"" for field in _SHOWN]
     sqlstate, *texts = (field.decode("utf-8", "replace") for field in fields)
     return Refused(sqlstate, ": ".join(text for text in texts if text) or result.get_error_message().strip())
