@@ -4,34 +4,51 @@ Stores on a disk that is full or read-only: they say so, and what was acknowledg
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from backlog_store import Backlog, open_backlog
 from backlog_store.errors import EXIT_CODES, BackendError, StorageFull
+from backlog_store.testing.postgres import PostgresServer
 from tests.system.disks import Disk
 
-STORES = {"jsonl": "jsonl://{disk}/store", "sqlite": "sqlite://{disk}/store.db"}
+FILES = {"jsonl": "jsonl://{disk}/store", "sqlite": "sqlite://{disk}/store.db"}
 REPORTS_MAX = 2_000
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=sorted(FILES))
 def url(request: pytest.FixtureRequest, small_disk: Disk) -> str:
     """
     The URL of a store on the small disk, once for each backend that keeps files.
     """
-    return STORES[request.param].format(disk=small_disk.path)
+    return FILES[request.param].format(disk=small_disk.path)
+
+
+@pytest.fixture
+def database(postgres_server: PostgresServer, small_disk: Disk) -> Iterator[str]:
+    """
+    The URL of a PostgreSQL database whose tables lie on the small disk, large enough for an empty database.
+    """
+    small_disk.grow(16_384)
+    with postgres_server.connect() as connection:
+        connection.execute(f"CREATE TABLESPACE small LOCATION '{small_disk.path}'".encode())
+        connection.execute(b"CREATE DATABASE small OWNER backlog TABLESPACE small")
+        yield postgres_server.dsn("small")
+        connection.execute(b"DROP DATABASE small WITH (FORCE)")
+        connection.execute(b"DROP TABLESPACE small")
 
 
 def draft(number: int) -> Mapping[str, str]:
     """
-    Return a report of about 8 KiB.
+    Return a report of about 16 KiB that does not shrink by much when a store compresses it.
     """
-    return {"title": f"Problem {number}", "dedupe_key": f"test:{number}", "description": f"{number} " * 2_000}
+    digests = (hashlib.sha256(f"{number}/{part}".encode()).hexdigest() for part in range(256))
+    return {"title": f"Problem {number}", "dedupe_key": f"test:{number}", "description": " ".join(digests)}
 
 
 def stored(backlog: Backlog) -> dict[str, tuple[int, int]]:
@@ -73,6 +90,20 @@ def test_a_full_disk_is_named_and_nothing_acknowledged_is_lost(url: str, small_d
     with open_backlog(url) as backlog:
         assert backlog.upsert(draft(REPORTS_MAX)).verdict == "created"
         assert expected | {f"test:{REPORTS_MAX}": (1, 1)} == stored(backlog)
+
+
+def test_a_database_on_a_full_disk_is_named_and_nothing_acknowledged_is_lost(database: str, small_disk: Disk) -> None:
+    """
+    The same holds when the disk of a PostgreSQL server is full: the server says so, and we hand it on.
+    """
+    with open_backlog(database) as backlog:
+        acknowledged, refusal = fill(backlog)
+        assert isinstance(refusal, StorageFull)
+        assert dict.fromkeys(acknowledged, (1, 1)) == stored(backlog)
+        small_disk.grow(32_768)
+        assert backlog.upsert(draft(REPORTS_MAX)).verdict == "created"
+        assert {*acknowledged, f"test:{REPORTS_MAX}"} == set(stored(backlog))
+    assert acknowledged
 
 
 def test_a_read_only_disk_is_named_and_nothing_is_lost(url: str, small_disk: Disk) -> None:
