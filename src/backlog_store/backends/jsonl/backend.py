@@ -59,13 +59,13 @@ class JsonlBackend:
     def __init__(
         self, folder: Path, *, create: bool, lock_timeout_s: float, compact_slack: int, fs: FileSystem
     ) -> None:
+        self._is_closed = False
         self._fs = fs
         self._paths = Paths(folder)
         self._lock_timeout_s = lock_timeout_s
         self._compact_slack = compact_slack
         self._compact_from = 0  # after a compaction that failed: not again before the journal is so long
         self._compact_failure = ""
-        self._is_closed = False
         self._begin()
         missing = prepare_folder(folder, backend=NAME, create=create)
         try:
@@ -157,6 +157,11 @@ class JsonlBackend:
             if not self._is_closed:
                 self._is_closed = True
                 self._let_go()
+
+    def __del__(self) -> None:
+        # A store that was forgotten keeps no file open.
+        if not self._is_closed:
+            self._let_go()
 
     # The steps of the above.
 
