@@ -1,9 +1,10 @@
+import io
 import json
 
 import pytest
 
 from backlog_store.errors import InvalidInput
-from backlog_store.intake import Finding, ReportContext
+from backlog_store.intake import Finding, ReportContext, read_report
 from tests.unit.intake.reading import drafts, keys, notices, read, refusals
 
 PLAIN = ReportContext()
@@ -103,14 +104,15 @@ def test_a_bad_row_is_refused_alone() -> None:
         (b"title,title\nx,y\n", {}, "a column twice"),
         (b"title,owner\nx,y\n", {"category": "Area"}, "no such column"),
         (b"title,owner\nx,y\n", {"colour": "owner"}, "no field of a draft"),
-        (b'title,owner\n"x,y\n', {}, "not valid CSV"),
-        (b"title,owner\nx,\xff\n", {}, "not UTF-8"),
+        (b'title,owner\nx,y\n"x,y\n', {}, "not valid CSV"),
+        (b"title,owner\nx,y\nx,\xff\n", {}, "not UTF-8"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_refused_as_a_whole(data: bytes, mapping: dict[str, str], reason: str) -> None:
     """Header, mapping, quotes and encoding are checked before the first row is taken in."""
+    _, parsed = read_report(io.BytesIO(data), ReportContext(mapping=mapping))
     with pytest.raises(InvalidInput, match=reason):
-        read(data, ReportContext(mapping=mapping))
+        next(parsed)
 
 
 def test_a_mapping_serves_json_as_well() -> None:

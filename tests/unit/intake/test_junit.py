@@ -100,6 +100,15 @@ def test_bad_xml_is_refused_before_anything_is_taken_in(text: str, reason: str) 
     assert "line" in caught.value.faults[0].value
 
 
+def test_a_long_report_that_was_cut_off_gives_nothing() -> None:
+    """Not even the thousands of cases that stand whole before the cut."""
+    whole = suite(*(case(f"t{number}") for number in range(2_000)))
+    assert 2_000 == len(drafts(read(whole)))
+    _, parsed = read_report(io.BytesIO(whole[:-20].encode()), SHOP)
+    with pytest.raises(InvalidInput, match="cut off"):
+        next(parsed)
+
+
 def test_a_case_without_a_name_is_refused_alone() -> None:
     """The others go on, and the refusal says where."""
     parsed = read(suite('<testcase classname="c"><error/></testcase>', case()))

@@ -13,8 +13,8 @@ from backlog_store.rules.checks import draft_faults
 from tests.unit.intake.reading import REPORTS, SHOP, drafts, read, result, sarif
 
 FILES = {file.name: file.read_bytes() for file in REPORTS.iterdir() if file.name != "README.md"}
-#: Inputs a property; the long run asks for more by a profile of Hypothesis.
-EXAMPLES = 400
+#: Inputs a property.
+EXAMPLES = 1_000
 FORMAT_NAMES = [one.name for one in FORMATS]
 
 
