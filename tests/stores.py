@@ -19,26 +19,32 @@ URLS: dict[str, str] = {
     "memory": "memory://",
     "jsonl": "jsonl://{place}",
     "sqlite": "sqlite://{place}.db",
-    "postgres": "{place}",
+    "postgres": "",  # a database of the server that the tests start
     "null": "null://",
 }
+_NUMBERS = count()
 RETAINING = tuple(name for name in URLS if name != "null")
+
+
+def url_of(name: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """
+    Return the URL of a new, empty store of this name; a database goes away after the test, a file with *folder*.
+    """
+    if name != "postgres":
+        return URLS[name].format(place=folder / f"{name}-{next(_NUMBERS)}")
+    server = request.getfixturevalue("postgres_server")
+    dsn: str = server.create_database()
+    request.addfinalizer(lambda: server.drop_database(dsn))
+    return dsn
 
 
 def new_stores(name: str, request: pytest.FixtureRequest, folder: Path) -> New:
     """
     Return what makes new, empty stores of this name and hands out their openers.
     """
-    numbers = count()
 
     def new() -> Callable[[], Backend]:
-        if name == "postgres":
-            server = request.getfixturevalue("postgres_server")
-            place = server.create_database()
-            request.addfinalizer(lambda: server.drop_database(place))
-        else:
-            place = str(folder / f"{name}-{next(numbers)}")
-        url = URLS[name].format(place=place)
+        url = url_of(name, request, folder)
         return lambda: open_backend(url)
 
     return new
