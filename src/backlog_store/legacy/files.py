@@ -1,0 +1,221 @@
+"""
+The old files beside a store: opened as they are, never written, and followed while old processes still append.
+
+How far each file was taken in stands in a record of the store. What stands behind it is new; where the file is shorter,
+or the bytes before that place are others, an old process has rewritten it (its retention did) and all of it is read
+again, which changes nothing where nothing changed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from msgspec import Struct, field
+
+from backlog_store.backlog import Backlog
+from backlog_store.codec import digest, from_builtins, to_builtins
+from backlog_store.errors import BackendUnavailable
+from backlog_store.instants import Instant
+from backlog_store.legacy.intake import Taken, take_in
+from backlog_store.legacy.lines import Span, read_lines
+from backlog_store.legacy.report import Note, in_pages, write_notes, write_record
+from backlog_store.legacy.rows import EventRow, ItemRow, Mapped, read_event, read_item
+
+__all__ = ["OldFiles", "Signature"]
+
+_PREFIX = "legacy-files/"
+_TAIL = 256
+_FIRST_LINE = 64 * 1024
+
+
+class _Progress(Struct, omit_defaults=True):
+    """
+    How far one file was taken in: the byte, the lines before it, and the digest of the last bytes before it.
+    """
+
+    end: int = 0
+    lines: int = 0
+    tail: str = ""
+
+
+class _Read(NamedTuple):
+    file: Path
+    start: Span
+    end: int
+    objects: list[tuple[int, int, dict[str, Any]]]  # byte, line, what stands there
+    told: dict[str, list[Note]]
+    progress: _Progress
+
+
+#: Size, time of the last change and number of each file that is there.
+Signature = tuple[tuple[int, int, int] | None, tuple[int, int, int] | None]
+
+
+class _Kept(Struct, omit_defaults=True):
+    items: _Progress = field(default_factory=_Progress)
+    events: _Progress = field(default_factory=_Progress)
+    signature: list[Any] = []
+    path: str = ""
+
+
+class OldFiles:
+    """
+    The pair of files that an original store wrote. Not thread-safe; reading them twice at once does no harm.
+    """
+
+    def __init__(self, items: str | Path, events: str | Path) -> None:
+        self.items = Path(items).absolute()
+        self.events = Path(events).absolute()
+
+    def signature(self) -> Signature:
+        """
+        Return what tells whether anybody wrote to the files. Raises `BackendUnavailable` where one cannot be looked at.
+        """
+        return _stat(self.items), _stat(self.events)
+
+    def is_taken_in(self, backlog: Backlog, signature: Signature) -> bool:
+        """
+        Tell whether *backlog* has all that the files held at this signature; files that are not there hold nothing.
+        """
+        if not any(size for size, *_ in (one for one in signature if one is not None)):
+            return True
+        return bool(self._kept(backlog).signature == to_builtins(signature))
+
+    def take_in(self, backlog: Backlog) -> Taken:
+        """
+        Take in what the files hold and *backlog* does not have yet. May be repeated, by several processes at once.
+
+        Raises `BackendUnavailable` for a file that cannot be read, and what the store raises.
+        """
+        signature = self.signature()
+        kept = self._kept(backlog)
+        id = self._record_id()
+        now = backlog.clock()
+        items = _read(self.items, kept.items)
+        events = _read(self.events, kept.events)
+        told = {**items.told, **events.told}
+        rows = _item_rows(items, told, now)
+        said = _event_rows(events, told, now)
+        taken = take_in(backlog, rows, said)
+        for row_id, text in taken.notes:
+            place = f"{self.items.name}/row/{row_id}"
+            told.setdefault(place, []).append(Note(self.items.name, row_id, text))
+        done = _Kept(
+            items=items.progress, events=events.progress, signature=to_builtins(signature), path=str(self.items)
+        )
+        backend = backlog.executor.backend
+        for part in in_pages(told):
+            backend.write(lambda writer, part=part: write_notes(writer, part))  # type: ignore[misc]
+        backend.write(lambda writer: write_record(writer, id, to_builtins(done)))
+        taken.notes = [(note.where, str(note)) for listed in told.values() for note in listed]
+        return taken
+
+    def _kept(self, backlog: Backlog) -> _Kept:
+        id = self._record_id()
+        record = backlog.read(lambda reader: reader.records("store", [id]).get(id))
+        return _Kept() if record is None else from_builtins(record.body, _Kept)
+
+    def _record_id(self) -> str:
+        """
+        Return the id of the files' record. The first line is part of it: other hosts have other files of this name.
+        """
+        first = next((line for line in (_first_line(self.items), _first_line(self.events)) if line), b"")
+        return _PREFIX + digest(first)
+
+
+def _stat(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _first_line(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.readline(_FIRST_LINE)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> BackendUnavailable:
+    return BackendUnavailable(
+        "jsonl", "reading an old file", f"{error.strerror or error}: {path}",
+        hint="Nothing was taken for empty. Make the file readable, or move it away if it is not meant.",
+    )  # fmt: skip
+
+
+def _read(path: Path, kept: _Progress) -> _Read:
+    try:
+        end = path.stat().st_size
+        tail = _tail(path, kept.end)
+        start = Span(kept.end, kept.lines) if kept.end and kept.end <= end and tail == kept.tail else Span()
+        lines = list(read_lines(path, start, end))
+        objects: list[tuple[int, int, dict[str, Any]]] = []
+        told: dict[str, list[Note]] = {f"{path.name}/end": []}
+        done = _end_of_lines(path, start, end)
+        for line in lines:
+            objects += [(line.at, line.number, value) for value in line.values]
+            fault = line.fault
+            if not line.is_whole and not line.values:
+                fault = f"the file ends inside this line ({fault}); the rest is taken in when it comes"
+            if fault:
+                place = f"{path.name}/{line.at:015d}" if line.is_whole else f"{path.name}/end"
+                told.setdefault(place, []).append(Note(path.name, f"line {line.number} (byte {line.at})", fault))
+        return _Read(path, start, end, objects, told, _Progress(done.at, done.lines, _tail(path, done.at)))
+    except FileNotFoundError:
+        return _Read(path, Span(), 0, [], {}, _Progress())
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _tail(path: Path, end: int) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, end - _TAIL))
+        return digest(file.read(min(_TAIL, end)))
+
+
+def _end_of_lines(path: Path, start: Span, end: int) -> Span:
+    """
+    Return the place behind the last newline before *end*.
+    """
+    at, lines = start
+    with path.open("rb") as file:
+        file.seek(start.at)
+        position = start.at
+        while position < end and (data := file.read(min(1 << 20, end - position))):
+            lines += data.count(b"\n")
+            if b"\n" in data:
+                at = position + data.rindex(b"\n") + 1
+            position += len(data)
+    return Span(at, lines)
+
+
+def _item_rows(read: _Read, told: dict[str, list[Note]], now: Instant) -> list[ItemRow]:
+    rows = []
+    for at, number, raw in read.objects:
+        row = read_item(raw, now=now)
+        rows.append(row)
+        _tell_mapped(told, read.file, at, f"line {number} (byte {at}), item {row.given_id}", row.mapped)
+    return rows
+
+
+def _event_rows(read: _Read, told: dict[str, list[Note]], now: Instant) -> list[EventRow]:
+    rows = []
+    for at, number, raw in read.objects:
+        row = read_event(raw, now=now)
+        rows.append(row)
+        _tell_mapped(told, read.file, at, f"line {number} (byte {at}), event {row.id}", row.mapped)
+    return rows
+
+
+def _tell_mapped(told: dict[str, list[Note]], file: Path, at: int, where: str, mapped: tuple[Mapped, ...]) -> None:
+    for one in mapped:
+        note = Note(file.name, where, f"{one.field} {one.stood!r} cannot be; it is kept as {one.kept!r}")
+        told.setdefault(f"{file.name}/{at:015d}", []).append(note)
