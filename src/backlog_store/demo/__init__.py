@@ -74,8 +74,8 @@ def run(invoke: Invoke, say: Say) -> None:
         invoke(["snooze", "+14d", "--query", "source:ruff priority:P3 status:open", "--yes"])
         both, elsewhere = moved(folder)
         say(
-            f"5. The next release, 23.0.0. Of the {both} findings that it shares with the old one, {elsewhere} stand on\n"
-            "   other lines now. They are recognised, and what people decided stands."
+            f"5. The next release, 23.0.0. It shares {both} findings with the old one, {elsewhere} of them on\n"
+            "   other lines now. All are recognised, and what people decided stands."
         )
         for tool in _TOOLS:
             invoke(["report", str(folder / f"{_NEW}.{tool}.sarif"), "--service", _SERVICE])
