@@ -266,7 +266,6 @@ class PostgresBackend:
         # A pooler that shares its connections to the server between clients makes up a process of its own.
         link.prepares = int(process) == link.server_process
         link.is_lax = synchronous_commit == b"off"
-        link.is_fresh = True
         return link
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from backlog_store.backends.postgres.wire import Expired, LinkError, Refused
+from backlog_store.backends.postgres.wire import LinkError, Refused
 from backlog_store.errors import (
     BackendError,
     BackendUnavailable,
@@ -87,7 +87,7 @@ def failure(error: LinkError, operation: str, *, committing: bool = False, url: 
     store that is just being opened and already redacted, a wrong setting is a `ConfigError`.
     """
     if not isinstance(error, Refused):
-        reason = "no answer came in time" if isinstance(error, Expired) else _line(str(error))
+        reason = _line(str(error))
         if committing:
             return OutcomeUnknown(
                 NAME, operation, f"{reason}, and COMMIT had been sent", hint="Ask again with the same request id."

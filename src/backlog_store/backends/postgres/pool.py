@@ -67,6 +67,7 @@ class Pool:
         Take a link back. A broken one is dropped, and those that were idle at the same time are not trusted either.
         """
         broken = broken or not link.is_usable
+        link.is_fresh = False
         with self._changed:
             self.trips += link.trips
             self.statements += link.statements

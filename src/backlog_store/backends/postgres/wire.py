@@ -91,7 +91,7 @@ class Link:
         self._prepared: dict[str, bytes] = {}
         self._owed = 0  # answers of statements that nobody waited for
         self.opened_at = self.used_at = time.monotonic()
-        self.is_fresh = True
+        self.is_fresh = True  # made for the one who uses it now, so it cannot have died unnoticed
         self.prepares = False
         self.is_lax = False  # the database does not wait for the disk by default
         self.trips = 0
@@ -126,7 +126,6 @@ class Link:
             # Interrupted in between (Ctrl-C): what comes next on this connection would be the wrong answer.
             self.close()
             raise
-        self.is_fresh = False
         self.used_at = time.monotonic()
         return answers
 
