@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno
 import os
 
-from backlog_store.backends.jsonl.fs import FileSystem
+from backlog_store.backends.fs import FileSystem
 
 __all__ = ["Fails", "Killed", "KilledAt", "Recording"]
 

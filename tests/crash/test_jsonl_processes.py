@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.jsonl import open_jsonl
 from backlog_store.backends.jsonl.files import FileLock, Paths
-from backlog_store.backends.jsonl.fs import FileSystem
 from backlog_store.backends.port import PutRecord, Reader
 from backlog_store.errors import BackendUnavailable
 from backlog_store.query import EventQuery

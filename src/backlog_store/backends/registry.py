@@ -79,7 +79,7 @@ def open_backend(url: str, **options: Any) -> Backend:
         if place.strip("/"):
             raise ConfigError("url", text, f"nothing may follow {scheme}://", hint=f"Write {scheme}://.")
         return _open(how, None, given)
-    place = unquote(place)
+    place = re.sub("^/+", "/", unquote(place))
     if not place.strip("/"):
         raise ConfigError("url", text, "the path is missing", hint=_FORMS)
     if rest.startswith("///") and "/" not in place[1:].rstrip("/"):
@@ -93,9 +93,6 @@ def _open_bare(text: str, options: dict[str, Any]) -> Backend:
     path = Path(text).expanduser()
     if path.suffix in _SQLITE_NAMES:
         return _open(SCHEMES["sqlite"], path, options)
-    is_name = path.name == text
-    if is_name and not path.exists() and get_close_matches(text.lower(), [*SCHEMES, _RESERVED], n=1):
-        raise _no_such(text.lower())  # a backend's name alone is no URL, and no folder to be made
     if path.suffix and not path.is_dir():
         raise ConfigError(
             "url",
@@ -103,6 +100,9 @@ def _open_bare(text: str, options: dict[str, Any]) -> Backend:
             "a file of this name is no store",
             hint=f"SQLite files end in .db; else name a folder. {_FORMS}",
         )
+    is_name = path.name == text
+    if is_name and not path.exists() and get_close_matches(text.lower(), [*SCHEMES, _RESERVED], n=1):
+        raise _no_such(text.lower())  # a backend's name alone is no URL, and no folder to be made
     return _open(SCHEMES["jsonl"], path, options)
 
 

@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.jsonl.faults import NAME, backend_error
 from backlog_store.backends.jsonl.files import FileLock, Paths, make_folders
-from backlog_store.backends.jsonl.fs import FileSystem
 from backlog_store.backends.jsonl.health import look_at
 from backlog_store.backends.jsonl.journal import Journal
 from backlog_store.backends.places import prepare_folder
 from backlog_store.backends.port import NO_HINT, Capabilities, Health, Hint, Reader, Writer
 from backlog_store.backends.state import Effect
 from backlog_store.backends.transaction import View, transact
-from backlog_store.errors import BackendError, BackendUnavailable
+from backlog_store.errors import BackendError, BackendUnavailable, ConfigError
 
 __all__ = ["JsonlBackend", "open_jsonl"]
 
@@ -45,6 +45,10 @@ def open_jsonl(
     a journal may hold beside twice its live ones. Raises `ConfigError` for a folder that cannot hold a store,
     `DataCorrupt`, `SchemaMismatch`, `BackendUnavailable`, `StorageFull`.
     """
+    if not isinstance(lock_timeout_s, int | float) or not 0 <= lock_timeout_s <= 86_400:
+        raise ConfigError("lock_timeout_s", str(lock_timeout_s), "out of range", hint="0 to 86400 seconds.")
+    if not isinstance(compact_slack, int) or compact_slack < 0:
+        raise ConfigError("compact_slack", str(compact_slack), "out of range", hint="A number of bytes, 0 or more.")
     return JsonlBackend(
         Path(folder).absolute(), create=create, lock_timeout_s=lock_timeout_s, compact_slack=compact_slack,
         fs=fs or FileSystem(),

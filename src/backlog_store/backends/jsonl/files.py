@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from zlib import crc32
 
+from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.jsonl.faults import NAME, backend_error
-from backlog_store.backends.jsonl.fs import FileSystem
 from backlog_store.errors import BackendUnavailable
 
 __all__ = ["FileLock", "Paths", "keep_aside", "make_folders", "write_file"]

@@ -4,9 +4,9 @@ Looking at a journal: every line is read and verified again; nothing is changed.
 
 from __future__ import annotations
 
+from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.jsonl.faults import NAME
 from backlog_store.backends.jsonl.files import FileLock, Paths
-from backlog_store.backends.jsonl.fs import FileSystem
 from backlog_store.backends.jsonl.journal import Journal
 from backlog_store.backends.port import Health
 from backlog_store.errors import BackendError

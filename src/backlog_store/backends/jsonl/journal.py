@@ -14,9 +14,9 @@ from itertools import chain
 
 import msgspec
 
+from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.jsonl.faults import FULL, NAME, backend_error
 from backlog_store.backends.jsonl.files import Paths, keep_aside, write_all, write_file
-from backlog_store.backends.jsonl.fs import FileSystem
 from backlog_store.backends.jsonl.lines import (
     LINE_MAX,
     VERSION,

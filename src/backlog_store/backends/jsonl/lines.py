@@ -18,7 +18,7 @@ from zlib import crc32
 
 import msgspec
 
-from backlog_store.backends.jsonl.fs import FileSystem
+from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.state import Effect
 
 __all__ = [

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.jsonl.faults import NAME, backend_error
 from backlog_store.backends.jsonl.files import FileLock, Paths, keep_aside
-from backlog_store.backends.jsonl.fs import FileSystem
 from backlog_store.backends.jsonl.journal import Journal
 from backlog_store.backends.jsonl.lines import VERSION, Damaged, effects_of, header_of, lines, whole_line_within
 from backlog_store.backends.places import prepare_folder

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from backlog_store.backends.jsonl.fs import FileSystem
+from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.places import prepare_folder
 from backlog_store.backends.sqlite import schema, words
 from backlog_store.backends.sqlite.faults import NAME, backend_error

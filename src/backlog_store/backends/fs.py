@@ -1,7 +1,7 @@
 """
-The file operations of the journal, all of them: what a test replaces to see each state that a crash can leave behind.
+The file operations of a store, all of them: what a test replaces to see each state that a crash can leave behind.
 
-Nothing else in this package touches a file. Descriptors are plain numbers, paths plain texts. Every method raises
+Nothing else in jsonl touches a file. Descriptors are plain numbers, paths plain texts. Every method raises
 `OSError` and nothing else.
 """
 
