@@ -142,7 +142,7 @@ def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
     if not any(event.changes for event in newest_first):
         raise NotAllowed(f"undoing {newest.type} of {item.id}", "what was said stays said")
     if newest_first[-1].type == "created":
-        return _undo_creation(context, item)
+        return _undo_creation(context, item, newest.batch)
     fields: dict[str, Any] = plain_fields(item)
     for event in newest_first:
         for name, (before, _) in event.changes.items():
@@ -159,13 +159,13 @@ def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
     return Outcome(verdict="updated", id=item.id, revision=result.revision, item=result)
 
 
-def _undo_creation(context: Context, item: Item) -> Outcome:
+def _undo_creation(context: Context, item: Item, batch: str) -> Outcome:
     if item.status in CLOSED:
         raise NotAllowed(f"undoing the creation of {item.id}", f"it is {item.status} already")
     closed = replace(item, status="canceled", closed_at=context.now, closed_reason="obsolete", wake_at="",
                      closed_by=context.actor.name, updated_at=max(context.now, item.updated_at),
                      verdict_lifted=True)  # fmt: skip
-    result = context.put(item, closed, "undone", message="created by mistake")
+    result = context.put(item, closed, "undone", message="created by mistake", meta={"batch": batch})
     return Outcome(verdict="closed", id=item.id, revision=result.revision, item=result)
 
 

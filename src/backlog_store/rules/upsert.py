@@ -40,7 +40,7 @@ from backlog_store.rules.fields import (
 from backlog_store.rules.view import Context
 from backlog_store.workflow import REOPENED_BY_REPORTS
 
-__all__ = ["decide_report", "identity", "known_key", "new_item", "report_one"]
+__all__ = ["NOT_OPENING", "decide_report", "identity", "known_key", "new_item", "report_one"]
 
 
 def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
@@ -88,10 +88,10 @@ def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant) -> 
         )  # fmt: skip
         if blocked or not body.opens:
             return Outcome(verdict="suppressed", id=state.item_id, revision=state.last_revision,
-                           why=blocked or _NOT_OPENING)  # fmt: skip
+                           why=blocked or NOT_OPENING)  # fmt: skip
         return _returned(context, draft, body, seen_at, key, state)
     if not body.opens:
-        return Outcome(verdict="suppressed", why=_NOT_OPENING)
+        return Outcome(verdict="suppressed", why=NOT_OPENING)
     id, generation = identity(context, draft, known=state is not None)
     fresh = new_item(context, draft, id=id, due=_due(draft, body, seen_at), seen_at=seen_at,
                      tags=("baseline",) if body.baseline else ())  # fmt: skip
@@ -140,7 +140,8 @@ def _is_taken(context: Context, id: ItemId) -> bool:
     return context.find(id) is not None or context.record("alias", id) is not None
 
 
-_NOT_OPENING = "this report may not open items (its ref is not the default branch)"
+#: Why a report of another branch opens nothing; a pipeline asks for it.
+NOT_OPENING = "this report may not open items (its ref is not the default branch)"
 
 
 def _due(draft: Draft, body: Report, seen_at: Instant) -> str:
@@ -208,7 +209,7 @@ def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: I
         item.closed_reason, item.expires_at, context.now, item.closed_at, seen_at
     )  # fmt: skip
     if not why and not body.opens:
-        why = _NOT_OPENING
+        why = NOT_OPENING
     if why:
         context.sight(item, draft.source, seen_at, body.run)
         return Outcome(verdict="suppressed", id=item.id, revision=item.revision, why=why, item=item)
