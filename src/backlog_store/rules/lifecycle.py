@@ -167,10 +167,12 @@ def close(context: Context, body: Close) -> Outcome:
     check_holder(context, item, "status")
     duplicate_of = ""
     if body.duplicate_of:
-        duplicate_of = context.item(body.duplicate_of).id
+        original = context.item(body.duplicate_of)
+        duplicate_of = original.id
         if duplicate_of == item.id:
             check.fault("duplicate_of", body.duplicate_of, "an item is no duplicate of itself")
             check.done("close")
+        context.require(original)
     closed = replace(
         item,
         status=closed_status(body.reason),

@@ -41,6 +41,7 @@ def link(context: Context, body: Link) -> Outcome:
     if (known is not None) != body.remove:
         return Outcome(verdict="unchanged", id=item.id, revision=item.revision, item=item)
     if not body.remove:
+        context.require(other)
         _check_room(context, item)
         if body.kind in _ACYCLIC:
             _guard(context, item.env)

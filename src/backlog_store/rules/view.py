@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from backlog_store.backends.port import Change, Purge, Put, PutRecord, Reader, Sighting
+from backlog_store.backends.port import Change, Purge, Put, PutRecord, Reader, Require, Sighting
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import Command
 from backlog_store.errors import NotFound
@@ -206,6 +206,13 @@ class Context:
         Count one more unchanged report.
         """
         self.changes.append(Sighting(item.id, source, observed_at, observed_at, 1, run))
+
+    def require(self, item: Item) -> None:
+        """
+        Rely on an item that is read and not changed: a writer who changes or purges it meanwhile is seen first.
+        """
+        if not any(isinstance(change, Put) and change.item.id == item.id for change in self.changes):
+            self.changes.append(Require("item", item.id, item.revision))
 
     def purge(self, item: Item) -> None:
         """
