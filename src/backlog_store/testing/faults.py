@@ -5,11 +5,11 @@ Backends that hold a backend and misbehave in one way each. They stack: ``LosesA
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
-from backlog_store.backends.port import NO_HINT, Backend, Capabilities, Health, Hint, Reader, Writer
+from backlog_store.backends.port import NO_HINT, Backend, Capabilities, Change, Health, Hint, Reader, Writer
 from backlog_store.errors import BackendError, BackendUnavailable, OutcomeUnknown
 
 __all__ = ["FailsBefore", "Hooked", "LosesAnswers", "ReadOnly", "RunsTwice", "When", "Wrapper", "always", "nth"]
@@ -165,6 +165,8 @@ class ReadOnly(Wrapper):
 class Hooked(Wrapper):
     """
     Calls `before` and `after` around each operation with its name: a place for latency, barriers and counting.
+
+    `applying` is called in each write between what was read and what is applied: the place where rivals strike.
     """
 
     def __init__(
@@ -173,10 +175,12 @@ class Hooked(Wrapper):
         *,
         before: Callable[[str], None] | None = None,
         after: Callable[[str], None] | None = None,
+        applying: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(backend)
         self._before = before
         self._after = after
+        self._applying = applying
 
     def read(self, fn: Callable[[Reader], T], /) -> T:
         """
@@ -188,7 +192,9 @@ class Hooked(Wrapper):
         """
         Write between the hooks.
         """
-        return self._around("write", lambda: self.backend.write(fn, hint=hint))
+        hook = self._applying
+        hooked = fn if hook is None else lambda writer: fn(cast("Writer", _HookedWriter(writer, hook)))
+        return self._around("write", lambda: self.backend.write(hooked, hint=hint))
 
     def _around(self, operation: str, act: Callable[[], T]) -> T:
         if self._before is not None:
@@ -197,3 +203,16 @@ class Hooked(Wrapper):
         if self._after is not None:
             self._after(operation)
         return answer
+
+
+class _HookedWriter:
+    def __init__(self, writer: Writer, applying: Callable[[], None]) -> None:
+        self._writer = writer
+        self._applying = applying
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        self._applying()
+        self._writer.apply(changes)

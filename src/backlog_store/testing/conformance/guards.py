@@ -94,6 +94,16 @@ class Guards(Suite):
             assert error.value.expected == revision
             assert contents(backend) == before
 
+    def test_a_requirement_counts_in_its_place(self, backend: Backend) -> None:
+        """What a list changes may be relied on in the same list: as it was before the change, and as it is after."""
+        apply(backend, first(A), first(B), PutRecord(a_record("r")))
+        change, record = then(A), PutRecord(a_record("r", revision=2))
+        apply(backend, Require("item", "bl_a", 1), Require("view", "r", 1), change, record)
+        apply(backend, then(change.item), Require("item", "bl_a", 3))
+        with pytest.raises(RevisionConflict):
+            apply(backend, then(B), Require("item", "bl_b", 1))
+        assert [event.item_id for event in events_of(backend)] == ["bl_a", "bl_b", "bl_a", "bl_a"]
+
     def test_a_rule_over_a_set_holds_between_two_writers(self, backend: Backend) -> None:
         """Two writers read the same set and write disjoint items under one guard: one is first, the other sees it."""
         apply(backend, first(A), first(B), PutRecord(a_record("wip/prod/ann", kind="guard")))
