@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from backlog_store.testing.postgres import PostgresServer
 
-# Two loaded cores are no fault of a test: no deadline for one example.
-settings.register_profile("backlog", deadline=None, print_blob=True)
+# Two loaded cores are no fault of a test: no deadline for one example, none for drawing it.
+settings.register_profile("backlog", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("backlog")
 
 
