@@ -57,7 +57,7 @@ def test_user_text_is_a_parameter_and_never_sql(dialect: Dialect, field: str) ->
 
 @DIALECTS
 def test_words_that_no_text_holds_never_reach_the_engine(dialect: Dialect) -> None:
-    """Quotes, operators, capitals and over-long words of a phrase match nothing, and the search syntax never sees them."""
+    """Quotes, operators, capitals and over-long words match nothing and stay out of the search syntax."""
     for word in ('a" OR "b', "a*", "A", "a b", "a-b", "x" * 65):
         assert compile_where(HasWords((word,)), dialect) == ("FALSE", ())
     assert compile_where(HasWords(()), dialect) == ("TRUE", ())

@@ -68,6 +68,8 @@ _OPERATORS: dict[str, LiteralString] = {"<": "<", "<=": "<=", ">": ">", ">=": ">
 _SPARSE = frozenset({"owner", "dedupe_key", "fix", "closed_at", "expires_at"})
 #: A condition on one of these finds few items; it leads the plan, and the page is sorted.
 _SELECTIVE = frozenset({"id", "dedupe_key", "owner", "fix", "tag", "closed_at", "expires_at"})
+#: Columns that the index of pages starts with: where a condition is selective, that index is the wrong one.
+_LEADING = frozenset({"env", "status", "priority", "due", "due_date"})
 #: Orders that are merged from branches, and the columns that have one value in each branch.
 _MERGED: dict[str, tuple[str, ...]] = {"priority": ("status",), "due": ("status", "priority")}
 _DOMAINS: dict[str, tuple[str, ...]] = {"status": STATUSES, "priority": PRIORITIES}
@@ -82,7 +84,7 @@ def compile_where(where: Where, dialect: Dialect) -> Statement:
     Return the condition over the table ``items``. Raises `InvalidInput` for an unknown field.
     """
     check_where(where)
-    return _where(where, dialect)
+    return _and(_conditions(list(_flat(where)), dialect))
 
 
 def compile_items(query: ItemQuery, dialect: Dialect, *, envs: Callable[[], Sequence[str]] | None = None) -> Statement:
@@ -109,14 +111,17 @@ def compile_items(query: ItemQuery, dialect: Dialect, *, envs: Callable[[], Sequ
     return Statement(f"{body}\nORDER BY {order}{page}", values + parameters)
 
 
-def compile_tally(where: Where, by: Sequence[str], dialect: Dialect) -> Statement:
+def compile_tally(
+    where: Where, by: Sequence[str], dialect: Dialect, *, envs: Callable[[], Sequence[str]] | None = None
+) -> Statement:
     """
     Return the counting SELECT: the facets' columns, then the count. Raises `InvalidInput` for what is no facet.
     """
     faults = [Fault(f"/by/{index}", str(name), "no such facet") for index, name in enumerate(by) if name not in FACETS]
     if faults:
         raise InvalidInput(faults, what="tally", hint=f"Facets: {', '.join(FACETS)}.")
-    condition = compile_where(where, dialect)
+    check_where(where)
+    condition = _and(_conditions(_parts(where, envs), dialect))
     columns = [COLUMNS[name] for name in by]
     shown: LiteralString = ", ".join([*columns, "COUNT(*)"])
     grouped: LiteralString = "\nGROUP BY " + ", ".join(columns) if columns else ""
@@ -156,7 +161,7 @@ def compile_events(query: EventQuery, dialect: Dialect) -> Statement:
         if values is not None:
             parts.append(_among(column, values, dialect))
     if query.batch:
-        parts.append(Statement("batch > ''"))  # only batches of events that have one are indexed
+        parts.append(Statement(f"batch {dialect.not_empty}"))  # only batches of events that have one are indexed
     if query.added is not None:
         parts.append(Statement("added" if query.added else "NOT added"))
     if query.since:
@@ -197,21 +202,32 @@ def _page(limit: int | None, offset: int, dialect: Dialect) -> Statement:
 # --- conditions ------------------------------------------------------------------------------------------------------
 
 
-def _where(where: Where, dialect: Dialect) -> Statement:
+def _conditions(parts: Sequence[Where], dialect: Dialect) -> list[Statement]:
+    """
+    Return the conditions of all *parts*; where one of them is selective, the others stay out of the plan.
+    """
+    weak: frozenset[str] = frozenset()
+    if dialect.weaken and any(map(_is_selective, parts)):
+        by_key = any(isinstance(part, In) and part.field == "dedupe_key" for part in parts)
+        weak = _LEADING - {"env"} if by_key else _LEADING  # the index of keys starts with the env too
+    return [_where(part, dialect, weak) for part in parts]
+
+
+def _where(where: Where, dialect: Dialect, weak: frozenset[str]) -> Statement:
     match where:
         case All(parts):
-            return _and([_where(part, dialect) for part in parts])
+            return _and([_where(part, dialect, weak) for part in parts])
         case Any_(parts):
-            return _join([_where(part, dialect) for part in parts], " OR ", _NOTHING)
+            return _join([_where(part, dialect, weak) for part in parts], " OR ", _NOTHING)
         case Not(Not(part)):
-            return _where(part, dialect)
+            return _where(part, dialect, weak)
         case Not(part):
-            inner = _where(part, dialect)
+            inner = _where(part, dialect, weak)
             return Statement(f"NOT ({inner.sql})", inner.parameters)
         case In(name, values):
-            return _in(name, values, dialect)
+            return _in(name, values, dialect, weak)
         case Compare(name, op, value):
-            return _compare(name, op, value, dialect)
+            return _compare(name, op, value, dialect, weak)
         case HasWords(words, prefix):
             return _has_words(words, dialect, prefix=prefix)
     raise AssertionError(where)
@@ -240,27 +256,31 @@ def _among(column: LiteralString, values: Sequence[str], dialect: Dialect) -> St
     return dialect.among(column, wanted) if wanted else _NOTHING
 
 
-def _in(name: str, values: Sequence[str], dialect: Dialect) -> Statement:
+def _column(name: str, dialect: Dialect, weak: frozenset[str]) -> LiteralString:
+    return f"{dialect.weaken}{COLUMNS[name]}" if name in weak else COLUMNS[name]
+
+
+def _in(name: str, values: Sequence[str], dialect: Dialect, weak: frozenset[str]) -> Statement:
     if name == "tag":
         tags = _among("tag", values, dialect)
         if tags is _NOTHING:
             return tags
         return Statement(f"id IN (SELECT item_id FROM item_tags WHERE {tags.sql})", tags.parameters)  # noqa: S608
-    column = COLUMNS[name]
+    column = _column(name, dialect, weak)
     if name == "due_date":
         values = [value or NO_DUE for value in values if value != NO_DUE]
     found = _among(column, values, dialect)
     if name in _SPARSE and values and "" not in values:
-        return Statement(f"({found.sql} AND {column} > '')", found.parameters)
+        return Statement(f"({found.sql} AND {column} {dialect.not_empty})", found.parameters)
     return found
 
 
-def _compare(name: str, op: str, value: str, dialect: Dialect) -> Statement:
-    column = COLUMNS[name]
+def _compare(name: str, op: str, value: str, dialect: Dialect, weak: frozenset[str]) -> Statement:
+    column = _column(name, dialect, weak)
     test: LiteralString = f"{column} {_OPERATORS[op]} {dialect.placeholder}"
     if name == "due_date":
         return Statement(f"({test} AND {column} < '{NO_DUE}')", (value,))
-    return Statement(test if name == "due" else f"({test} AND {column} > '')", (value,))
+    return Statement(test if name == "due" else f"({test} AND {column} {dialect.not_empty})", (value,))
 
 
 def _has_words(words: Sequence[str], dialect: Dialect, *, prefix: bool) -> Statement:
@@ -283,9 +303,9 @@ def _branches(query: ItemQuery, dialect: Dialect, envs: Callable[[], Sequence[st
     """
     Return the conditions of each branch; one branch where splitting does not help.
     """
-    parts = list(_flat(query.where))
+    parts = _parts(query.where, envs)
     if query.order not in _MERGED or any(_is_selective(part) for part in parts):
-        return [[_where(part, dialect) for part in parts]]
+        return [_conditions(parts, dialect)]
     values: dict[str, Sequence[str]] = {name: _DOMAINS[name] for name in _MERGED[query.order]}
     rest: list[Where] = []
     for part in parts:
@@ -301,13 +321,21 @@ def _branches(query: ItemQuery, dialect: Dialect, envs: Callable[[], Sequence[st
     if not combinations:
         return [[_NOTHING]]
     if len(combinations) > dialect.branches_max:
-        return [[_where(part, dialect) for part in parts]]
-    shared = [_where(part, dialect) for part in rest]
+        return [_conditions(parts, dialect)]
+    shared = _conditions(rest, dialect)
     branches = []
     for chosen in combinations:
         fixed = [dialect.among(COLUMNS[name], (value,)) for name, value in zip(values, chosen, strict=True)]
         branches.append([*fixed, *shared])
     return branches
+
+
+def _parts(where: Where, envs: Callable[[], Sequence[str]] | None) -> list[Where]:
+    parts = list(_flat(where))
+    fields = {part.field for part in parts if isinstance(part, In)}
+    if "dedupe_key" in fields and "env" not in fields and envs is not None:
+        parts.append(In("env", tuple(envs())))  # the index of keys starts with the env
+    return parts
 
 
 def _flat(where: Where) -> Iterable[Where]:

@@ -29,7 +29,8 @@ class Dialect:
     """
     How one engine writes what the engines write differently.
 
-    *branches_max* is up to how many SELECTs a merge is cheaper than a sort, *among* is "the column has one of these
+    *branches_max* is up to how many SELECTs a merge is cheaper than a sort, *not_empty* how the partial indexes say
+    that a column is, *weaken* what keeps a column's index out of the plan, *among* is "the column has one of these
     values" (at least one value), *has_words* "the item's words hold this phrase" (valid words, at least one),
     *events_of* "the event is of one of these items" (at least one), *position* the columns of an event's position,
     *parse_position* the values of those columns for a position's text (`ValueError` if it is none), *horizon* which
@@ -39,6 +40,8 @@ class Dialect:
     placeholder: LiteralString
     branches_max: int
     no_limit: LiteralString
+    not_empty: LiteralString
+    weaken: LiteralString
     among: Callable[[LiteralString, Sequence[str]], Statement]
     has_words: Callable[[Sequence[str], bool], Statement]
     events_of: Callable[[Sequence[str]], Statement]
@@ -100,6 +103,8 @@ SQLITE = Dialect(
     placeholder="?",
     branches_max=120,
     no_limit="LIMIT -1",
+    not_empty="<> ''",  # not "> ''": SQLite would rather walk that range than look up each of many values
+    weaken="+",  # it has no statistics, and takes two equal columns of an index for better than one rare value
     among=_sqlite_among,
     has_words=_sqlite_words,
     events_of=_sqlite_events,
@@ -126,6 +131,8 @@ POSTGRES = Dialect(
     placeholder="%s",
     branches_max=20,  # planning is dear here, and an index without the env serves what names none
     no_limit="LIMIT ALL",
+    not_empty="> ''",
+    weaken="",
     among=_postgres_among,
     has_words=_postgres_words,
     events_of=lambda item_ids: _postgres_among("item_id", item_ids),

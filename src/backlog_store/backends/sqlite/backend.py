@@ -54,7 +54,7 @@ def open_sqlite(
         raise ConfigError("path", name, "a store in memory is no SQLite store", hint="Use memory:// for that.")
     if synchronous not in {"FULL", "NORMAL"}:
         raise ConfigError("synchronous", str(synchronous), "no such mode", hint="One of FULL (safe), NORMAL.")
-    if not 0 <= busy_timeout_s <= 86_400:
+    if not isinstance(busy_timeout_s, int | float) or not 0 <= busy_timeout_s <= 86_400:
         raise ConfigError("busy_timeout_s", str(busy_timeout_s), "out of range", hint="0 to 86400 seconds.")
     return SqliteBackend(
         str(Path(name).absolute()),

@@ -76,7 +76,7 @@ class SqliteReader:
         """
         Count the items that match, by facet values.
         """
-        statement = compile_tally(where, by, SQLITE)
+        statement = compile_tally(where, by, SQLITE, envs=self._envs)
         self.searched_words = self.searched_words or "item_words" in statement.sql
         return tally_keys(by, self._rows(statement))
 
@@ -159,10 +159,10 @@ def _by_keys(keys: Collection[Key]) -> Iterable[Statement]:
 
 
 # The index of keys leaves out empty ones; SQLite uses it only where the statement says so too.
-_BY_KEY: LiteralString = "SELECT doc, last_event FROM items WHERE env = ? AND dedupe_key = ? AND dedupe_key > ''"
+_BY_KEY: LiteralString = "SELECT doc, last_event FROM items WHERE env = ? AND dedupe_key = ? AND dedupe_key <> ''"
 _BY_KEYS: LiteralString = """
     SELECT doc, last_event FROM items
-    WHERE env = ? AND dedupe_key IN (SELECT value FROM json_each(?)) AND dedupe_key > ''"""
+    WHERE env = ? AND dedupe_key IN (SELECT value FROM json_each(?)) AND dedupe_key <> ''"""
 
 
 def _sighting(id: str, n: int, first_at: str, last_at: str, run: str) -> Record:

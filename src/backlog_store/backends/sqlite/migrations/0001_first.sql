@@ -39,17 +39,17 @@ CREATE TABLE items (
   doc BLOB NOT NULL
 ) STRICT;
 
-CREATE UNIQUE INDEX items_key ON items (env, dedupe_key) WHERE dedupe_key > '';
+CREATE UNIQUE INDEX items_key ON items (env, dedupe_key) WHERE dedupe_key <> '';
 
 -- Every page in the orders by priority and by due date, and the counts over these columns. Those after the id let the
 -- usual filters be tested without looking at the row.
 CREATE INDEX items_order ON items (env, status, priority, due, id, service, category, owner, wake_at);
 
 -- Sparse: they cost nothing for the many items without an owner, a common fix, a close or an expiry.
-CREATE INDEX items_owner ON items (owner) WHERE owner > '';
-CREATE INDEX items_fix ON items (fix) WHERE fix > '';
-CREATE INDEX items_closed ON items (closed_at, id) WHERE closed_at > '';
-CREATE INDEX items_expires ON items (expires_at) WHERE expires_at > '';
+CREATE INDEX items_owner ON items (owner) WHERE owner <> '';
+CREATE INDEX items_fix ON items (fix) WHERE fix <> '';
+CREATE INDEX items_closed ON items (closed_at, id) WHERE closed_at <> '';
+CREATE INDEX items_expires ON items (expires_at) WHERE expires_at <> '';
 
 CREATE TABLE item_tags (
   tag TEXT NOT NULL,
