@@ -102,9 +102,9 @@ def make_folders(fs: FileSystem, folders: Sequence[Path]) -> None:
         fs.sync_folder(str(folder.parent))
 
 
-def write_file(fs: FileSystem, path: str, parts: Iterable[bytes]) -> tuple[int, int]:
+def write_file(fs: FileSystem, path: str, parts: Iterable[bytes]) -> int:
     """
-    Write a new file durably, in place of what an interrupted process left there; return descriptor and size.
+    Write a new file durably, in place of what an interrupted process left there; return its size.
 
     The file's name is not durable yet.
     """
@@ -117,10 +117,9 @@ def write_file(fs: FileSystem, path: str, parts: Iterable[bytes]) -> tuple[int, 
             write_all(fs, fd, part)
             size += len(part)
         fs.sync_data(fd)
-    except BaseException:
+    finally:
         fs.close(fd)
-        raise
-    return fd, size
+    return size
 
 
 def write_all(fs: FileSystem, fd: int, data: bytes) -> None:
@@ -142,7 +141,6 @@ def keep_aside(fs: FileSystem, paths: Paths, name: str, data: bytes) -> None:
         fs.make_folder(paths.cut)
         fs.sync_folder(paths.folder)
     part = f"{paths.cut}/part"
-    fd, _ = write_file(fs, part, [data])
-    fs.close(fd)
+    write_file(fs, part, [data])
     fs.rename(part, f"{paths.cut}/{name}-{crc32(data):08x}")
     fs.sync_folder(paths.cut)

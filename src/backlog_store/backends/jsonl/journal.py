@@ -90,7 +90,7 @@ class Journal:
         found = self._stat()
         try:
             if self._fd < 0 or (found.st_dev, found.st_ino) != self._file or found.st_size < self.end:
-                self._load(found)
+                self._load()
             elif found.st_size != self.end:
                 self._take_in(found.st_size)
             if exclusive and self.tail:
@@ -174,28 +174,27 @@ class Journal:
         """
         fs, paths = self.fs, self.paths
         packed = _packed(state)
-        fd = -1
+        header = header_line(generation=generation, first=seq + 1)
+        numbered = (transaction_line(seq + number, effects) for number, effects in enumerate(packed, 1))
         try:
-            header = header_line(generation=generation, first=seq + 1)
-            numbered = (transaction_line(seq + number, effects) for number, effects in enumerate(packed, 1))
-            fd, size = write_file(fs, paths.new, chain([header], numbered))
+            size = write_file(fs, paths.new, chain([header], numbered))
+            self.let_go()  # Windows renames neither an open file nor over one
             fs.rename(paths.new, paths.journal)
         except OSError as error:
-            if fd >= 0:
-                fs.close(fd)
             raise backend_error("writing", paths.new, error) from error
-        self.let_go()
-        self._fd = fd
-        self.state, self.generation = state, generation
-        self.seq, self.end, self.tail = seq + len(packed), size, 0
-        self._is_synced, self._is_folder_synced = True, False
+        self._is_folder_synced = False
         try:
-            found = fs.stat(paths.journal)
-            self._file = (found.st_dev, found.st_ino)
             self._sync_folder()
         except OSError as error:
             self._stop(error, "a sync of the folder failed")
-            raise backend_error("writing", paths.journal, error) from error
+            raise backend_error("sync", paths.folder, error) from error
+        try:
+            self._open()
+        except OSError as error:
+            raise backend_error("opening", paths.journal, error) from error
+        self.state, self.generation = state, generation
+        self.seq, self.end, self.tail = seq + len(packed), size, 0
+        self._is_synced = self._is_folder_synced = True
 
     # The steps of the above.
 
@@ -205,27 +204,30 @@ class Journal:
         except OSError as error:
             raise backend_error("reading", self.paths.journal, error) from error
 
-    def _load(self, found: os.stat_result) -> None:
+    def _open(self) -> int:
+        """
+        Open the journal, whose name stays while the file lock is held; return its size.
+        """
         self.let_go()
-        fd = self.fs.open(self.paths.journal, os.O_RDWR | os.O_APPEND)
-        try:
-            header, self.end = self.read_header(fd, found.st_size)
-            self.generation, self.seq = header.generation, header.first - 1
-            self.state = State()
-            self._fd = fd
-            self._take_in(found.st_size)
-        except BaseException:
-            self._fd = -1
-            self.fs.close(fd)
-            raise
+        self._fd = self.fs.open(self.paths.journal, os.O_RDWR | os.O_APPEND)
+        found = self.fs.stat(self.paths.journal)
         self._file = (found.st_dev, found.st_ino)
         self._is_synced = self._is_folder_synced = False
+        return found.st_size
 
-    def read_header(self, fd: int, size: int) -> tuple[Header, int]:
-        """
-        Return the header and where it ends. Raises `DataCorrupt`, `SchemaMismatch`.
-        """
-        _, line = next(lines(self.fs, fd, 0, size), (0, b""))
+    def _load(self) -> None:
+        size = self._open()
+        try:
+            header, self.end = self._read_header(size)
+            self.generation, self.seq = header.generation, header.first - 1
+            self.state = State()
+            self._take_in(size)
+        except BaseException:
+            self.let_go()
+            raise
+
+    def _read_header(self, size: int) -> tuple[Header, int]:
+        _, line = next(lines(self.fs, self._fd, 0, size), (0, b""))
         try:
             header = header_of(line)
         except Damaged as damage:
