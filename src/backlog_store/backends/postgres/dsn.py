@@ -39,8 +39,13 @@ def parse_dsn(dsn: str, *, connect_s: float) -> Place:
         found = conninfo_to_dict(dsn)
     except psycopg.Error:
         found = None
-    # An "@" or "/" in a password makes libpq take a part of it for the port.
-    if found is None or not re.fullmatch(r"[0-9,]*", str(found.get("port") or "")):
+    # An "@", ":" or "/" in a password makes libpq take a part of it for the host or the port. (A host that begins with
+    # "@" is a socket without a file.)
+    if (
+        found is None
+        or not re.fullmatch(r"[0-9,]*", str(found.get("port") or ""))
+        or re.search(r"[^,]@", str(found.get("host") or ""))
+    ):
         # Neither the text nor libpq's message about it is shown or chained: the password may be anywhere in them.
         raise ConfigError("url", "(not shown)", "libpq does not understand it", hint=_HOW)
     settings = {name: str(value) for name, value in found.items() if value is not None}

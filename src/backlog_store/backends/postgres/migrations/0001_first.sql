@@ -29,10 +29,9 @@ CREATE TABLE items (
   doc            text   NOT NULL DEFAULT ''
 );
 
--- At most one item a key; an item without a key is unique by itself.
-CREATE UNIQUE INDEX items_key ON items (env, dedupe_key) WHERE dedupe_key > '';
--- A dedupe key alone, in whatever env.
-CREATE INDEX items_dedupe_key ON items (dedupe_key, id) WHERE dedupe_key > '';
+-- At most one item a key; an item without a key is unique by itself. The env comes last, so that a dedupe key alone is
+-- found, too.
+CREATE UNIQUE INDEX items_key ON items (dedupe_key, env) WHERE dedupe_key > '';
 -- Pages in order of priority and of due date are merged from branches of these two (backends/sql/compile.py).
 CREATE INDEX items_ready ON items (status, priority, due, id);
 CREATE INDEX items_ready_in_env ON items (env, status, priority, due, id);
