@@ -1,0 +1,176 @@
+"""
+`backlog cleanup`, `backlog verify` and `backlog verdict`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from backlog_store.cli.app import App, pass_app
+from backlog_store.cli.command import command, group
+from backlog_store.cli.items import json_text
+from backlog_store.cli.options import json_option, message_option
+from backlog_store.cli.text import neutral, plural, table
+from backlog_store.codec import from_builtins, to_builtins
+from backlog_store.errors import Fault, InvalidInput, NotFound
+from backlog_store.instants import Instant, add_seconds
+from backlog_store.model import CLOSED, KeyState, Verdict, key_record_id
+from backlog_store.query import All, Compare, In, Where
+from backlog_store.verify import verify as verify_store
+
+__all__ = ["cleanup", "verdict", "verify"]
+
+_DAY_S = 86_400
+_SHOWN = 50
+
+
+@command("cleanup", examples=("backlog cleanup --dry-run", "backlog cleanup --older-than 365 --yes"))
+@click.option("--older-than", "days", type=int, default=180, show_default=True, metavar="DAYS",
+              help="Closed, and untouched for so long.")  # fmt: skip
+@click.option("--env", default="", metavar="NAME", help="Only in this env.")
+@click.option("-n", "--dry-run", is_flag=True, help="Count them, and purge nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@json_option
+@pass_app
+def cleanup(app: App, days: int, env: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """
+    Purge items closed long ago, with their history.
+
+    What was decided about their keys stays, so that they do not come back as new. This cannot be undone: export first,
+    if in doubt.
+    """
+    if not 0 <= days <= 36_500:
+        raise InvalidInput([Fault("/older-than", str(days), "0 to 36500 days")], what="cleanup")
+    backlog = app.reading() if dry_run else app.writing()
+    parts: list[Where] = [In("status", tuple(sorted(CLOSED))),
+                          Compare("updated_at", "<", add_seconds(app.now(), -days * _DAY_S))]  # fmt: skip
+    if env:
+        parts.append(In("env", (env,)))
+    count = backlog.tally(All(tuple(parts))).get((), 0)
+    told = f"{plural(count, 'item')} closed and untouched for {plural(days, 'day')}"
+    if dry_run or not count:
+        app.out(json_text(app, {"dry_run": dry_run, "purged": 0, "found": count}) if as_json else told)
+        return
+    app.confirm(f"Purge {told}?", yes=yes)
+    purged = backlog.cleanup(days, env=env)
+    app.out(json_text(app, {"dry_run": False, "purged": purged, "found": count}) if as_json
+            else f"purged  {plural(purged, 'item')}")  # fmt: skip
+
+
+@command("verify")
+@json_option
+@pass_app
+def verify(app: App, as_json: bool) -> None:
+    """
+    Prove that the history explains every item, and that nothing in it was changed afterwards. Exits with 1 if not.
+    """
+    found = app.reading().read(verify_store)
+    if as_json:
+        app.out(json_text(app, {"ok": not found.faults, **to_builtins(found), "faults": found.faults}))
+    else:
+        for fault in found.faults[:_SHOWN]:
+            app.out(f"fault  {neutral(fault)}")
+        if len(found.faults) > _SHOWN:
+            app.out(f"… and {len(found.faults) - _SHOWN:,} more (--json lists all)")
+        end = "every one is explained by its history" if not found.faults else plural(len(found.faults), "fault")
+        app.out(f"{plural(found.items, 'item')}, {plural(found.events, 'event')}, {plural(found.keys, 'key')}: {end}")
+    if found.faults:
+        raise click.exceptions.Exit(1)
+
+
+@group("verdict")
+def verdict() -> None:
+    """
+    What was decided about keys: it outlives the items, and holds back reports.
+    """
+
+
+@verdict.command("list")
+@json_option
+@pass_app
+def list_verdicts(app: App, as_json: bool) -> None:
+    """
+    List every key about which something was decided.
+    """
+    found = list(app.reading().verdicts())
+    if as_json:
+        app.out(json_text(app, [_plain(id, state) for id, state in found]))
+        return
+    if not found:
+        app.say("Nothing was decided about any key yet.")
+        return
+    rows = []
+    for id, state in found:
+        env, key = id.split("/", 1)
+        decided = state.verdict
+        if decided is not None:
+            rows.append([decided.at[:10], decided.reason, _until(decided, app.now()), decided.by, env, key])
+    app.show(table(rows, head=("decided", "reason", "until", "by", "env", "key"), room=app.room, color=app.colored))
+
+
+def _plain(id: str, state: KeyState) -> dict[str, Any]:
+    env, key = id.split("/", 1)
+    return {"env": env, "key": key, **to_builtins(state)}
+
+
+def _until(decided: Verdict, now: Instant) -> str:
+    if not decided.expires_at:
+        return ""
+    return decided.expires_at[:10] + (" (ended)" if decided.expires_at <= now else "")
+
+
+@verdict.command("explain", examples=("backlog verdict explain slo:checkout",))
+@click.argument("key")
+@click.option("--env", default="", metavar="NAME", help="The key's env; default: the setting env.")
+@json_option
+@pass_app
+def explain(app: App, key: str, env: str, as_json: bool) -> None:
+    """
+    Say what is known about a key, and what the next report of it would do.
+    """
+    backlog = app.reading()
+    env = env or app.settings.get("env")
+    item = backlog.get_by_key(key, env=env)
+    id = key_record_id((env, key))
+    record = backlog.read(lambda reader: reader.records("key", [id])).get(id)
+    if item is None and record is None:
+        raise NotFound("key", f"{env}/{key}", hint="A report of it would open a new item.")
+    state = from_builtins(record.body, KeyState) if record is not None else KeyState(item_id=item.id if item else "")
+    from backlog_store.commands import Report
+    from backlog_store.model import Draft
+
+    # The rules themselves say what a report would do; nothing is written.
+    probe = Draft(title=item.title if item else key, env=env, dedupe_key=key, source=item.source if item else "probe")
+    outcome = backlog.acting_as("probe").preview(Report(drafts=(probe,))).outcomes[0]
+    if as_json:
+        app.out(json_text(app, {**_plain(id, state), "item": item.id if item else "", "next_report": outcome.verdict,
+                                "why": outcome.why}))  # fmt: skip
+        return
+    app.out(f"{neutral(env)}/{neutral(key)}")
+    if item is not None:
+        app.out(f"  item      {item.id}  {item.status}  {neutral(item.title)}")
+    elif state.purged_at:
+        app.out(f"  item      {state.item_id}, purged at {state.purged_at}")
+    if state.alias_of:
+        app.out(f"  alias of  {neutral(state.alias_of)}")
+    if state.verdict is not None:
+        note = f": {neutral(state.verdict.note)}" if state.verdict.note else ""
+        app.out(f"  decided   {state.verdict.reason} by {neutral(state.verdict.by)} at {state.verdict.at}{note}")
+    why = f", because it is {neutral(outcome.why)}" if outcome.why else ""
+    app.out(f"  a report of it now would be {outcome.verdict}{why}")
+
+
+@verdict.command("lift", examples=("backlog verdict lift slo:checkout -m 'the exception has ended'",))
+@click.argument("key")
+@click.option("--env", default="", metavar="NAME", help="The key's env; default: the setting env.")
+@message_option
+@pass_app
+def lift(app: App, key: str, env: str, message: str) -> None:
+    """
+    Lift what was decided about a key: the next report of it opens its item again.
+    """
+    backlog = app.writing()
+    outcome = backlog.lift_verdict(key, env=env or app.settings.get("env"), message=message)
+    app.out(f"{'lifted' if outcome.verdict == 'updated' else outcome.verdict}  {neutral(key)}")

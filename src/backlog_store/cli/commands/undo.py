@@ -1,0 +1,122 @@
+"""
+`backlog undo` and `backlog batch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from backlog_store import commands as c
+from backlog_store.cli.app import App, pass_app
+from backlog_store.cli.command import command
+from backlog_store.cli.history import what_happened
+from backlog_store.cli.items import fields_of, json_text
+from backlog_store.cli.options import fields_option, json_option
+from backlog_store.cli.text import plural, table
+from backlog_store.cli.writing import print_answer
+from backlog_store.errors import AmbiguousId, NotFound
+from backlog_store.model import Event
+from backlog_store.query import EventQuery
+
+__all__ = ["batch", "undo"]
+
+_PAGE = 500
+_LOOKED_AT = 20_000  # events, newest first; an older batch is named whole
+
+
+@command("undo", examples=("backlog undo", "backlog undo cm_4hq2k7aa", "backlog batch"))
+@click.argument("name", metavar="[BATCH]", required=False, default="")
+@click.option("--last", is_flag=True, help="The last batch of yours that is not undone; the same as naming none.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would be set back.")
+@fields_option
+@json_option
+@pass_app
+def undo(app: App, name: str, last: bool, dry_run: bool, fields: str, as_json: bool) -> None:
+    """
+    Set back what a command changed, where nobody changed anything since; the rest is refused, saying why.
+
+    What a command created is closed again, not removed; comments and links stay.
+    """
+    if name and last:
+        raise click.UsageError("Give a batch, or --last, not both.")
+    backlog = app.reading() if dry_run else app.writing()
+    full = _named(app, name) if name else _last(app)
+    answer = backlog.preview(c.Undo(batch=full)) if dry_run else backlog.undo(full)
+    print_answer(app, answer, as_json=as_json, names=fields_of(fields))
+    if dry_run and not as_json:
+        app.say("Nothing was written.")
+    if answer.counts().get("refused"):
+        raise click.exceptions.Exit(1)
+
+
+def _events(app: App, actor: str = "") -> Iterator[Event]:
+    """
+    Yield the newest events, by page.
+    """
+    after, seen = "", 0
+    while seen < _LOOKED_AT:
+        page = app.backlog.events(
+            EventQuery(actors=(actor,) if actor else None, newest_first=True, after=after, limit=_PAGE)
+        )
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after, seen = page[-1].position, seen + len(page)
+
+
+def _last(app: App) -> str:
+    undone: set[str] = set()
+    for event in _events(app, app.actor.name):
+        if event.type == "undone":
+            undone |= {str(event.meta.get("batch", "")), event.batch}
+        elif event.batch not in undone:
+            return event.batch
+    raise NotFound("batch", "--last", hint=f"{app.actor.name} has nothing to undo. `backlog batch` lists batches.")
+
+
+def _named(app: App, name: str) -> str:
+    if app.backlog.events(EventQuery(batch=name, limit=1)):
+        return name
+    start = name if name.startswith("cm_") else f"cm_{name}"
+    found = list(dict.fromkeys(event.batch for event in _events(app) if event.batch.startswith(start)))
+    if len(found) > 1:
+        raise AmbiguousId("batch", name, found)
+    if not found:
+        raise NotFound("batch", name, hint="`backlog batch` lists the newest ones.")
+    return found[0]
+
+
+@command("batch", examples=("backlog batch", "backlog batch --who ruff", "backlog log --batch cm_…"))
+@click.option("--who", default="", metavar="NAME", help="Only batches of this actor; @me is you.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@json_option
+@pass_app
+def batch(app: App, who: str, limit: int, as_json: bool) -> None:
+    """
+    List the newest batches: what each command changed, and by whom. `backlog undo BATCH` sets one back.
+    """
+    app.reading()
+    actor = app.actor.name if who == "@me" else who
+    found: dict[str, list[Event]] = {}
+    for event in _events(app, actor):
+        if event.batch not in found and len(found) == limit:
+            break
+        found.setdefault(event.batch, []).append(event)
+    if as_json:
+        app.out(json_text(app, [{"batch": name, "at": events[-1].ts, "actor": events[0].actor, "events": len(events),
+                                 "types": sorted({event.type for event in events})}
+                                for name, events in found.items()]))  # fmt: skip
+        return
+    if not found:
+        app.say("Nothing was changed yet.")
+        return
+    app.show(table([_cells(app, name, events) for name, events in found.items()], room=app.room, color=app.colored))
+
+
+def _cells(app: App, name: str, events: list[Event]) -> list[str]:
+    first = events[-1]
+    types = ", ".join(sorted({event.type for event in events}))
+    what = what_happened(first) if len(events) == 1 else plural(len(events), "change")
+    return [name[:11] if app.on_terminal else name, f"{first.ts[:10]} {first.ts[11:16]}", first.actor, types, what]

@@ -1,0 +1,94 @@
+"""
+What the original module left: its tables (`backlog migrate --in-place`) and its files (`backlog import --legacy`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backlog_store.cli.app import App
+from backlog_store.cli.items import plain_json
+from backlog_store.cli.text import neutral, plural
+from backlog_store.errors import ConfigError
+from backlog_store.settings import redacted
+
+if TYPE_CHECKING:
+    from backlog_store.legacy.intake import Taken
+
+__all__ = ["import_files", "migrate_in_place"]
+
+_SHOWN = 20
+
+
+def migrate_in_place(app: App, *, finish: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """
+    Take the old tables in, and follow what old processes write there; or, with *finish*, set them aside.
+
+    Raises `ConfigError` for a store that is no PostgreSQL database with such tables.
+    """
+    url = app.store.value
+    if not url.startswith(("postgres:", "postgresql:")) and "=" not in url:
+        raise ConfigError(
+            "--in-place", redacted(url), "the tables of the original module are in PostgreSQL",
+            hint="Name the database in BACKLOG_URL. Its files open as they are; `backlog import --legacy` copies them.",
+        )  # fmt: skip
+    # The registry says which extra is missing, before the driver is asked for by name.
+    backlog = app.reading() if dry_run else app.writing()
+    from backlog_store.legacy.tables import OldTables
+
+    tables = OldTables(url)
+    try:
+        if not tables.standing().is_there:
+            raise ConfigError("--in-place", redacted(url), "the database has no tables of the original module")
+        if dry_run:
+            _print(app, tables.preview(backlog), "Would take in", as_json=as_json)
+            return
+        if finish:
+            app.confirm("Set the old tables aside? Processes of the original module fail from then on.", yes=yes)
+            _print(app, tables.finish(backlog), "The old tables are set aside; taken in last", as_json=as_json)
+            return
+        app.confirm(f"Take in what the old tables hold ({_told(tables.preview(backlog))})?", yes=yes)
+        _print(app, tables.migrate(backlog), "Taken in", as_json=as_json)
+        app.hint("Old processes go on working, and what they write is followed. When none is left: --finish")
+    finally:
+        tables.close()
+
+
+def import_files(app: App, files: tuple[str, ...], *, as_json: bool) -> None:
+    """
+    Take in the original module's files: items, and events (``events.jsonl`` beside them, if not named).
+    """
+    from backlog_store.legacy.files import OldFiles
+
+    if len(files) > 2:
+        raise click.UsageError("--legacy takes the file of items and the file of events.")
+    items = Path(files[0])
+    events = Path(files[1]) if len(files) == 2 else items.with_name("events.jsonl")
+    for path in (items, *([events] if len(files) == 2 else [])):
+        if not path.is_file():
+            raise click.UsageError(f"There is no file {path}.")
+    _print(app, OldFiles(items, events).take_in(app.writing()), f"Taken in from {items}", as_json=as_json)
+
+
+def _told(taken: Taken) -> str:
+    parts = [plural(taken.created, "item"), plural(taken.events, "event")]
+    if taken.changed:
+        parts.append(f"{taken.changed:,} changed")
+    if taken.merged:
+        parts.append(f"{taken.merged:,} merged into one of the same key")
+    return ", ".join(parts)
+
+
+def _print(app: App, taken: Taken, what: str, *, as_json: bool) -> None:
+    if as_json:
+        data: dict[str, Any] = {name: getattr(taken, name) for name in ("created", "changed", "merged", "events")}
+        app.out(plain_json({**data, "notes": [{"where": where, "text": text} for where, text in taken.notes]}))
+        return
+    app.out(f"{what}: {_told(taken)}")
+    for _, text in taken.notes[:_SHOWN]:
+        app.say(f"note  {neutral(text)}")
+    if len(taken.notes) > _SHOWN:
+        app.say(f"… and {len(taken.notes) - _SHOWN:,} more notes (--json lists all)")

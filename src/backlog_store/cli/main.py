@@ -1,0 +1,140 @@
+"""
+The entry of the command line: the overview of commands, and what happens when one fails.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from backlog_store import __version__
+from backlog_store.cli.app import App
+from backlog_store.cli.command import LazyGroup, Place
+from backlog_store.cli.failures import tell_failure
+
+__all__ = ["cli", "main"]
+
+_HOME = "backlog_store.cli.commands."
+
+
+def _in(module: str, attribute: str, help: str) -> Place:
+    return Place(_HOME + module, attribute, help)
+
+
+SECTIONS: Mapping[str, Mapping[str, Place]] = {
+    "Start": {
+        "init": _in("init", "init", "Make a backlog for this project."),
+        "demo": _in("demo", "demo", "See it work on real findings, in a store that is thrown away."),
+        "report": _in("report", "report", "Take in a report of a scanner, an alert manager or a test run."),
+        "add": _in("edit", "add", "Add an item by hand."),
+    },
+    "Look": {
+        "list": _in("list", "list_", "List items, by a query, an order, a view or the fix that clears them."),
+        "search": _in("list", "search", "Search the texts of all items, closed ones too."),
+        "show": _in("show", "show", "Show one item: its evidence, reports, links and history."),
+        "log": _in("log", "log", "Show what was changed, when and by whom."),
+        "dashboard": _in("dashboard", "dashboard_", "Show exact counts, and what is overdue."),
+        "stats": _in("dashboard", "stats", "Count items by a field or several."),
+        "view": _in("view", "view", "Keep queries under a name."),
+    },
+    "Work": {
+        "edit": _in("edit", "edit", "Set fields of items."),
+        "move": _in("work", "move", "Move items along the workflow."),
+        "close": _in("work", "close", "Close items, with a reason."),
+        "reopen": _in("work", "reopen", "Reopen closed items, with a reason."),
+        "snooze": _in("work", "snooze", "Let items sleep until a day or time."),
+        "accept": _in("work", "accept", "Accept the risk of items until a day, with an approver."),
+        "assign": _in("work", "assign", "Give items an owner."),
+        "tag": _in("work", "tag", "Add tags to items and remove them."),
+        "comment": _in("say", "comment", "Add a comment to an item."),
+        "link": _in("say", "link", "Link an item with another one, or part them."),
+        "batch": _in("undo", "batch", "List what was changed lately, by batch."),
+        "undo": _in("undo", "undo", "Set back what a command changed."),
+    },
+    "Keep": {
+        "export": _in("transfer", "export", "Write everything as lines of JSON."),
+        "import": _in("transfer", "import_", "Take in what export wrote."),
+        "migrate": _in("transfer", "migrate", "Copy a whole backlog into another store, of any kind."),
+        "cleanup": _in("keep", "cleanup", "Purge items closed long ago; what was decided about them stays."),
+        "verify": _in("keep", "verify", "Prove that the history explains every item."),
+        "verdict": _in("keep", "verdict", "See and lift what was decided about keys."),
+    },
+    "Set up": {
+        "config": _in("config", "config", "Look at settings and set them."),
+        "doctor": _in("doctor", "doctor", "Check the store, the settings and the installation."),
+        "completion": _in("completion", "completion", "Print the completion script of a shell."),
+        "schema": _in("schema", "schema", "Print the JSON Schema of items, drafts or events."),
+    },
+}
+
+
+class Root(LazyGroup):
+    """
+    The command `backlog` itself.
+    """
+
+    # click overloads this by `standalone_mode`, which does not matter here.
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> Any:
+        """
+        Run, tell what went wrong, and exit with the code that says so.
+        """
+        given = sys.argv[1:] if args is None else list(args)
+        app = App()
+        extra.pop("standalone_mode", None)
+        if os.environ.get("_BACKLOG_COMPLETE", "").startswith("powershell"):
+            from backlog_store.cli.powershell import register
+
+            register()
+        try:
+            code = super().main(given, prog_name or "backlog", standalone_mode=False, obj=app, **extra)
+        except Exception as error:  # noqa: BLE001  (the one place where every error ends, and is told)
+            code = tell_failure(app, error, as_json=app.json or "--json" in given)
+        except KeyboardInterrupt as error:
+            code = tell_failure(app, error, as_json=True)
+        finally:
+            app.close()
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """
+        Run the command; a reader that closes the pipe has seen enough, which is no failure.
+        """
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Python flushes stdout once more at its end: let that go nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+        return result
+
+
+@click.group(
+    cls=Root,
+    sections=SECTIONS,
+    invoke_without_command=True,
+    epilog="Run without a command to see what needs attention now. Guides: docs/guides; fields: docs/reference.",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="backlog")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """
+    A durable engineering backlog that machines write and people work.
+    """
+    if context.invoked_subcommand is None:
+        from backlog_store.cli.commands.attention import show_attention
+
+        show_attention(context.ensure_object(App))
+
+
+def main() -> None:
+    """
+    Run the command line.
+    """
+    cli.main()

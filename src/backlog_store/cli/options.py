@@ -1,0 +1,75 @@
+"""
+Options that several commands share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from backlog_store.cli.app import App
+from backlog_store.cli.complete import complete_fields, complete_fixes, complete_ids
+
+__all__ = ["fields_option", "id_argument", "json_option", "message_option", "target_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _as_json(context: click.Context, _: click.Parameter, given: bool) -> bool:
+    if given:
+        context.ensure_object(App).json = True
+    return given
+
+
+def json_option(function: F) -> F:
+    """
+    Add ``--json``: data as JSON, and errors too.
+    """
+    return click.option(
+        "--json", "as_json", is_flag=True, callback=_as_json, help="Print JSON; errors become JSON on stderr, too."
+    )(function)
+
+
+def fields_option(function: F) -> F:
+    """
+    Add ``--fields``: which fields of an item are printed.
+    """
+    return click.option(
+        "--fields", "--columns", "fields", metavar="A,B,…", default="", shell_complete=complete_fields,
+        help="Which fields of an item to print.",
+    )(function)  # fmt: skip
+
+
+def id_argument(function: F) -> F:
+    """
+    Add the argument ID: one item.
+    """
+    return click.argument("id", shell_complete=complete_ids)(function)
+
+
+def message_option(function: F) -> F:
+    """
+    Add ``--message``: why.
+    """
+    return click.option("-m", "--message", default="", metavar="TEXT", help="Why; it stands in the history.")(function)
+
+
+def target_options(function: F) -> F:
+    """
+    Add the ways to name items: ids, a query, a fix; and looking before leaping.
+    """
+    for decorate in reversed((
+        click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=complete_ids),
+        click.option("-q", "--query", default="", metavar="QUERY",
+                     help="Every item that a query finds, instead of ids."),
+        click.option("--fix", default="", metavar="NAME", shell_complete=complete_fixes,
+                     help="Every live item that this one fix clears (`backlog list --by fix`)."),
+        click.option("-n", "--dry-run", is_flag=True, help="Show what would change, and change nothing."),
+        click.option("-y", "--yes", is_flag=True, help="Do not ask."),
+        click.option("--token", default="", metavar="TOKEN",
+                     help="Only if the items are still exactly those that a --dry-run showed with this token."),
+    )):  # fmt: skip
+        function = decorate(function)
+    return fields_option(json_option(function))

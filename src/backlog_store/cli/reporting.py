@@ -1,0 +1,201 @@
+"""
+Taking in a report: findings in bounded chunks, each by the machine that found them; the account of what became of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec import Struct, field
+
+from backlog_store import commands as c
+from backlog_store.backlog import Backlog
+from backlog_store.ids import batch_id
+from backlog_store.intake import Finding, Notice, Parsed, Refusal
+from backlog_store.model import LIMITS, PRIORITIES, Draft
+from backlog_store.rules.upsert import NOT_OPENING
+
+__all__ = ["Account", "FailOn", "Plan", "take_in"]
+
+VERDICTS = ("created", "reopened", "updated", "unchanged", "suppressed", "closed", "refused")
+_KINDS = ("new", "reopened", "any")
+
+
+class FailOn(Struct, frozen=True):
+    """
+    When a pipeline is to fail: ``new:P1`` is any new problem of priority P1 or P0.
+    """
+
+    kind: str
+    priority: str = "P3"
+
+    @classmethod
+    def parse(cls, text: str) -> FailOn:
+        """
+        Return what ``KIND[:PRIORITY]`` means. Raises `ValueError`.
+        """
+        kind, _, priority = text.partition(":")
+        if kind not in _KINDS:
+            raise ValueError(f"{text!r}: one of {', '.join(_KINDS)}, with :P0 to :P3 behind it")
+        priority = priority.upper() or "P3"
+        if priority not in PRIORITIES:
+            raise ValueError(f"{text!r}: the priority is one of {', '.join(PRIORITIES)}")
+        return cls(kind, priority)
+
+    def holds(self, kind: str, priority: str) -> bool:
+        """
+        Tell whether a problem of this kind and priority is one to fail on.
+        """
+        return priority <= self.priority and self.kind in ("any", kind)
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.priority}"
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """
+    How a report is to be taken in; see `commands.Report`.
+    """
+
+    opens: bool = True
+    baseline: bool = False
+    due_days: dict[str, int] = field(default_factory=dict)
+    dry_run: bool = False
+    request_id: str = ""
+    fail_on: tuple[FailOn, ...] = ()
+    proof: str = ""
+    chunk: int = LIMITS.drafts_per_command
+
+
+class Account(Struct, kw_only=True):
+    """
+    What became of every finding: the counts add up to *findings*.
+    """
+
+    batch: str
+    findings: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    priorities: dict[str, Counter[str]] = field(default_factory=dict)
+    reasons: dict[str, Counter[str]] = field(default_factory=dict)  # by verdict
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    changed: list[dict[str, Any]] = field(default_factory=list)
+    failing: list[tuple[FailOn, str, str]] = field(default_factory=list)  # the condition, priority, title
+    sources: set[str] = field(default_factory=set)
+    services: set[str] = field(default_factory=set)
+
+
+def take_in(backlog: Backlog, parsed: Iterable[Parsed], plan: Plan) -> Account:
+    """
+    Report every finding, and withdraw those that are resolved; all of it is one batch.
+
+    Each source acts as a machine of its own name. Raises what the store raises; chunks before it are done, and
+    reporting again with the same request id goes on behind them.
+    """
+    return _Intake(backlog, plan).run(parsed)
+
+
+class _Intake:
+    def __init__(self, backlog: Backlog, plan: Plan) -> None:
+        self.backlog = backlog
+        self.plan = plan
+        self.account = Account(batch=batch_id(backlog.ids()))
+        self.open: dict[str, list[Finding]] = {}
+        self.gone: dict[tuple[str, str, str], list[str]] = {}
+        self.chunks = 0
+
+    def run(self, parsed: Iterable[Parsed]) -> Account:
+        for one in parsed:
+            if isinstance(one, Finding):
+                self._found(one)
+            elif isinstance(one, Refusal):
+                self.account.findings += 1
+                self._refuse(one.pointer, one.reason)
+            else:
+                self.account.notices.append(one)
+        for source in list(self.open):
+            self._report(source)
+        for env, source, observed_at in list(self.gone):
+            self._resolve(env, source, observed_at)
+        return self.account
+
+    def _refuse(self, pointer: str, reason: str) -> None:
+        self.account.counts["refused"] += 1
+        self.account.refused.append((pointer, reason))
+
+    def _found(self, finding: Finding) -> None:
+        draft = finding.draft
+        self.account.findings += 1
+        self.account.sources.add(draft.source)
+        self.account.services.add(draft.service)
+        if finding.resolved:
+            self.gone.setdefault((draft.env, draft.source, draft.observed_at), []).append(draft.dedupe_key)
+            return
+        waiting = self.open.setdefault(draft.source, [])
+        waiting.append(finding)
+        if len(waiting) >= self.plan.chunk:
+            self._report(draft.source)
+
+    def _execute(self, body: c.Report | c.Resolve, source: str) -> Sequence[c.Outcome]:
+        actor = self.backlog.acting_as(source or "report")
+        self.chunks += 1
+        if self.plan.dry_run:
+            return actor.preview(body).outcomes
+        request_id = f"{self.plan.request_id}/{self.chunks}" if self.plan.request_id else ""
+        return actor.execute(body, request_id=request_id, batch=self.account.batch).outcomes
+
+    def _report(self, source: str) -> None:
+        # Sorted by key: writers that report the same keys take their locks in one order.
+        findings = sorted(self.open.pop(source), key=lambda one: (one.draft.env, one.draft.dedupe_key))
+        body = c.Report(
+            drafts=tuple(finding.draft for finding in findings),
+            opens=self.plan.opens,
+            baseline=self.plan.baseline,
+            due_days=self.plan.due_days,
+        )
+        for finding, outcome in zip(findings, self._execute(body, source), strict=True):
+            self._count(finding.draft, finding.pointer, outcome)
+
+    def _resolve(self, env: str, source: str, observed_at: str) -> None:
+        keys = self.gone.pop((env, source, observed_at))
+        for start in range(0, len(keys), self.plan.chunk):
+            part = tuple(keys[start : start + self.plan.chunk])
+            body = c.Resolve(env=env, source=source, dedupe_keys=part, proof=self.plan.proof, observed_at=observed_at)
+            for outcome in self._execute(body, source):
+                self._count(None, "", outcome)
+
+    def _count(self, draft: Draft | None, pointer: str, outcome: c.Outcome) -> None:
+        if outcome.verdict == "refused":
+            self._refuse(pointer, outcome.why)
+            return
+        account, item = self.account, outcome.item
+        priority = item.priority if item is not None else draft.priority if draft is not None else ""
+        title = item.title if item is not None else draft.title if draft is not None else ""
+        account.counts[outcome.verdict] += 1
+        account.priorities.setdefault(outcome.verdict, Counter())[priority] += 1
+        if outcome.why:
+            account.reasons.setdefault(outcome.verdict, Counter())[outcome.why] += 1
+        if outcome.verdict not in ("unchanged", "suppressed"):
+            account.changed.append({"verdict": outcome.verdict, "id": outcome.id, "priority": priority, "title": title})
+        if draft is None:
+            return
+        kind = _kind(outcome)
+        for condition in self.plan.fail_on:
+            if kind and condition.holds(kind, priority):
+                account.failing.append((condition, priority, title))
+                return
+
+
+def _kind(outcome: c.Outcome) -> str:
+    """
+    Return what a finding is to a pipeline. On a branch that opens nothing, what would be opened counts as that.
+    """
+    if outcome.verdict == "created":
+        return "new"
+    if outcome.verdict == "suppressed":
+        if outcome.why != NOT_OPENING:
+            return ""
+        return "reopened" if outcome.id else "new"
+    return "reopened" if outcome.verdict == "reopened" else "known"

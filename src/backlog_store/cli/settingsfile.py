@@ -1,0 +1,76 @@
+"""
+Writing one setting into a file of settings, everything else in it left as it stands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import tomllib
+from pathlib import Path
+
+from backlog_store.errors import ConfigError
+from backlog_store.settings import check_value, redacted
+
+__all__ = ["refuse_password", "write_setting"]
+
+_TABLE = re.compile(r"\s*\[")
+
+
+def refuse_password(url: str, where: str) -> None:
+    """
+    Refuse a password in *url*: what stands on a command line or in a shared file is read by others. `ConfigError`.
+    """
+    if redacted(url) != url:
+        raise ConfigError(
+            where, redacted(url), "it holds a password, which others can read there",
+            hint="Put the URL with it into BACKLOG_URL, or the password into ~/.pgpass or PGPASSWORD.",
+        )  # fmt: skip
+
+
+def write_setting(path: Path, key: str, value: str) -> None:
+    """
+    Set *key* in a file of settings, or remove it (an empty *value*); the file is made if it is not there.
+
+    Raises `ConfigError` for a value that the setting cannot have, and a file that is not TOML.
+    """
+    if value:
+        check_value(key, value, where=key)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    changed = _with(text, key, value)
+    try:
+        tomllib.loads(changed)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("file", str(path), f"is not TOML: {error}", hint="Mend it by hand.") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, changed)
+
+
+def _with(text: str, key: str, value: str) -> str:
+    # A TOML basic string is written like a JSON one, surrogate pairs apart, which are not used here.
+    line = f"{key} = {json.dumps(value, ensure_ascii=False)}" if value else ""
+    assignment = re.compile(rf"\s*(?:{key}|\"{key}\"|'{key}')\s*=")
+    lines = text.splitlines()
+    top = next((number for number, old in enumerate(lines) if _TABLE.match(old)), len(lines))
+    for number in range(top):
+        if assignment.match(lines[number]):
+            lines[number : number + 1] = [line] if line else []
+            return "\n".join(lines) + "\n"
+    if line:
+        lines.insert(top, line)
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _replace(path: Path, text: str) -> None:
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, mode)  # noqa: PTH101  (the name is what mkstemp gives)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
