@@ -103,11 +103,16 @@ def compile_items(query: ItemQuery, dialect: Dialect, *, envs: Callable[[], Sequ
         relation: LiteralString = "<" if query.descending else ">"
         rest.append(Statement(f"({listed}) {relation} ({marks})", query.after))
     branches = [_and([*parts, *rest]) for parts in _branches(query, dialect, envs)]
-    body: LiteralString = "\nUNION ALL\n".join([select + branch.sql for branch in branches])
     direction: LiteralString = " DESC" if query.descending else ""
     order: LiteralString = ", ".join([column + direction for column in columns])
+    selects = [Statement(select + branch.sql, branch.parameters) for branch in branches]
+    if dialect.sorts_branches and len(selects) > 1 and query.limit is not None:
+        # No branch can give more rows to the page than the page has, and those that it skips.
+        bound = f"\nORDER BY {order}\nLIMIT {dialect.placeholder}"
+        selects = [Statement(f"({one.sql}{bound})", (*one.parameters, query.limit + query.offset)) for one in selects]
+    body: LiteralString = "\nUNION ALL\n".join([one.sql for one in selects])
     page, parameters = _page(query.limit, query.offset, dialect)
-    values = tuple(itertools.chain.from_iterable(branch.parameters for branch in branches))
+    values = tuple(itertools.chain.from_iterable(one.parameters for one in selects))
     return Statement(f"{body}\nORDER BY {order}{page}", values + parameters)
 
 

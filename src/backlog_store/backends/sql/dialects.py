@@ -34,7 +34,7 @@ class Dialect:
     values" (at least one value), *has_words* "the item's words hold this phrase" (valid words, at least one),
     *events_of* "the event is of one of these items" (at least one), *position* the columns of an event's position,
     *parse_position* the values of those columns for a position's text (`ValueError` if it is none), *horizon* which
-    events may be read yet.
+    events may be read yet, *sorts_branches* that the engine merges branches only if each says its order and limit.
     """
 
     placeholder: LiteralString
@@ -48,6 +48,7 @@ class Dialect:
     position: tuple[LiteralString, ...]
     parse_position: Callable[[str], tuple[Any, ...]]
     horizon: Statement | None = None
+    sorts_branches: bool = False
 
 
 def _sqlite_among(column: LiteralString, values: Sequence[str]) -> Statement:
@@ -138,4 +139,5 @@ POSTGRES = Dialect(
     events_of=lambda item_ids: _postgres_among("item_id", item_ids),
     position=("position",),
     parse_position=_decimal,
+    sorts_branches=True,
 )
