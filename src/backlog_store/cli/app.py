@@ -15,7 +15,7 @@ import click
 
 from backlog_store.backlog import Backlog, open_backlog
 from backlog_store.cli.text import paint
-from backlog_store.errors import NotFound
+from backlog_store.errors import BackendUnavailable, NotFound
 from backlog_store.instants import Instant
 from backlog_store.model import Actor, Item
 from backlog_store.query import EventQuery
@@ -85,8 +85,8 @@ class App:
         """
         Return the store for a command that only reads.
 
-        Nothing is made: where no backlog was ever made and nobody named one, an empty one is shown. Raises `NotFound`
-        for a named store that is not there, and what opening a store raises.
+        Nothing is made: where no backlog was ever made and nobody named one, an empty one is shown. Raises
+        `BackendUnavailable` for a named store that is not there, and what opening a store raises.
         """
         return self._open(make=False)
 
@@ -107,7 +107,10 @@ class App:
             elif origin == "default":
                 url = "memory://"
             else:
-                raise NotFound("store", redacted(url), hint="Check the path, or make it: `backlog init --store URL`.")
+                raise BackendUnavailable(
+                    url.partition(":")[0], "opening", f"there is no backlog at {path} ({origin})",
+                    hint="Check the path, or make one there: `backlog init --store URL`.",
+                )  # fmt: skip
         self._backlog = open_backlog(url, actor=self.actor)
         if self.made and not self.quiet:
             self.say(f"Made a new backlog: {self.made}")

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from backlog_store.cli.app import App
 
-__all__ = ["Command", "Group", "LazyGroup", "Place", "command", "group"]
+__all__ = ["Choice", "Command", "Group", "LazyGroup", "Place", "command", "group"]
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -54,6 +54,25 @@ def global_options() -> list[click.Parameter]:
                help="When to colour; NO_COLOR and FORCE_COLOR are obeyed."),
         option("--debug", is_flag=True, callback=_set("debug", bool), help="Show the traceback of an error."),
     ]  # fmt: skip
+
+
+class Choice(click.Choice[str]):
+    """
+    One of several words; of a misspelt one, the nearest is named.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """
+        Return the word, or fail.
+        """
+        words = [str(choice) for choice in self.choices]
+        if isinstance(value, str) and self.normalize_choice(value, ctx) not in (
+            self.normalize_choice(word, ctx) for word in words
+        ):
+            near = get_close_matches(value, words, n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(words)}."
+            self.fail(f"there is no {value!r}. {hint}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Command(click.Command):

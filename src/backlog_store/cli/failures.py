@@ -18,6 +18,7 @@ from backlog_store.settings import redacted
 
 __all__ = ["tell_failure"]
 
+_SHOWN = 20
 _FIELDS = ("id", "kind", "candidates", "expected", "found", "held_by", "from_status", "to_status", "allowed", "path",
            "offset", "backend", "operation", "setting", "suggestion", "request_id")  # fmt: skip
 
@@ -77,7 +78,8 @@ def _parts(error: BaseException) -> tuple[str, str, list[str], str]:
         return error.code, f"{error.what}: {fault}.", [], error.hint
     if isinstance(error, InvalidInput):
         head = f"{error.what}: {len(error.faults)} faults"
-        return error.code, head, [f"- {fault}" for fault in error.faults], error.hint
+        rest = [f"… and {len(error.faults) - _SHOWN} more"] if len(error.faults) > _SHOWN else []
+        return error.code, head, [*(f"- {fault}" for fault in error.faults[:_SHOWN]), *rest], error.hint
     if isinstance(error, BacklogError):
         return error.code, error.message, [], error.hint
     if isinstance(error, click.UsageError):

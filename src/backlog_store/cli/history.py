@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from backlog_store.cli.app import App
 from backlog_store.cli.text import cut, neutral, table
-from backlog_store.cli.writing import change_text, hidden_field
+from backlog_store.cli.writing import changes_in_words
 from backlog_store.model import Event
 
 __all__ = ["event_lines", "what_happened"]
@@ -22,9 +22,7 @@ def what_happened(event: Event) -> str:
     """
     parts = []
     if event.type != "created":
-        parts = [
-            change_text(name, old, new) for name, (old, new) in sorted(event.changes.items()) if not hidden_field(name)
-        ]
+        parts = changes_in_words(event.changes)
     if link := event.meta.get("link"):
         parts.append(f"{link.get('kind')} {link.get('other')}" if isinstance(link, dict) else "")
     if why := event.meta.get("kept_open"):

@@ -75,9 +75,9 @@ def text_of(value: Any) -> str:
         return value
     if isinstance(value, bool):
         return "yes" if value else ""
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
         return ", ".join(value)
-    return plain_json(value) if value not in ([], {}, None) else ""
+    return plain_json(value) if value not in ({}, None) else ""
 
 
 def handy_ids(items: Iterable[Item]) -> dict[str, str]:

@@ -39,7 +39,7 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
         "log": _in("log", "log", "Show what was changed, when and by whom."),
         "dashboard": _in("dashboard", "dashboard_", "Show exact counts, and what is overdue."),
         "stats": _in("dashboard", "stats", "Count items by a field or several."),
-        "view": _in("view", "view", "Keep queries under a name."),
+        "view": _in("dashboard", "view", "Keep queries under a name."),
     },
     "Work": {
         "edit": _in("edit", "edit", "Set fields of items."),

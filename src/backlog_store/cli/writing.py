@@ -5,7 +5,7 @@ Changing items: which ones, what would change, asking, doing it in one batch, te
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -24,7 +24,7 @@ from backlog_store.model import LIMITS, Item
 from backlog_store.query import All, In, Where, live
 from backlog_store.trail import difference
 
-__all__ = ["Targets", "change", "change_text", "changes_of", "hidden_field", "one_change", "print_answer", "say_undo"]
+__all__ = ["Targets", "change", "changes_in_words", "changes_of", "one_change", "print_answer", "say_undo"]
 
 _SHOWN = 20
 #: Fields whose changes follow from others; a preview and a history do without them.
@@ -88,12 +88,12 @@ def change(app: App, targets: Targets, make: Callable[[Item], Single], verb: str
         raise click.exceptions.Exit(1)
 
 
-def one_change(app: App, body: Body, *, as_json: bool, fields: str) -> None:
+def one_change(app: App, body: Body, *, as_json: bool, fields: str, done: str = "") -> None:
     """
-    Carry one command out and print its answer.
+    Carry one command out and print its answer; *done* is the word for what cannot be undone.
     """
     answer = app.writing().execute(body)
-    print_answer(app, answer, as_json=as_json, names=fields_of(fields))
+    print_answer(app, answer, as_json=as_json, names=fields_of(fields), done=done)
 
 
 def _picked(app: App, targets: Targets) -> list[Item]:
@@ -154,24 +154,21 @@ def changes_of(before: Item | None, after: Item | None) -> list[str]:
     """
     if after is None:
         return []
-    shown = []
-    for name, (old, new) in difference(before, after, after.updated_at).items():
-        if not hidden_field(name):
-            shown.append(change_text(name, old, new))
+    return changes_in_words(difference(before, after, after.updated_at))
+
+
+def changes_in_words(changes: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """
+    Return changed fields (name: old and new value) in words; those that only follow from others are left out.
+    """
+    shown = [_change(name, old, new) for name, (old, new) in sorted(changes.items()) if name not in _FOLLOWING]
+    if not shown and "held" in changes:
+        old, new = (set(value or ()) for value in changes["held"])
+        shown = [*(f"{name} held" for name in sorted(new - old)), *(f"{name} released" for name in sorted(old - new))]
     return shown
 
 
-def hidden_field(name: str) -> bool:
-    """
-    Tell whether a changed field says nothing to people: it follows from others.
-    """
-    return name in _FOLLOWING
-
-
-def change_text(name: str, old: Any, new: Any) -> str:
-    """
-    Return one changed field in words.
-    """
+def _change(name: str, old: Any, new: Any) -> str:
     if name == "tags":
         gone, come = sorted(set(old or ()) - set(new or ())), sorted(set(new or ()) - set(old or ()))
         return " ".join(["tags", *(f"+{tag}" for tag in come), *(f"-{tag}" for tag in gone)])
@@ -232,7 +229,13 @@ def _counts(answer: Answer) -> str:
 
 
 def print_answer(
-    app: App, answer: Answer, *, as_json: bool, names: Sequence[str] = (), before: dict[str, Item] | None = None
+    app: App,
+    answer: Answer,
+    *,
+    as_json: bool,
+    names: Sequence[str] = (),
+    before: Mapping[str, Item] | None = None,
+    done: str = "",
 ) -> None:
     """
     Print what became of each item, what was refused and why, and how to set it back.
@@ -244,20 +247,23 @@ def print_answer(
         return
     items = [outcome.item for outcome in answer.outcomes if outcome.item is not None]
     short = handy_ids(items) if app.on_terminal else {}
-    done = [outcome for outcome in answer.outcomes if outcome.verdict != "refused"]
-    wide = max((width(outcome.verdict) for outcome in done), default=0)
-    for outcome in done[:_SHOWN]:
-        told = paint(padded(outcome.verdict, wide), _STYLES.get(outcome.verdict, "bold"), on=app.colored)
+    kept = [outcome for outcome in answer.outcomes if outcome.verdict != "refused"]
+    wide = max((width(done or outcome.verdict) for outcome in kept), default=0)
+    for outcome in kept[:_SHOWN]:
+        word = done if outcome.verdict == "updated" and done else outcome.verdict
+        told = paint(padded(word, wide), _STYLES.get(outcome.verdict, "bold"), on=app.colored)
         id = paint(short.get(outcome.id, outcome.id), "cyan", on=app.colored)
         app.out(f"{told}  {id}  {_told(outcome, (before or {}).get(outcome.id))}".rstrip())
-    if len(done) > _SHOWN:
-        app.out(f"… and {len(done) - _SHOWN:,} more")
+    if len(kept) > _SHOWN:
+        app.out(f"… and {len(kept) - _SHOWN:,} more")
     for outcome in answer.outcomes:
         if outcome.verdict == "refused":
-            app.say(f"{paint('refused', 'red', on=app.colored)}  {outcome.id}  {neutral(outcome.why)}")
+            why = neutral(outcome.why)
+            named = why if outcome.id in why else f"{outcome.id}: {why}"
+            app.say(f"{paint('refused', 'red', on=app.colors(sys.stderr))}  {named}")
     if len(answer.outcomes) > 1:
         app.say(f"{plural(len(answer.outcomes), 'item')}: {_counts(answer)}")
-    if any(outcome.verdict not in ("refused", "unchanged") for outcome in answer.outcomes):
+    if not done and any(outcome.verdict not in ("refused", "unchanged") for outcome in answer.outcomes):
         say_undo(app, answer.batch)
 
 

@@ -135,7 +135,7 @@ def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
     item = context.find(newest.item_id)
     if item is None:
         raise NotAllowed(f"undoing {newest.type} of {newest.item_id}", "the item is purged")
-    if item.revision != newest.revision:
+    if item.revision != newest.revision and not _was_all_set_back(context, item, newest.revision):
         raise RevisionConflict(item.id, expected=newest.revision, found=item.revision)
     if any(event.type in ("linked", "unlinked", "purged") for event in newest_first):
         raise NotAllowed(f"undoing {newest.type} of {item.id}", "it is not a change of fields")
@@ -157,6 +157,22 @@ def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
     elif item.status in CLOSED and result.status not in CLOSED:
         clear_verdict(context, result)
     return Outcome(verdict="updated", id=item.id, revision=result.revision, item=result)
+
+
+def _was_all_set_back(context: Context, item: Item, revision: int) -> bool:
+    """
+    Tell whether all that happened after *revision* was undone again, so that undoing can go on further back.
+    """
+    events = context.reader.events(EventQuery(item_ids=(item.id,), newest_first=True, limit=None))
+    later = [event for event in events if event.revision > revision]
+    undone = {event.meta.get("batch") for event in later if event.type == "undone"}
+    if not all(event.type == "undone" or event.batch in undone for event in later):
+        return False
+    now = plain_fields(item)
+    then = dict(now)
+    for event in sorted(later, key=lambda event: -event.revision):
+        then |= {name: before for name, (before, _) in event.changes.items()}
+    return {**then, "updated_at": ""} == {**now, "updated_at": ""}
 
 
 def _undo_creation(context: Context, item: Item, batch: str) -> Outcome:

@@ -290,6 +290,23 @@ def test_undo_sets_back_a_batch_where_nobody_changed_anything(person: Backlog, m
         person.undo("cm_nothing")
 
 
+def test_undoing_goes_on_further_back(person: Backlog, machine: Backlog) -> None:
+    """
+    What was undone is no change since, so batch after batch can be set back; a change that stands still bars the way.
+    """
+    id = machine.upsert(title="x", dedupe_key="k").id
+    first = person.execute(Edit(id=id, fields={"priority": "P1"})).batch
+    second = person.execute(Edit(id=id, fields={"priority": "P0"})).batch
+
+    person.undo(second)
+    assert person.undo(first).outcomes[0].verdict == "updated"
+    assert person.get(id).priority == "P2"
+
+    third = person.execute(Edit(id=id, fields={"owner": "ana"})).batch
+    person.execute(Edit(id=id, fields={"priority": "P3"}))
+    assert person.undo(third).outcomes[0].code == "revision_conflict"
+
+
 def test_undone_creation_closes_and_lets_the_problem_return(machine: Backlog, person: Backlog) -> None:
     """
     What was created by mistake is closed, and no verdict is left behind.

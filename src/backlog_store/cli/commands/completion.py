@@ -7,7 +7,7 @@ from __future__ import annotations
 import click
 
 from backlog_store.cli.app import App, pass_app
-from backlog_store.cli.command import command
+from backlog_store.cli.command import Choice, command
 from backlog_store.cli.powershell import register
 
 __all__ = ["completion"]
@@ -21,7 +21,7 @@ VARIABLE = "_BACKLOG_COMPLETE"
     "backlog completion fish > ~/.config/fish/completions/backlog.fish",
     "backlog completion powershell | Out-String | Invoke-Expression",
 ))  # fmt: skip
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish", "powershell"]))
+@click.argument("shell", type=Choice(["bash", "zsh", "fish", "powershell"]))
 @pass_app
 def completion(app: App, shell: str) -> None:
     """

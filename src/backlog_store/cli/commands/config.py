@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from backlog_store.cli.app import App, pass_app
-from backlog_store.cli.command import group
+from backlog_store.cli.command import Choice, group
 from backlog_store.cli.items import json_text
 from backlog_store.cli.options import json_option
 from backlog_store.cli.settingsfile import refuse_password, write_setting
@@ -57,7 +57,7 @@ def list_settings(app: App, origin: bool, as_json: bool) -> None:
 
 
 @config.command("get")
-@click.argument("key", type=click.Choice(_KEYS))
+@click.argument("key", type=Choice(_KEYS))
 @pass_app
 def get(app: App, key: str) -> None:
     """

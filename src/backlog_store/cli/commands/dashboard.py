@@ -11,7 +11,7 @@ import click
 
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.asking import asked
-from backlog_store.cli.command import command, group
+from backlog_store.cli.command import Choice, command, group
 from backlog_store.cli.complete import complete_views
 from backlog_store.cli.items import item_lines, json_text
 from backlog_store.cli.items import view as item_view
@@ -81,7 +81,7 @@ def _bars(app: App, title: str, counts: Mapping[str, int], order: Sequence[str] 
 
 @command("stats", examples=("backlog stats", "backlog stats --by service --by priority is:overdue"))
 @click.argument("words", nargs=-1, metavar="[QUERY]...")
-@click.option("--by", multiple=True, type=click.Choice(FACETS), help="Count by this field; may be given several times.")
+@click.option("--by", multiple=True, type=Choice(FACETS), help="Count by this field; may be given several times.")
 @click.option("--all", "closed_too", is_flag=True, help="Closed items, too.")
 @json_option
 @pass_app

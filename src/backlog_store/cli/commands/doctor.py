@@ -123,7 +123,7 @@ def _store(app: App, found: _Findings) -> None:
         found.warnings.append(f"there is no backlog at {path} yet; {note}")
         return
     health = app.reading().check()
-    found.facts |= {f"{health.backend} {name}": value for name, value in health.facts.items() if name != "path"}
+    found.facts |= {f"store {name}": value for name, value in health.facts.items() if name != "path"}
     found.warnings += health.warnings
     found.problems += health.problems
     if path is not None:

@@ -12,7 +12,7 @@ import click
 
 from backlog_store import commands as c
 from backlog_store.cli.app import App, pass_app
-from backlog_store.cli.command import command
+from backlog_store.cli.command import Choice, command
 from backlog_store.cli.options import fields_option, json_option, message_option, target_options
 from backlog_store.cli.writing import Targets, change, one_change
 from backlog_store.errors import Fault, InvalidInput
@@ -27,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _field_options(function: F) -> F:
     for decorate in reversed((
         click.option("-d", "--description", metavar="TEXT", help="Markdown; - reads stdin."),
-        click.option("-p", "--priority", type=click.Choice(PRIORITIES, case_sensitive=False)),
+        click.option("-p", "--priority", type=Choice(PRIORITIES, case_sensitive=False)),
         click.option("-s", "--service", metavar="NAME"),
         click.option("--category", metavar="NAME"),
         click.option("-o", "--owner", metavar="NAME", help="@me is you, none nobody."),

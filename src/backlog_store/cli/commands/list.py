@@ -11,7 +11,7 @@ import click
 
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.asking import after_key, asked, cursor_of, order_of, rows, words_argument
-from backlog_store.cli.command import Command, command
+from backlog_store.cli.command import Choice, Command, command
 from backlog_store.cli.complete import complete_views
 from backlog_store.cli.items import FORMATS, fields_of, print_items, print_rows
 from backlog_store.cli.options import fields_option, json_option
@@ -42,7 +42,7 @@ def _shared(function: Any) -> Any:
                      help="priority, due, created, updated, closed or id; -ORDER turns it round."),
         click.option("--after", default="", metavar="CURSOR",
                      help="Go on behind the last page: the cursor that it ended with, or the id of its last row."),
-        click.option("--format", "format_", type=click.Choice(FORMATS), help="How to print."),
+        click.option("--format", "format_", type=Choice(FORMATS), help="How to print."),
     )):  # fmt: skip
         function = decorate(function)
     return fields_option(json_option(function))
@@ -62,7 +62,7 @@ def _shared(function: Any) -> Any:
 @click.option("-q", "--query", "queries", multiple=True, metavar="QUERY", help="A query; all that are given must hold.")
 @click.option("--view", default="", metavar="NAME", shell_complete=complete_views, help="A saved view.")
 @click.option("--all", "closed_too", is_flag=True, help="Closed items, too.")
-@click.option("--by", type=click.Choice(FACETS), help="Count by this field instead; `fix`: what one fix clears.")
+@click.option("--by", type=Choice(FACETS), help="Count by this field instead; `fix`: what one fix clears.")
 @_shared
 @pass_app
 def list_(
@@ -167,7 +167,9 @@ def _print(app: App, where: Where, order: str, descending: bool, limit: int, aft
     print_items(app, page(), format=format, names=names, now=now, empty=empty)
     if more and last:
         total = app.backlog.tally(where).get((), 0)
-        app.say(f"{plural(total, 'item')} in all. Next page: --after {cursor_of(last[0], order)}")
+        first = "" if after else f"The first {limit:,} of {plural(total, 'item')}. "
+        app.say(f"{first}Next page: --after {cursor_of(last[0], order)}")
+
 
 
 def _print_groups(app: App, where: Where, by: str, *, limit: int, format: str) -> None:

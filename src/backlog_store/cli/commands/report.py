@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import click
 
 from backlog_store.cli.app import App, pass_app
-from backlog_store.cli.command import command
+from backlog_store.cli.command import Choice, command
 from backlog_store.cli.items import json_text
 from backlog_store.cli.options import json_option
 from backlog_store.cli.reporting import VERDICTS, Account, FailOn, Plan, take_in
@@ -35,7 +35,7 @@ _STYLES = {"created": "green", "reopened": "yellow", "refused": "red", "closed":
     "backlog report findings.csv --map title=Summary --map priority=Severity",
 ))  # fmt: skip
 @click.argument("file", type=click.File("rb"))
-@click.option("-f", "--format", "format_", type=click.Choice([one.name for one in FORMATS]),
+@click.option("-f", "--format", "format_", type=Choice([one.name for one in FORMATS]),
               help="The format, where it is not to be recognised.")  # fmt: skip
 @click.option("-s", "--service", default="", metavar="NAME",
               help="The service or repository; else BACKLOG_SERVICE, else the git remote's name.")  # fmt: skip
@@ -49,9 +49,7 @@ _STYLES = {"created": "green", "reopened": "yellow", "refused": "red", "closed":
     "--default-branch", default="", metavar="BRANCH", help="The default branch; else git says, else main or master."
 )
 @click.option("--opens", is_flag=True, help="Open and reopen items on any branch.")
-@click.option(
-    "-p", "--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="One priority for all of it."
-)
+@click.option("-p", "--priority", type=Choice(PRIORITIES, case_sensitive=False), help="One priority for all of it.")
 @click.option("--severity", "severities", multiple=True, metavar="WORD=P1",
               help="The priority of one severity, over the table of docs/guides/reports.md.")  # fmt: skip
 @click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN",

@@ -10,7 +10,7 @@ import click
 
 from backlog_store import commands as c
 from backlog_store.cli.app import App, pass_app
-from backlog_store.cli.command import command
+from backlog_store.cli.command import Choice, command
 from backlog_store.cli.complete import complete_ids
 from backlog_store.cli.options import fields_option, id_argument, json_option
 from backlog_store.cli.writing import one_change
@@ -37,12 +37,12 @@ def comment(app: App, id: str, words: tuple[str, ...], message: str, fields: str
         text = sys.stdin.read().strip()
     if not text:
         raise click.UsageError("What is the comment? Give its words after the id, or - to read stdin.")
-    one_change(app, c.Comment(id=app.item(id).id, message=text), as_json=as_json, fields=fields)
+    one_change(app, c.Comment(id=app.item(id).id, message=text), as_json=as_json, fields=fields, done="commented")
 
 
 @command("link", examples=("backlog link k3jq7a2m blocks p7xw2c4d", "backlog link k3jq7a2m blocks p7xw2c4d --remove"))
 @id_argument
-@click.argument("kind", type=click.Choice(LINK_KINDS))
+@click.argument("kind", type=Choice(LINK_KINDS))
 @click.argument("other", shell_complete=complete_ids)
 @click.option("--remove", is_flag=True, help="Part them.")
 @fields_option
@@ -54,4 +54,4 @@ def link(app: App, id: str, kind: c.LinkKind, other: str, remove: bool, fields: 
     """
     app.writing()
     body = c.Link(id=app.item(id).id, kind=kind, other=app.item(other).id, remove=remove)
-    one_change(app, body, as_json=as_json, fields=fields)
+    one_change(app, body, as_json=as_json, fields=fields, done="unlinked" if remove else "linked")

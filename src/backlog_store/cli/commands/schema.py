@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from backlog_store.cli.app import App, pass_app
-from backlog_store.cli.command import command
+from backlog_store.cli.command import Choice, command
 from backlog_store.cli.items import json_text
 from backlog_store.model import Draft, Event, Item
 
@@ -18,7 +18,7 @@ _KINDS = {"item": Item, "draft": Draft, "event": Event}
 
 
 @command("schema", examples=("backlog schema draft",))
-@click.argument("kind", type=click.Choice([*_KINDS]))
+@click.argument("kind", type=Choice([*_KINDS]))
 @pass_app
 def schema(app: App, kind: str) -> None:
     """

@@ -155,7 +155,7 @@ def _description(app: App, item: Item) -> list[str]:
         with console.capture() as captured:
             # Links are printed whole: hidden targets would mislead.
             console.print(Padding(Markdown(text, hyperlinks=False), (0, 0, 0, 2)))
-        return [*lines, *captured.get().rstrip().split("\n")]
+        return [*lines, *(line.rstrip() for line in captured.get().rstrip().split("\n"))]
     return [*lines, *(f"  {line}" for line in text.splitlines())]
 
 

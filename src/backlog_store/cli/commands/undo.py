@@ -43,8 +43,10 @@ def undo(app: App, name: str, last: bool, dry_run: bool, fields: str, as_json: b
         raise click.UsageError("Give a batch, or --last, not both.")
     backlog = app.reading() if dry_run else app.writing()
     full = _named(app, name) if name else _last(app)
+    ids = {event.item_id for event in backlog.events(EventQuery(batch=full, limit=None))}
+    before = backlog.read(lambda reader: reader.items(ids))
     answer = backlog.preview(c.Undo(batch=full)) if dry_run else backlog.undo(full)
-    print_answer(app, answer, as_json=as_json, names=fields_of(fields))
+    print_answer(app, answer, as_json=as_json, names=fields_of(fields), before=before)
     if dry_run and not as_json:
         app.say("Nothing was written.")
     if answer.counts().get("refused"):

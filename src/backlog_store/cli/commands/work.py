@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from backlog_store import commands as c
 from backlog_store.cli.app import App, pass_app
-from backlog_store.cli.command import Command, command
+from backlog_store.cli.command import Choice, Command, command
 from backlog_store.cli.complete import complete_ids
 from backlog_store.cli.options import message_option, target_options
 from backlog_store.cli.writing import Targets, change
@@ -21,13 +21,16 @@ from backlog_store.model import CLOSING_REASONS, STATUSES
 __all__ = ["accept", "assign", "close", "move", "reopen", "snooze", "tag"]
 
 
-def _split(ids: tuple[str, ...], what: str) -> tuple[tuple[str, ...], str]:
+def _split(options: dict[str, Any], what: str) -> tuple[tuple[str, ...], str]:
     """
     Return the ids, and the last word, which is what to do with them.
     """
-    if not ids:
-        raise click.UsageError(f"Which items, and which {what}? Give ids, then the {what}.")
-    return ids[:-1], ids[-1]
+    words: tuple[str, ...] = options["ids"]
+    described = bool(options["query"] or options["fix"])
+    if len(words) > 1 or (words and described):
+        return words[:-1], words[-1]
+    given = f" {words[0]!r} alone is not enough." if words else ""
+    raise click.UsageError(f"Which items, and which {what}?{given} Give ids (or --query, --fix), then the {what}.")
 
 
 def _targets(options: dict[str, Any], ids: Sequence[str] | None = None) -> Targets:
@@ -51,7 +54,7 @@ def move(app: App, message: str, **options: Any) -> None:
     open, in_progress, blocked, done, canceled; what is not allowed is refused, naming the moves that are. To close an
     item with a reason, from any status, see `backlog close`.
     """
-    ids, status = _split(options["ids"], "status")
+    ids, status = _split(options, "status")
     if status not in STATUSES:
         _refuse_word("status", status, STATUSES)
     targets = _targets(options, ids)
@@ -71,7 +74,7 @@ def _refuse_word(kind: str, word: str, known: Sequence[str]) -> None:
     "backlog close --query 'source:bandit test_*' --reason false_positive",
 ))  # fmt: skip
 @target_options
-@click.option("-r", "--reason", type=click.Choice(CLOSING_REASONS), default="fixed", show_default=True,
+@click.option("-r", "--reason", type=Choice(CLOSING_REASONS), default="fixed", show_default=True,
               help="Why. A report reopens what was `fixed`, nothing else.")  # fmt: skip
 @click.option("--of", "duplicate_of", default="", metavar="ID", shell_complete=complete_ids,
               help="The item that this one duplicates.")  # fmt: skip
@@ -119,7 +122,7 @@ def snooze(app: App, message: str, **options: Any) -> None:
 
     tomorrow, fri, +3d, 2w, eow, eom, 2026-12-01, 2026-12-01T09:30Z; a day begins at midnight, UTC.
     """
-    ids, until = _split(options["ids"], "day or time")
+    ids, until = _split(options, "day or time")
     targets = _targets(options, ids)
     at = "" if until == "now" else _when(app, until, "UNTIL")
     change(app, targets, lambda item: c.Snooze(id=item.id, until=at, message=message,
@@ -162,9 +165,7 @@ def assign(app: App, message: str, **options: Any) -> None:
     """
     Give items an owner: `backlog assign ID... OWNER`; `@me` is you, `none` nobody.
     """
-    ids, owner = _split(options["ids"], "owner")
-    if not ids and not (options["query"] or options["fix"]):
-        raise click.UsageError(f"Which items get the owner {owner!r}? Give ids before the owner, or --query or --fix.")
+    ids, owner = _split(options, "owner")
     name = {"@me": app.actor.name, "none": ""}.get(owner, owner)
     targets = _targets(options, ids)
     change(app, targets, lambda item: c.Edit(id=item.id, fields={"owner": name}, message=message,
