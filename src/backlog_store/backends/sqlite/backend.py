@@ -13,7 +13,16 @@ from typing import TypeVar
 
 from backlog_store.backends.port import NO_HINT, Capabilities, Health, Hint, Reader, Writer
 from backlog_store.backends.sqlite import forks, words
-from backlog_store.backends.sqlite.connection import Synchronous, connect, lock, open_lock, prepare, unlock
+from backlog_store.backends.sqlite.connection import (
+    Synchronous,
+    connect,
+    is_linked,
+    lock,
+    open_lock,
+    prepare,
+    sync_log,
+    unlock,
+)
 from backlog_store.backends.sqlite.faults import NAME, backend_error, is_sync_lost
 from backlog_store.backends.sqlite.health import Findings, log_size
 from backlog_store.backends.sqlite.pool import Pool
@@ -35,6 +44,8 @@ _PAGES_AMONG_OTHERS = 2
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
 #: A search that had to look at more items than this lets the index of words catch up.
 _LAG_MAX = 64
+_WORDS = "The index of words could not catch up"
+_LOG = "The log could not be written back"
 
 
 def open_sqlite(
@@ -81,7 +92,7 @@ class SqliteBackend:
         self._lock_fd = -1
         self._pages = 0  # written to the log since it was last written back, about
         self._refusal: BackendError | None = None  # why nothing is done any longer
-        self._lag_error = ""
+        self._complaints: dict[str, str] = {}  # what can wait, and did not work
         self._open()
         forks.follow(self)
 
@@ -137,8 +148,7 @@ class SqliteBackend:
                 self._readers.give_back(connection)
         except (BackendError, OSError) as error:
             found.problems.append(str(error))
-        if self._lag_error:
-            found.warnings.append(f"The index of words could not catch up: {self._lag_error}")
+        found.warnings += [f"{what}: {why}" for what, why in self._complaints.items()]
         return Health(
             ok=not found.problems,
             backend=NAME,
@@ -178,7 +188,9 @@ class SqliteBackend:
         prepare(self._path)
         self._lock_fd = open_lock(self._path)
         try:
-            lock(self._lock_fd, self._path, timeout_s=self._busy_timeout_s)
+            self._lock(self._busy_timeout_s)
+            if self._synchronous == "FULL":
+                sync_log(self._path)
             self._writer = self._connect(writes=True)
             unlock(self._lock_fd)
         except BaseException:
@@ -224,6 +236,16 @@ class SqliteBackend:
             raise BackendUnavailable(NAME, operation, reason, hint="Try again; keep transactions short.")
         self._owner = threading.get_ident()
 
+    def _lock(self, timeout_s: float) -> None:
+        """
+        Take the lock between processes. The caller is in the gate.
+        """
+        lock(self._lock_fd, self._path, timeout_s=timeout_s)
+        while not is_linked(self._lock_fd):
+            os.close(self._lock_fd)
+            self._lock_fd = open_lock(self._path)
+            lock(self._lock_fd, self._path, timeout_s=timeout_s)
+
     def _leave(self) -> None:
         self._owner = 0
         self._gate.release()
@@ -234,7 +256,7 @@ class SqliteBackend:
         """
         Run *fn* and commit, under the lock between processes. The caller is in the gate.
         """
-        lock(self._lock_fd, self._path, timeout_s=timeout_s)
+        self._lock(timeout_s)
         writer = SqliteWriter(connection, self._path)
         try:
             self._begin(connection, "BEGIN IMMEDIATE")
@@ -297,9 +319,12 @@ class SqliteBackend:
             connection.execute("PRAGMA busy_timeout = 0")
             connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
             connection.execute(f"PRAGMA busy_timeout = {int(self._busy_timeout_s * 1_000)}")
+            self._complaints.pop(_LOG, None)
         except sqlite3.Error as error:
-            # What was committed is safe in the log; but this is no disk to go on writing to.
-            self._refuse(error)
+            # What was committed is safe in the log, and stays there until there is room. A failing disk gets no more.
+            self._complaints[_LOG] = str(error)
+            if is_sync_lost(error):
+                self._refuse(error)
 
     def _catch_up(self) -> None:
         """
@@ -311,11 +336,11 @@ class SqliteBackend:
             return  # somebody in this process writes: the next search will try again
         try:
             self._transact(self._open_writer(), SqliteWriter.catch_up, timeout_s=0)
-            self._lag_error = ""
+            self._complaints.pop(_WORDS, None)
         except BackendUnavailable:
             pass  # so does somebody in another process
         except BackendError as error:
-            self._lag_error = str(error)
+            self._complaints[_WORDS] = str(error)
         finally:
             self._leave()
 

@@ -26,7 +26,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["RESET_BUG_FIXED", "Synchronous", "connect", "has_reset_bug", "lock", "open_lock", "prepare", "unlock"]
+__all__ = ["RESET_BUG_FIXED", "Synchronous", "connect", "has_reset_bug", "is_linked", "lock", "open_lock",
+           "prepare", "sync_log", "unlock"]  # fmt: skip
 
 Synchronous = Literal["FULL", "NORMAL"]
 #: Releases from which on a checkpoint and a commit at the same instant cannot corrupt the file; two older lines got the
@@ -77,6 +78,27 @@ def open_lock(path: str) -> int:
         return _system.open(f"{path}-lock", os.O_RDWR | os.O_CREAT)
 
 
+def sync_log(path: str) -> None:
+    """
+    Sync the log that was found beside the file; the caller holds the lock, so nobody writes to it.
+
+    A process that was killed between writing its last transaction and syncing it leaves one that SQLite takes for
+    committed. Somebody is going to rely on it from now on, perhaps without ever writing.
+    """
+    log = f"{path}-wal"
+    try:
+        if not _system.stat(log).st_size:
+            return
+    except FileNotFoundError:
+        return
+    with _system_errors(path):
+        fd = _system.open(log, os.O_RDWR)  # no lock is taken on this file, so closing it drops none
+        try:
+            _system.sync_data(fd)
+        finally:
+            _system.close(fd)
+
+
 def lock(fd: int, path: str, *, timeout_s: float) -> None:
     """
     Take the store's lock: one process writes or checkpoints at a time. Raises `BackendUnavailable` after the time-out.
@@ -99,6 +121,13 @@ def lock(fd: int, path: str, *, timeout_s: float) -> None:
         reason = f"it is locked by another process, for more than {timeout_s:g} s ({path})"
         hint = "Try again; a program that holds it for long should be closed."
         raise BackendUnavailable(NAME, "write", reason, hint=hint)
+
+
+def is_linked(fd: int) -> bool:
+    """
+    Tell whether the lock file is still there: somebody may have tidied it away, and others lock a new one.
+    """
+    return _system.is_linked(fd)
 
 
 def unlock(fd: int) -> None:

@@ -32,6 +32,17 @@ _CORRUPT = {
     sqlite3.SQLITE_CORRUPT: "its pages contradict each other",
     sqlite3.SQLITE_NOTADB: "it is no SQLite database",
 }
+#: No room for the part of the log that processes share.
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+#: The disk refused to take or keep bytes.
+_SYNC_LOST = {
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_DIR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_CLOSE,
+}
 _IO_HINT = "The disk reports an error: look at the system's log before going on."
 
 
@@ -39,13 +50,14 @@ def backend_error(operation: str, path: str, error: sqlite3.Error) -> BackendErr
     """
     Return what to raise for an error of SQLite during *operation*. The caller makes *error* its cause.
     """
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    full_code = _code(error)
+    code = full_code & 0xFF
     if code in _UNAVAILABLE:
         reason, hint = _UNAVAILABLE[code]
         return BackendUnavailable(NAME, operation, f"{reason} ({path}: {error})", hint=hint)
     if code in _CORRUPT:
         return DataCorrupt(NAME, path=path, offset=0, reason=f"{_CORRUPT[code]} ({error})")
-    if code == sqlite3.SQLITE_FULL:
+    if full_code in _FULL:
         return StorageFull(NAME, operation, path=path)
     hint = _IO_HINT if code == sqlite3.SQLITE_IOERR else ""
     return BackendError(NAME, operation, f"{error} ({path})", hint=hint)
@@ -55,4 +67,9 @@ def is_sync_lost(error: sqlite3.Error) -> bool:
     """
     Tell whether the disk refused to keep bytes: nothing written through this connection is safe any longer.
     """
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF == sqlite3.SQLITE_IOERR
+    return _code(error) in _SYNC_LOST
+
+
+def _code(error: sqlite3.Error) -> int:
+    # The module's own errors (a closed connection, a wrong number of parameters) have no code.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)

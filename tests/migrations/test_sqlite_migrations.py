@@ -1,0 +1,142 @@
+"""
+The schema of an SQLite store: new, old, too new, and not one at all.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from backlog_store.backends.sqlite import open_sqlite, schema
+from backlog_store.errors import ConfigError, DataCorrupt, SchemaMismatch
+from backlog_store.testing.conformance.base import apply, item_of
+from backlog_store.testing.samples import an_item, first
+
+A = an_item("bl_a", dedupe_key="ka")
+
+
+def _made(path: Path, *, fresh: bool) -> list[tuple[str, ...]]:
+    """
+    Return the schema of a new database, without comments and spaces.
+    """
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    schema.upgrade(connection, fresh=fresh)
+    connection.execute("COMMIT")
+    rows = connection.execute(
+        "SELECT type, name, tbl_name, IFNULL(sql, '') FROM sqlite_master ORDER BY 1, 2"
+    ).fetchall()
+    marks = connection.execute("SELECT * FROM marks").fetchall()
+    connection.close()
+    bare = [(*row[:3], " ".join(re.sub(r"--.*", "", row[3]).split())) for row in rows]
+    return [*bare, *(tuple(map(str, row)) for row in marks)]
+
+
+def _change(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+def _store(path: Path) -> Path:
+    store = open_sqlite(path)
+    apply(store, first(A))
+    store.close()
+    return path
+
+
+def test_the_sum_of_the_migrations_is_the_fresh_schema(tmp_path: Path) -> None:
+    """A store that went through every step has exactly the tables, indexes and marks of a new one."""
+    assert _made(tmp_path / "stepped.db", fresh=False) == _made(tmp_path / "fresh.db", fresh=True)
+
+
+def test_migrations_are_numbered_and_the_last_one_is_the_schema() -> None:
+    """The files are 0001 and so on without a gap, up to the schema that this program writes."""
+    names = sorted(entry.name for entry in (files("backlog_store.backends.sqlite") / "migrations").iterdir())
+    numbers = [int(name[:4]) for name in names if name.endswith(".sql")]
+    assert numbers == list(range(1, schema.SCHEMA + 1))
+
+
+def test_a_new_store_says_whose_it_is_and_which_schema_it_has(tmp_path: Path) -> None:
+    """The file's header names program and schema, as `file` and sqlite3 show them."""
+    path = _store(tmp_path / "backlog.db")
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA application_id").fetchone()[0].to_bytes(4, "big") == b"bklg"
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == schema.SCHEMA
+    connection.close()
+
+
+def test_a_store_that_needs_a_newer_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """The error says which schema was found, which is understood, and what to do; no byte of the file changes."""
+    path = _store(tmp_path / "backlog.db")
+    _change(path, f"PRAGMA user_version = {schema.SCHEMA + 2}", f"UPDATE marks SET needs_schema = {schema.SCHEMA + 1}")
+    before = path.read_bytes()
+    with pytest.raises(SchemaMismatch) as error:
+        open_sqlite(path)
+    assert error.value.found == str(schema.SCHEMA + 2)
+    assert str(schema.SCHEMA) in error.value.expected
+    assert "upgrade" in str(error.value)
+    assert path.read_bytes() == before
+
+
+def test_a_store_that_a_newer_program_only_added_to_still_works(tmp_path: Path) -> None:
+    """Releases N and N - 1 write one store together: an expanded schema opens, and `check` advises the upgrade."""
+    path = _store(tmp_path / "backlog.db")
+    _change(path, f"PRAGMA user_version = {schema.SCHEMA + 1}", "ALTER TABLE items ADD COLUMN colour TEXT DEFAULT ''")
+    store = open_sqlite(path)
+    apply(store, first(an_item("bl_b")))
+    assert item_of(store, "bl_a") == A
+    assert item_of(store, "bl_b") is not None
+    health = store.check()
+    assert health.ok
+    assert any("newer version" in warning for warning in health.warnings)
+    store.close()
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE notes (text TEXT)", "PRAGMA user_version = 1"])
+def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path, statement: str) -> None:
+    """A file that somebody else's program made is never written to."""
+    path = tmp_path / "other.db"
+    _change(path, statement)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="another program"):
+        open_sqlite(path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """A text file is damage to a program that expects a database, and stays what it is."""
+    path = tmp_path / "notes.db"
+    path.write_text("not a database\n" * 100)
+    with pytest.raises(DataCorrupt) as error:
+        open_sqlite(path)
+    assert error.value.path == str(path)
+    assert path.read_text() == "not a database\n" * 100
+
+
+def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
+    """A process killed right after making the file leaves an empty one, which is a new store."""
+    path = tmp_path / "backlog.db"
+    path.touch(mode=0o600)
+    store = open_sqlite(path)
+    assert item_of(store, "bl_a") is None
+    store.close()
+
+
+def test_a_failed_step_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    """Making a schema is one transaction: what stands in the way leaves neither half a schema nor a version."""
+    path = tmp_path / "backlog.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("CREATE TABLE records (obstacle TEXT)")
+    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+        schema.upgrade(connection)
+    connection.execute("ROLLBACK")
+    assert connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone() == (0,)
+    assert schema.read_version(connection) == 0
+    connection.close()
