@@ -71,7 +71,7 @@ def run(invoke: Invoke, say: Say) -> None:
         invoke(["close", "--query", 'source:bandit "try, except, pass"', "--reason", "false_positive",
                 "--message", "a socket that is gone needs no handling", "--yes"])  # fmt: skip
         invoke(["assign", "ann", "--query", "source:bandit status:open", "--yes"])
-        invoke(["snooze", "+14d", "--query", "source:ruff priority:P3 status:open", "--yes"])
+        invoke(["snooze", "+14d", "--fix", "rule:B904:gunicorn/util.py", "--yes"])
         both, elsewhere = moved(folder)
         say(
             f"5. The next release, 23.0.0. It shares {both} findings with the old one, {elsewhere} of them on\n"
