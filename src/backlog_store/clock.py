@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from backlog_store.instants import Instant, format_instant
+from backlog_store.instants import Instant
 
 __all__ = ["Clock", "IdSource", "system_clock", "system_ids"]
 
@@ -23,7 +23,7 @@ def system_clock() -> Instant:
     """
     Return the present instant.
     """
-    return format_instant(datetime.now(UTC))
+    return f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def system_ids() -> str:

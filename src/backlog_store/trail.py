@@ -17,7 +17,7 @@ from hashlib import blake2b, shake_256
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from backlog_store.codec import encode, to_builtins
 from backlog_store.model import Event, Item
@@ -34,7 +34,8 @@ __all__ = [
 ]
 
 #: Item fields that events explain; `revision` and `head` follow from the events themselves.
-TRACKED: tuple[str, ...] = tuple(name for name in Item.__struct_fields__ if name not in ("id", "revision", "head"))
+_UNTRACKED = frozenset({"id", "revision", "head"})
+TRACKED: tuple[str, ...] = tuple(name for name in Item.__struct_fields__ if name not in _UNTRACKED)
 #: Fields whose values may hold people's words or secrets; they enter the hash as salted digests.
 PRIVATE: frozenset[str] = frozenset(
     {
@@ -69,7 +70,7 @@ def _plain(name: str, value: Any) -> Any:
     return to_builtins(value) if name in _STRUCTURED else value
 
 
-_BLANK = Item(id="", revision=0, env="", status="", priority="", created_at="", updated_at="")
+_BLANK = astuple(Item(id="", revision=0, env="", status="", priority="", created_at="", updated_at=""))
 
 
 def difference(old: Item | None, new: Item, ts: str) -> dict[str, tuple[Any, Any]]:
@@ -79,10 +80,9 @@ def difference(old: Item | None, new: Item, ts: str) -> dict[str, tuple[Any, Any
     `updated_at` is named just where a change did not set it to *ts*, the event's own instant: `rebuild` relies on it.
     """
     changes: dict[str, tuple[Any, Any]] = {}
-    base = _BLANK if old is None else old
-    for name in TRACKED:
-        before, after = getattr(base, name), getattr(new, name)
-        if before is not after and before != after:
+    base = _BLANK if old is None else astuple(old)
+    for name, before, after in zip(Item.__struct_fields__, base, astuple(new), strict=True):
+        if before is not after and before != after and name not in _UNTRACKED:
             changes[name] = (None if old is None else _plain(name, before), _plain(name, after))
     if changes and changes.keys() != {"updated_at"}:
         if new.updated_at == ts:
@@ -97,7 +97,7 @@ def event_hash(event: Event) -> str:
     Return the hash of an event over its content and `prev`, in hexadecimal.
     """
     public = dict(event.changes)
-    private = [(name, public.pop(name)) for name in _PRIVATE_SORTED if name in public]
+    private: list[tuple[str, Any]] = [(name, public.pop(name)) for name in _PRIVATE_SORTED if name in public]
     if event.message:
         private.append(("message", event.message))
     if event.meta:
