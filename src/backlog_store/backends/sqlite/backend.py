@@ -108,7 +108,8 @@ class SqliteBackend:
         Run *fn* in one deferred transaction: what it reads first decides what it sees throughout.
         """
         self._require_usable()
-        connection = self._readers.take()
+        readers = self._readers
+        connection = readers.take()
         reader = SqliteReader(connection, self._path)
         waiting = 0
         try:
@@ -118,7 +119,7 @@ class SqliteBackend:
                 waiting = words.pending(connection)
         finally:
             reader.is_over = True
-            self._readers.give_back(connection)
+            readers.give_back(connection)
         if waiting > _LAG_MAX:
             self._catch_up()
         return answer
@@ -228,6 +229,7 @@ class SqliteBackend:
     # Taking turns.
 
     def _enter(self, operation: str, *, timeout_s: float) -> None:
+        self._require_usable()
         if self._owner == threading.get_ident():
             hint = "Apply all changes through one writer."
             raise BackendError(NAME, operation, "a write was begun inside a write", hint=hint)
@@ -275,9 +277,10 @@ class SqliteBackend:
             return answer
         finally:
             writer.is_over = True
-            if connection.in_transaction:
-                self._roll_back(connection)
-            unlock(self._lock_fd)
+            if connection is self._writer:  # or this is a child that was forked inside fn: then all is its parent's
+                if connection.in_transaction:
+                    self._roll_back(connection)
+                unlock(self._lock_fd)
 
     def _begin(self, connection: sqlite3.Connection, statement: str) -> None:
         try:
@@ -369,13 +372,15 @@ class SqliteBackend:
             self._lock_fd = -1
         writer, readers = self._writer, self._readers
         self._writer, self._readers = None, Pool(self._connect_reader)
+        self._gate = threading.Lock()
+        if self._owner:
+            self._gate.acquire()  # this thread will leave it
         if self._owner or readers.busy:
             reason = "the process was forked while the store was in use"
             hint = "Fork between transactions, or before the store is opened."
             self._refusal = BackendUnavailable(NAME, "use", reason, hint=hint)
             _abandoned.append((writer, readers))
         else:
-            self._gate = threading.Lock()
             readers.close()
             if writer is not None:
                 writer.close()
