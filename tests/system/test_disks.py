@@ -130,7 +130,7 @@ def test_the_command_line_says_that_the_disk_is_full(url: str, small_disk: Disk)
     big = "x" * 20_000
     command = ["add", "One more", "--description", big]
     done = subprocess.run(
-        [Path(sys.executable).with_name("backlog"), "--url", url, *command], capture_output=True, text=True, check=False
+        [Path(sys.executable).with_name("backlog"), "--store", url, *command], capture_output=True, text=True, check=False
     )
     assert EXIT_CODES[BackendError] == done.returncode
     assert str(small_disk.path) in done.stderr

@@ -61,7 +61,8 @@ def test_the_demonstration_runs_from_the_installed_package(environment: Path, tm
     All that the demonstration shows travels inside the package.
     """
     done = backlog(environment, tmp_path, "demo")
-    assert (0, "") == (done.returncode, done.stderr)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
     assert "unchanged" in done.stdout
 
 
@@ -69,7 +70,7 @@ def test_a_missing_extra_is_named(environment: Path, tmp_path: Path) -> None:
     """
     A PostgreSQL URL without the extra is refused with the words that install it, and no traceback.
     """
-    done = backlog(environment, tmp_path, "--url", "postgresql://127.0.0.1:1/none", "list")
+    done = backlog(environment, tmp_path, "--store", "postgresql://127.0.0.1:1/none", "list")
     assert done.returncode != 0
     assert "pip install 'backlog-store[postgres]'" in done.stderr
     assert "Traceback" not in done.stderr
