@@ -16,6 +16,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from backlog_store.backlog import Backlog as Backlog
     from backlog_store.backlog import open_backlog as open_backlog
+    from backlog_store.compat import AutoBacklogStore as AutoBacklogStore
+    from backlog_store.compat import BacklogEvent as BacklogEvent
+    from backlog_store.compat import BacklogItem as BacklogItem
+    from backlog_store.compat import BacklogStore as BacklogStore
+    from backlog_store.compat import JsonlBacklogStore as JsonlBacklogStore
+    from backlog_store.compat import MemoryBacklogStore as MemoryBacklogStore
+    from backlog_store.compat import NullBacklogStore as NullBacklogStore
+    from backlog_store.compat import PostgresBacklogStore as PostgresBacklogStore
+    from backlog_store.compat import _reset_store_for_tests as _reset_store_for_tests
+    from backlog_store.compat import get_backlog_store as get_backlog_store
+    from backlog_store.compat import validate_transition as validate_transition
     from backlog_store.errors import BacklogError as BacklogError
     from backlog_store.model import Actor as Actor
     from backlog_store.model import Draft as Draft

@@ -5,6 +5,7 @@ What the stores of the original interface have in common: each call is a command
 from __future__ import annotations
 
 import threading
+import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -67,6 +68,7 @@ class BacklogBackedStore(BacklogStore):
         self._ids = ids
         self._opening = threading.RLock()
         self._opened: Backlog | None = None
+        self._letting_go: Callable[[], object] = lambda: None
 
     @property
     def backlog(self) -> Backlog:
@@ -77,7 +79,13 @@ class BacklogBackedStore(BacklogStore):
             with self._opening:
                 if self._opened is None:
                     backlog = self._open()
-                    self._take_in_news(backlog)
+                    try:
+                        self._take_in_news(backlog)
+                    except BaseException:
+                        backlog.close()
+                        raise
+                    # Callers of the original interface close nothing.
+                    self._letting_go = weakref.finalize(self, backlog.close)
                     self._opened = backlog
                     return backlog
         self._take_in_news(self._opened)
@@ -88,9 +96,8 @@ class BacklogBackedStore(BacklogStore):
         Let go of the store; a later call opens it again.
         """
         with self._opening:
-            if self._opened is not None:
-                self._opened.close()
-                self._opened = None
+            self._opened = None
+            self._letting_go()
 
     def check(self) -> Health:
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,7 @@ class PostgresBacklogStore(BacklogBackedStore):
             raise
         if standing.is_there:
             self._tables = tables
+            weakref.finalize(self, tables.close)
         else:
             tables.close()
         return backlog

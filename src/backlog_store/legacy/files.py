@@ -18,7 +18,7 @@ from backlog_store.codec import digest, from_builtins, to_builtins
 from backlog_store.errors import BackendUnavailable
 from backlog_store.instants import Instant
 from backlog_store.legacy.intake import Taken, take_in
-from backlog_store.legacy.lines import Span, read_lines
+from backlog_store.legacy.lines import Line, Span, read_lines
 from backlog_store.legacy.report import Note, in_pages, write_notes, write_record
 from backlog_store.legacy.rows import EventRow, ItemRow, Mapped, read_event, read_item
 
@@ -43,7 +43,7 @@ class _Read(NamedTuple):
     file: Path
     start: Span
     end: int
-    objects: list[tuple[int, int, dict[str, Any]]]  # byte, line, what stands there
+    objects: list[tuple[Line, dict[str, Any]]]  # where, and what stands there
     told: dict[str, list[Note]]
     progress: _Progress
 
@@ -80,7 +80,7 @@ class OldFiles:
         """
         if not any(size for size, *_ in (one for one in signature if one is not None)):
             return True
-        return bool(self._kept(backlog).signature == to_builtins(signature))
+        return bool(self._kept(backlog).signature == _plain(signature))
 
     def take_in(self, backlog: Backlog) -> Taken:
         """
@@ -101,9 +101,7 @@ class OldFiles:
         for row_id, text in taken.notes:
             place = f"{self.items.name}/row/{row_id}"
             told.setdefault(place, []).append(Note(self.items.name, row_id, text))
-        done = _Kept(
-            items=items.progress, events=events.progress, signature=to_builtins(signature), path=str(self.items)
-        )
+        done = _Kept(items=items.progress, events=events.progress, signature=_plain(signature), path=str(self.items))
         backend = backlog.executor.backend
         for part in in_pages(told):
             backend.write(lambda writer, part=part: write_notes(writer, part))  # type: ignore[misc]
@@ -122,6 +120,10 @@ class OldFiles:
         """
         first = next((line for line in (_first_line(self.items), _first_line(self.events)) if line), b"")
         return _PREFIX + digest(first)
+
+
+def _plain(signature: Signature) -> list[list[int] | None]:
+    return [None if one is None else list(one) for one in signature]
 
 
 def _stat(path: Path) -> tuple[int, int, int] | None:
@@ -157,11 +159,11 @@ def _read(path: Path, kept: _Progress) -> _Read:
         tail = _tail(path, kept.end)
         start = Span(kept.end, kept.lines) if kept.end and kept.end <= end and tail == kept.tail else Span()
         lines = list(read_lines(path, start, end))
-        objects: list[tuple[int, int, dict[str, Any]]] = []
+        objects: list[tuple[Line, dict[str, Any]]] = []
         told: dict[str, list[Note]] = {f"{path.name}/end": []}
         done = _end_of_lines(path, start, end)
         for line in lines:
-            objects += [(line.at, line.number, value) for value in line.values]
+            objects += [(line, value) for value in line.values]
             fault = line.fault
             if not line.is_whole and not line.values:
                 fault = f"the file ends inside this line ({fault}); the rest is taken in when it comes"
@@ -199,23 +201,24 @@ def _end_of_lines(path: Path, start: Span, end: int) -> Span:
 
 def _item_rows(read: _Read, told: dict[str, list[Note]], now: Instant) -> list[ItemRow]:
     rows = []
-    for at, number, raw in read.objects:
-        row = read_item(raw, now=now)
+    for line, raw in read.objects:
+        row = read_item(raw, now=now, line=line.original)
         rows.append(row)
-        _tell_mapped(told, read.file, at, f"line {number} (byte {at}), item {row.given_id}", row.mapped)
+        _tell_mapped(told, read.file, line, f"item {row.given_id}", row.mapped)
     return rows
 
 
 def _event_rows(read: _Read, told: dict[str, list[Note]], now: Instant) -> list[EventRow]:
     rows = []
-    for at, number, raw in read.objects:
-        row = read_event(raw, now=now)
+    for line, raw in read.objects:
+        row = read_event(raw, now=now, line=line.original)
         rows.append(row)
-        _tell_mapped(told, read.file, at, f"line {number} (byte {at}), event {row.id}", row.mapped)
+        _tell_mapped(told, read.file, line, f"event {row.id}", row.mapped)
     return rows
 
 
-def _tell_mapped(told: dict[str, list[Note]], file: Path, at: int, where: str, mapped: tuple[Mapped, ...]) -> None:
+def _tell_mapped(told: dict[str, list[Note]], file: Path, line: Line, what: str, mapped: tuple[Mapped, ...]) -> None:
     for one in mapped:
+        where = f"line {line.number} (byte {line.at}), {what}"
         note = Note(file.name, where, f"{one.field} {one.stood!r} cannot be; it is kept as {one.kept!r}")
-        told.setdefault(f"{file.name}/{at:015d}", []).append(note)
+        told.setdefault(f"{file.name}/{line.at:015d}", []).append(note)

@@ -149,7 +149,7 @@ class _Step:
                 self.taken.notes += [(event.id, f"belongs to no item: {id!r} is in no row") for event in events]
             return
         if row is not None:
-            item = self._create_or_merge(row) if item is None else self._change(item, id, row)
+            item = self._create_or_merge(id, row, purged_at) if item is None else self._change(item, id, row)
             self._keep_name(row, item)
         assert item is not None
         self._add_events(item, id, events)
@@ -177,23 +177,31 @@ class _Step:
 
     # --- a row that is new -------------------------------------------------------------------------------------------
 
-    def _create_or_merge(self, row: ItemRow) -> Item:
+    def _create_or_merge(self, id: str, row: ItemRow, purged_at: Instant) -> Item:
         key = row.draft.key
         holder = self.context.by_key(key) if key is not None else None
         if holder is not None:
-            return self._merge(holder, row)
-        body = Create(draft=row.draft, status=row.status, created_at=row.created_at, updated_at=row.updated_at,
+            return self._merge(holder, id, row)
+        # An id stays with the item that had it. One that comes back after a purge has a key to go on from, or is new.
+        draft = replace(row.draft, id="bl_" + derived("returned", id, purged_at)) if purged_at else row.draft
+        body = Create(draft=draft, status=row.status, created_at=row.created_at, updated_at=row.updated_at,
                       extra=row.extra)  # fmt: skip
         created = lifecycle.create(self.context, body).item
         assert created is not None
         self._fresh.add(created.id)
         self.taken.created += 1
-        if row.draft.evidence_refs != created.evidence_refs or any(_is_long(value) for value in row.originals.values()):
-            # More than an item holds: all of it stays with the trail.
-            created = self.context.put(created, created, "taken_in", meta={"legacy": _row_meta(row)})
+        if created.id != id:
+            self.context.put_record("alias", id, {"item_id": created.id})
+        if (
+            created.id != id
+            or draft.evidence_refs != created.evidence_refs
+            or any(_is_long(value) for value in row.originals.values())
+        ):
+            # More than the item says: all of it stays with the trail.
+            created = self.context.put(created, created, "taken_in", meta={"legacy": _row_meta(id, row)})
         return created
 
-    def _merge(self, holder: Item, row: ItemRow) -> Item:
+    def _merge(self, holder: Item, id: str, row: ItemRow) -> Item:
         draft = row.draft
         merged = replace(
             holder,
@@ -207,11 +215,13 @@ class _Step:
             merged = reopened(self.context, merged)
             why += "; it is open again, because this one is"
         if merged != holder:
-            merged = replace(merged, updated_at=max(self.context.now, holder.updated_at))
-        self.context.put_record("alias", draft.id, {"item_id": holder.id})
+            # What just came out of the same file was changed when the file says, not now.
+            now = row.updated_at if holder.id in self._fresh else self.context.now
+            merged = replace(merged, updated_at=max(now, holder.updated_at))
+        self.context.put_record("alias", id, {"item_id": holder.id})
         self.taken.merged += 1
-        self.taken.notes.append((draft.id, why))
-        return self.context.put(holder, merged, "merged", message=why, meta={"legacy": _row_meta(row)})
+        self.taken.notes.append((id, why))
+        return self.context.put(holder, merged, "merged", message=why, meta={"legacy": _row_meta(id, row)})
 
     # --- a row that is known -----------------------------------------------------------------------------------------
 
@@ -245,7 +255,7 @@ class _Step:
         if after != item:
             after = replace(after, updated_at=max(self.context.now, item.updated_at))
             self.taken.changed += 1
-        meta = {"legacy": {**_row_meta(row), **({"not_taken": to_builtins(kept)} if kept else {})}}
+        meta = {"legacy": {**_row_meta(id, row), **({"not_taken": to_builtins(kept)} if kept else {})}}
         result = self.context.put(item, after, "taken_in", meta=meta)
         if result.status in CLOSED and item.status not in CLOSED:
             remember_closing(self.context, result, "")
@@ -322,8 +332,8 @@ class _Step:
 _FIELDS = (*_PLAIN, "env", "dedupe_key", "status", "tags", "meta", "evidence_refs")
 
 
-def _row_meta(row: ItemRow) -> dict[str, Any]:
-    return {"id": row.draft.id, "row": to_builtins(fields_of_row(row)), "originals": row.originals}
+def _row_meta(id: str, row: ItemRow) -> dict[str, Any]:
+    return {"id": id, "row": to_builtins(fields_of_row(row)), "originals": row.originals}
 
 
 def _is_long(value: Any) -> bool:

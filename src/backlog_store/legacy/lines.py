@@ -24,8 +24,10 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Line(NamedTuple):
-    """
+    r"""
     What one line says: the objects on it, and what is wrong with it. *at* is its first byte, *number* counts from 1.
+
+    *original* is the line with its bad bytes as ``\xff``, where it has any.
     """
 
     at: int
@@ -33,6 +35,7 @@ class Line(NamedTuple):
     values: list[dict[str, Any]]
     fault: str = ""
     is_whole: bool = True  # false: the file ends before the line does
+    original: str = ""
 
 
 class Span(NamedTuple):
@@ -79,13 +82,14 @@ def _line(at: int, number: int, raw: bytes, *, too_long: bool = False) -> Line:
     if b"\0" in raw:
         faults.append(f"{raw.count(0)} NUL bytes")
         raw = raw.replace(b"\0", b"")
+    original = ""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         faults.append(f"byte {error.start} of it ({raw[error.start]:#04x}) is no UTF-8")
-        text = raw.decode("utf-8", "replace")
+        text, original = raw.decode("utf-8", "replace"), raw.decode("utf-8", "backslashreplace")
     values, fault = _objects(text.strip())
-    return Line(at, number, values, "; ".join([*faults, *([fault] if fault else [])]))
+    return Line(at, number, values, "; ".join([*faults, *([fault] if fault else [])]), original=original)
 
 
 def _objects(text: str) -> tuple[list[dict[str, Any]], str]:

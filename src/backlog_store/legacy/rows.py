@@ -107,7 +107,7 @@ class _Mapping:
         self.mapped.append(Mapped(name, _shown(stood), _shown(kept)))
         kept_whole = _storable(stood)
         text = json.dumps(kept_whole, ensure_ascii=False)
-        self.originals[name] = kept_whole if len(text) <= _ORIGINAL_KEPT else text[:_ORIGINAL_KEPT] + "…"
+        self.originals[name] = kept_whole if len(text) <= _ORIGINAL_KEPT else _cut(text)
 
     def text(self, name: str, value: Any, longest: int, default: str) -> str:
         if value is None or value == "":
@@ -192,11 +192,15 @@ class _Mapping:
         return kept
 
 
-def read_item(raw: Mapping[str, Any], *, now: Instant) -> ItemRow:
+def read_item(raw: Mapping[str, Any], *, now: Instant, line: str = "") -> ItemRow:
     """
     Return a row's item; whatever is impossible is mapped. *now* stands for times that nobody knows.
+
+    *line* is all of the row as it stood, where that cannot be seen from *raw*.
     """
     maps = _Mapping()
+    if line:
+        maps.originals["line"] = _cut(line)
     fields: dict[str, Any] = {
         name: maps.text(name, raw.get(name), longest, default) for name, (longest, default) in _TEXTS.items()
     }
@@ -207,8 +211,8 @@ def read_item(raw: Mapping[str, Any], *, now: Instant) -> ItemRow:
     meta = maps.document("meta", raw.get("meta"), LIMITS.meta_bytes)
     status = maps.one_of("status", raw.get("status"), STATUSES, "open")
     any_time = instant_of("created_at", _first_time(raw)) or now
-    if any_time is now:
-        maps.note("created_at", raw.get("created_at") or "", now)
+    if any_time is now and not raw.get("created_at"):
+        maps.note("created_at", "", now)
     created_at = maps.instant("created_at", raw.get("created_at"), any_time)
     updated_at = maps.instant("updated_at", raw.get("updated_at"), created_at)
     if updated_at < created_at:
@@ -231,11 +235,13 @@ def read_item(raw: Mapping[str, Any], *, now: Instant) -> ItemRow:
     return replace(row, size=len(encode(draft)))
 
 
-def read_event(raw: Mapping[str, Any], *, now: Instant) -> EventRow:
+def read_event(raw: Mapping[str, Any], *, now: Instant, line: str = "") -> EventRow:
     """
-    Return a row's event; whatever is impossible is mapped. *now* stands for a time that nobody knows.
+    Return a row's event; whatever is impossible is mapped. *now* stands for a time that nobody knows, *line* as above.
     """
     maps = _Mapping()
+    if line:
+        maps.originals["line"] = _cut(line)
     given_id = raw.get("id")
     if given_id in (None, ""):
         given_id = "ev_" + derived("legacy", encode(_storable(dict(raw))).decode())
@@ -314,7 +320,12 @@ def _decoded(text: str) -> Any:
         return text
 
 
+def _cut(text: str) -> str:
+    text = str(_storable(text))
+    return text if len(text) <= _ORIGINAL_KEPT else text[:_ORIGINAL_KEPT] + "…"
+
+
 def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(_storable(value), ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = str(_storable(text))
     return text if len(text) <= 60 else text[:59] + "…"

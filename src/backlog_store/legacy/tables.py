@@ -164,7 +164,8 @@ class OldTables:
         """
         Let go of the connections. Idempotent.
         """
-        self._pool.close()
+        if self._process == os.getpid():  # else the connections are the parent's
+            self._pool.close()
 
     # --- rows --------------------------------------------------------------------------------------------------------
 
@@ -259,6 +260,7 @@ class OldTables:
     @contextmanager
     def _link(self) -> Iterator[Link]:
         if self._process != os.getpid():
+            _abandoned.append(self._pool)
             self._pool, self._process = self._new_pool(), os.getpid()
         pool = self._pool
         link = pool.take(moment_after(self._connect_s))
@@ -280,6 +282,10 @@ class OldTables:
             return Link(psycopg.connect(**settings, autocommit=True))
         except psycopg.Error as error:
             raise Lost(redacted(str(error), self._place.secrets)) from None
+
+
+#: Pools of a parent process: letting go of them would close connections that are still its own.
+_abandoned: list[Pool] = []
 
 
 def _tell(taken: Taken, told: dict[str, list[Note]]) -> None:
