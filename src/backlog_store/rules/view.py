@@ -96,14 +96,16 @@ class Context:
         """
         Return the item that has this very id, or ``None``.
         """
-        self.load_ids([id])
+        if id not in self._items:
+            self.load_ids([id])
         return self._items[id]
 
     def by_key(self, key: Key) -> Item | None:
         """
         Return the item that holds *key*, following an alias.
         """
-        self.load_keys([key])
+        if key not in self._by_key:
+            self.load_keys([key])
         item = self._by_key[key]
         if item is None:
             state = self.key_state(key)
@@ -115,7 +117,8 @@ class Context:
         """
         Return a record, or ``None``.
         """
-        self.load_records(kind, [id])
+        if (kind, id) not in self._records:
+            self.load_records(kind, [id])
         return self._records[kind, id]
 
     def key_state(self, key: Key) -> KeyState | None:
