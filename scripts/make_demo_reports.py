@@ -71,7 +71,8 @@ def unpack(package: str, release: str, root: Path) -> str:
     stated = metadata.Distribution.at(dist_info).metadata
     for copies in root.glob("*.data"):  # scripts that the wheel holds twice, under a path that names the release
         shutil.rmtree(copies)
-    return stated.get("License-Expression") or stated.get("License") or "see the package"
+    names = ("License-Expression", "License")
+    return next((stated[name] for name in names if name in stated), "see the package")
 
 
 def run(command: tuple[str, ...], root: Path) -> str:

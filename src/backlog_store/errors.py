@@ -337,7 +337,8 @@ class SchemaMismatch(BackendError):
     def __init__(self, backend: str, *, found: str, expected: str, hint: str = "") -> None:
         self.found = found
         self.expected = expected
-        super().__init__(backend, "opening", f"the store has schema {found}, this program expects {expected}", hint=hint)
+        reason = f"the store has schema {found}, this program expects {expected}"
+        super().__init__(backend, "opening", reason, hint=hint)
 
 
 class StorageFull(BackendError):

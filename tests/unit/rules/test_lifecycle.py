@@ -95,7 +95,10 @@ def test_closing_needs_its_conditions(person: Backlog) -> None:
     cases: list[tuple[dict[str, Any], set[str]]] = [
         ({"reason": "accepted_risk"}, {"/approver", "/expires_at"}),
         ({"reason": "accepted_risk", "approver": "cto", "expires_at": START}, {"/expires_at"}),
-        ({"reason": "accepted_risk", "approver": "cto", "expires_at": add_seconds(START, 400 * DAY_S)}, {"/expires_at"}),
+        (
+            {"reason": "accepted_risk", "approver": "cto", "expires_at": add_seconds(START, 400 * DAY_S)},
+            {"/expires_at"},
+        ),
         ({"reason": "because"}, {"/reason"}),
         ({"reason": "duplicate"}, {"/duplicate_of"}),
         ({"reason": "fixed", "approver": "cto"}, {"/reason"}),
@@ -129,6 +132,7 @@ def test_snoozed_item_wakes_by_itself(person: Backlog, clock: StepClock) -> None
     """
     id = person.upsert(title="x").id
     item = person.snooze(id, add_seconds(START, DAY_S)).item
+    assert item is not None
 
     assert effective_status(item, add_seconds(START, DAY_S - 1)) == "snoozed"
     assert effective_status(item, add_seconds(START, DAY_S)) == "open"

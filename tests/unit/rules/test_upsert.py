@@ -59,7 +59,7 @@ def test_items_without_a_key_never_collide(machine: Backlog) -> None:
 
 
 @pytest.mark.parametrize(
-    "field, value",
+    ("field", "value"),
     [("title", "New words"), ("description", "More"), ("priority", "P1"), ("service", "checkout"), ("owner", "bob"),
      ("due_date", "2026-04-01"), ("category", "security"), ("fix", "upgrade:pypi/x"), ("meta", {"cwe": 79})],
 )  # fmt: skip
@@ -73,7 +73,7 @@ def test_machine_refreshes_what_it_owns_until_a_person_edits(
     assert report(machine, **{field: value}).verdict == "updated"
     assert getattr(machine.get(id), field) == value
 
-    mine = {"meta": {"mine": 1}, "priority": "P3", "due_date": "2026-05-05"}.get(field, "mine")
+    mine: Any = {"meta": {"mine": 1}, "priority": "P3", "due_date": "2026-05-05"}.get(field, "mine")
     person.edit(id, **{field: mine})
     after = report(machine, **{field: value, "description": "moved on"})
 
@@ -299,7 +299,7 @@ def test_unsound_draft_raises_every_fault_at_once(machine: Backlog) -> None:
 
 
 @pytest.mark.parametrize(
-    "value, reason",
+    ("value", "reason"),
     [("a\0b", "NUL"), ("a\ud800", "surrogate"), ("x" * (LIMITS.title + 1), "at most")],
 )
 def test_texts_that_some_backend_cannot_hold_are_refused(machine: Backlog, value: str, reason: str) -> None:
