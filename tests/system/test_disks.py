@@ -127,7 +127,7 @@ def test_the_command_line_says_that_the_disk_is_full(url: str, small_disk: Disk)
     """
     with open_backlog(url) as backlog:
         fill(backlog)
-    program = Path(sys.executable).with_name("backlog")
+    program = str(Path(sys.executable).with_name("backlog"))
     command = [program, "--store", url, "add", "One more", "--description", "x" * 20_000]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert EXIT_CODES[BackendError] == done.returncode

@@ -166,11 +166,11 @@ def test_a_full_disk_refuses_the_write_and_keeps_the_rest(path: Path) -> None:
     apply(store, first(A))
     before = contents(store)
     # The limit on pages makes SQLite say what it says when the disk is full (a real one: tests/system).
-    store._writer.execute("PRAGMA max_page_count = 1")  # type: ignore[union-attr]
+    store._writer.execute("PRAGMA max_page_count = 1")
     with pytest.raises(StorageFull):
         apply(store, *(first(an_item(f"bl_{n}", description="x" * 9_000)) for n in range(50)))
     assert contents(store) == before
-    store._writer.execute("PRAGMA max_page_count = 1000000")  # type: ignore[union-attr]
+    store._writer.execute("PRAGMA max_page_count = 1000000")
     apply(store, first(B))
     assert item_of(store, "bl_b") == B
     store.close()
@@ -179,7 +179,7 @@ def test_a_full_disk_refuses_the_write_and_keeps_the_rest(path: Path) -> None:
 def test_a_swallowed_failure_half_way_cannot_be_committed(path: Path) -> None:
     """A function that goes on after SQLite failed in the middle of its changes gets the error all the same."""
     store = open_sqlite(path)
-    store._writer.execute("PRAGMA max_page_count = 1")  # type: ignore[union-attr]
+    store._writer.execute("PRAGMA max_page_count = 1")
 
     def swallow(writer: Writer) -> str:
         with pytest.raises(StorageFull):
