@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
+from operator import methodcaller
 
 import pytest
 
@@ -184,6 +185,18 @@ class Searches(Suite):
         assert (found("new", "words"), found("old")) == (["bl_a"], [])
         apply(backend, Purge("bl_a", 2))
         assert found("words") == []
+
+    def test_words_of_one_item_are_not_lost_with_another(self, backend: Backend) -> None:
+        """An item that comes in the list in which the newest one goes is found, whosever place an index gives it."""
+        items = [an_item(f"bl_{number}", title=f"old {number}") for number in range(100)]
+        apply(backend, *(first(item) for item in items))
+        assert len(search(backend, ItemQuery(where=HasWords(("old",)), limit=None))) == 100
+        new = an_item("bl_new", title="new words", tags=("new",))
+        apply(backend, Purge("bl_99", 1), first(new))
+        for where in (HasWords(("new", "words")), In("tag", ("new",))):
+            assert search(backend, ItemQuery(where=where)) == [new], where
+            assert backend.read(methodcaller("tally", where, ())) == {(): 1}
+        assert search(backend, ItemQuery(where=HasWords(("99",)))) == []
 
     def test_words_beyond_the_limit_are_not_indexed(self, backend: Backend) -> None:
         """The first `LIMITS.words` words of a text are searchable, on every backend the same ones."""
