@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self, TypeVar
 from msgspec import Struct
 
 from backlog_store.backends.port import Backend
+from backlog_store.codec import encode
 from backlog_store.errors import BacklogError
 from backlog_store.testing.contents import contents
 
@@ -24,7 +25,9 @@ T = TypeVar("T")
 #: Makes a new, empty store and returns what opens it.
 New = Callable[[], Callable[[], Backend]]
 SHRINKING_RUNS_MAX = 300
-SHOWN_STEPS = 25
+SHOWN_STEPS = 12
+_NOTHING = "(nothing more)"
+SHOWN_CHARACTERS = 2_000  # of a step, and of each of two answers
 
 
 class Store:
@@ -122,14 +125,15 @@ class Maintain(Struct, frozen=True):
 
 class Disagreement(AssertionError):
     """
-    Two stores told different things. *steps* leads there.
+    Two stores told different things. *steps* leads there; *store* is the one that differs from the model.
     """
 
-    def __init__(self, what: str, *, seed: int | None, steps: Sequence[Step]) -> None:
+    def __init__(self, what: str, *, store: str, seed: int | None, steps: Sequence[Step]) -> None:
         self.what = what
+        self.store = store
         self.seed = seed
         self.steps = tuple(steps)
-        shown = "\n".join(f"  {step!r}" for step in self.steps[-SHOWN_STEPS:])
+        shown = "\n".join(f"  {_brief(step)}" for step in self.steps[-SHOWN_STEPS:])
         super().__init__(f"seed {seed}, after {len(self.steps)} steps: {what}\nlast steps:\n{shown}")
 
 
@@ -155,7 +159,7 @@ def agree(
             difference = error
         else:
             return fruitful
-    found = Disagreement(str(difference), seed=seed, steps=taken)
+    found = Disagreement(str(difference), store=difference.store, seed=seed, steps=taken)
     if shrink:
         found = _shrink(stores, found)
     raise found from difference
@@ -173,12 +177,34 @@ def replay(stores: Mapping[str, New], steps: Sequence[Step]) -> Disagreement | N
                 machine.take(step)
             machine.compare()
         except _DifferError as difference:
-            return Disagreement(str(difference), seed=None, steps=taken)
+            return Disagreement(str(difference), store=difference.store, seed=None, steps=taken)
     return None
 
 
 class _DifferError(Exception):
-    pass
+    def __init__(self, store: str, what: str) -> None:
+        super().__init__(what)
+        self.store = store
+
+
+def _brief(value: Any) -> str:
+    """
+    Return a value as it is printed: without fields that have their default, cut where it is long.
+    """
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    if isinstance(value, Struct):
+        value = f"{type(value).__name__} {encode(value).decode()}" if _has_json_form(value) else repr(value)
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+
+
+def _has_json_form(value: Struct) -> bool:
+    try:
+        encode(value)
+    except (UnicodeEncodeError, TypeError):
+        return False
+    return True
 
 
 class _Machine:
@@ -197,7 +223,7 @@ class _Machine:
         answers = [_answer(step, store) for store in self.stores]
         for store, answer in zip(self.stores[1:], answers[1:], strict=True):
             if answer != answers[0]:
-                raise _DifferError(_difference(self.model.name, answers[0], store.name, answer))
+                raise _DifferError(store.name, _difference(self.model.name, answers[0], store.name, answer))
         return answers[0][0] == "answer"
 
     def compare(self) -> None:
@@ -205,7 +231,7 @@ class _Machine:
         for store in self.stores[1:]:
             found = contents(store.backend)
             if found != expected:
-                raise _DifferError(_difference(self.model.name, expected, store.name, found))
+                raise _DifferError(store.name, _difference(self.model.name, expected, store.name, found))
 
 
 def _answer(step: Step, store: Store) -> tuple[str, Any]:
@@ -215,31 +241,39 @@ def _answer(step: Step, store: Store) -> tuple[str, Any]:
         return "error", (type(error).__name__, error.code)
     except Exception as error:
         # No error of the store's own: a fault whoever agrees, and worth the same shrinking.
-        raise _DifferError(f"{store.name} raised {error!r}") from error
+        raise _DifferError(store.name, f"{store.name} raised {error!r}") from error
 
 
 def _difference(model: str, expected: Any, name: str, found: Any) -> str:
-    if isinstance(expected, list) and isinstance(found, list):
-        for number, (one, other) in enumerate(zip([*expected, None], [*found, None], strict=False)):
-            if one != other:
-                return f"contents differ at line {number}\n  {model}: {one!r}\n  {name}: {other!r}"
-    return f"answers differ\n  {model}: {expected!r}\n  {name}: {found!r}"
+    """
+    Return the first place where two answers or contents differ, and what stands there.
+    """
+    place = ""
+    while isinstance(expected, list | tuple) and isinstance(found, list | tuple):
+        pairs = list(zip([*expected, _NOTHING], [*found, _NOTHING], strict=False))
+        number = next(number for number, (one, other) in enumerate(pairs) if one != other)
+        place += f"/{number}"
+        expected, found = pairs[number]
+    return f"they differ at {place or '/'}\n  {model}: {_brief(expected)}\n  {name}: {_brief(found)}"
 
 
 def _shrink(stores: Mapping[str, New], found: Disagreement) -> Disagreement:
     """
-    Leave out ever smaller stretches of steps as long as the stores still disagree.
+    Leave out ever smaller stretches of steps as long as the one store and the model still disagree.
     """
+    model = next(iter(stores))
+    two = {name: stores[name] for name in dict.fromkeys((model, found.store))}
     best, runs = found, 0
     size = max(1, len(best.steps) // 2)
     while size and runs < SHRINKING_RUNS_MAX:
         start, cut = 0, False
         while start < len(best.steps) and runs < SHRINKING_RUNS_MAX:
             runs += 1
-            shorter = replay(stores, best.steps[:start] + best.steps[start + size :])
+            shorter = replay(two, best.steps[:start] + best.steps[start + size :])
             if shorter is None:
                 start += size
             else:
-                best, cut = Disagreement(shorter.what, seed=found.seed, steps=shorter.steps), True
+                best = Disagreement(shorter.what, store=found.store, seed=found.seed, steps=shorter.steps)
+                cut = True
         size = size if cut and size == 1 else size // 2
     return best
