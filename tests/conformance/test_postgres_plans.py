@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from backlog_store.backends.port import Sighting
-from backlog_store.backends.postgres import open_postgres
+from backlog_store.backends.postgres import forms, open_postgres
 from backlog_store.backends.postgres import statements as sql
 from backlog_store.backends.postgres.deadlines import moment_after
 from backlog_store.backends.postgres.segments import Batch
@@ -237,15 +237,15 @@ def test_writes_touch_only_their_rows(link: Link, count: int) -> None:
         batch.add(Sighting(item.id, "ruff", START, START), apart=False)
     statements = batch.take()
     statements += [
-        sql.PURGE.on([(item.id, 1) for item in items]),
-        *(Statement(rest, ([item.id for item in items],)) for rest in sql.PURGE_REST),
-        sql.REQUIRE_ITEM.on([(item.id, 1) for item in items]),
-        sql.REQUIRE_RECORD.on([("key", f"prod/k{number}", 1) for number in range(count)]),
-        sql.CHANGE_RECORD.on([sql.record_row(a_record("r", kind="key", revision=2)) for _ in items]),
-        sql.DROP_RECORD.on([("key", f"prod/k{number}", 1) for number in range(count)]),
-        Statement(sql.FORGET_NO_ITEM, ([item.id for item in items],)),
-        sql.FORGET_NO_RECORD.on([("key", f"prod/k{number}") for number in range(count)]),
-        sql.CREATE.on([sql.item_row(first(LAST).item)] * count),
+        forms.PURGE.on([(item.id, 1) for item in items]),
+        *(Statement(rest, ([item.id for item in items],)) for rest in forms.PURGE_REST),
+        forms.REQUIRE_ITEM.on([(item.id, 1) for item in items]),
+        forms.REQUIRE_RECORD.on([("key", f"prod/k{number}", 1) for number in range(count)]),
+        forms.CHANGE_RECORD.on([forms.record_row(a_record("r", kind="key", revision=2)) for _ in items]),
+        forms.DROP_RECORD.on([("key", f"prod/k{number}", 1) for number in range(count)]),
+        Statement(forms.FORGET_NO_ITEM, ([item.id for item in items],)),
+        forms.FORGET_NO_RECORD.on([("key", f"prod/k{number}") for number in range(count)]),
+        forms.CREATE.on([forms.item_row(first(LAST).item)] * count),
     ]
     for statement in statements:
         found = {scan for scan in scans(link, statement) if scan.startswith("seq")}

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from backlog_store import codec
 from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Require, Sighting
+from backlog_store.backends.postgres import forms
 from backlog_store.backends.postgres import statements as sql
-from backlog_store.backends.postgres.statements import Form, Row
+from backlog_store.backends.postgres.forms import Form, Row
 from backlog_store.backends.postgres.wire import Statement
 from backlog_store.model import Event, Item, ItemId, Key, Record, Sighted
 from backlog_store.query import item_text
@@ -118,7 +119,7 @@ class Batch:
             case PutRecord(_, event) if event is not None:
                 events = (event,)
         first, self._events = self._events, self._events + len(events)
-        return [sql.event_row(event, number) for number, event in enumerate(events, first)]
+        return [forms.event_row(event, number) for number, event in enumerate(events, first)]
 
 
 class _Segment:
@@ -149,18 +150,18 @@ class _Segment:
         self._events += events
         match change:
             case Put(item, created=True) | Load(item):
-                self._add_item(sql.CREATE, item, None)
+                self._add_item(forms.CREATE, item, None)
             case Put(item):
-                self._add_item(sql.CHANGE, item, seen.get(item.id))
+                self._add_item(forms.CHANGE, item, seen.get(item.id))
             case Purge(id, revision):
-                self._rows[sql.PURGE].append((id, revision))
+                self._rows[forms.PURGE].append((id, revision))
             case PutRecord(Record(kind="sighting", id=id)) | DropRecord("sighting", id):
                 self._stored_sightings += _stored_sighting(change, id)
             case PutRecord(record, _, force):
-                form = sql.FORCE_RECORD if force else sql.CHANGE_RECORD if record.revision > 1 else sql.CREATE_RECORD
-                self._rows[form].append(sql.record_row(record))
+                checked = forms.CHANGE_RECORD if record.revision > 1 else forms.CREATE_RECORD
+                self._rows[forms.FORCE_RECORD if force else checked].append(forms.record_row(record))
             case DropRecord(kind, id, revision):
-                self._rows[sql.DROP_RECORD].append((kind, id, revision))
+                self._rows[forms.DROP_RECORD].append((kind, id, revision))
             case Sighting():
                 self._add_sighting(change)
             case Require():
@@ -171,27 +172,27 @@ class _Segment:
         Return the statements of the whole segment. Items go before sightings: one may be created and sighted here.
         """
         found = list(_required(self._required))
-        found += [Statement(sql.CLEAR_TAGS, (sorted(self._retagged),))] if self._retagged else []
+        found += [Statement(forms.CLEAR_TAGS, (sorted(self._retagged),))] if self._retagged else []
         found += [form.on(sorted(rows, key=_order)) for form, rows in self._rows.items() if rows]
         found += self._stored_sightings
         if self._sighted:
             rows = [(item, id, s.n, s.first_at, s.last_at, s.run) for id, (item, s) in sorted(self._sighted.items())]
-            found.append(sql.SIGHT.on(rows))
+            found.append(forms.SIGHT.on(rows))
         if self._events:
-            found.append(sql.EVENTS.on(self._events))
-        if purged := sorted(id for id, _ in self._rows[sql.PURGE]):
-            found += [Statement(rest, (purged,)) for rest in sql.PURGE_REST]
+            found.append(forms.EVENTS.on(self._events))
+        if purged := sorted(id for id, _ in self._rows[forms.PURGE]):
+            found += [Statement(rest, (purged,)) for rest in forms.PURGE_REST]
         return found
 
     def _add_item(self, form: Form, item: Item, before: Item | None) -> None:
-        self._rows[form].append(sql.item_row(item))
-        if form is sql.CREATE:
-            self._rows[sql.NEW_WORDS].append(sql.words_row(item))
+        self._rows[form].append(forms.item_row(item))
+        if form is forms.CREATE:
+            self._rows[forms.NEW_WORDS].append(forms.words_row(item))
         elif before is None or item_text(before) != item_text(item):
-            self._rows[sql.WORDS].append(sql.words_row(item))
+            self._rows[forms.WORDS].append(forms.words_row(item))
         if before is None or before.tags != item.tags:
-            self._rows[sql.TAGS] += [(item.id, tag) for tag in dict.fromkeys(item.tags)]
-            if form is sql.CHANGE:
+            self._rows[forms.TAGS] += [(item.id, tag) for tag in dict.fromkeys(item.tags)]
+            if form is forms.CHANGE:
                 self._retagged.append(item.id)
 
     def _add_sighting(self, seen: Sighting) -> None:
@@ -207,8 +208,8 @@ class _Segment:
 
 #: The statements of a segment that share nothing but their order.
 _FORMS = (
-    sql.CREATE, sql.CHANGE, sql.PURGE, sql.NEW_WORDS, sql.WORDS, sql.TAGS,
-    sql.CREATE_RECORD, sql.CHANGE_RECORD, sql.FORCE_RECORD, sql.DROP_RECORD,
+    forms.CREATE, forms.CHANGE, forms.PURGE, forms.NEW_WORDS, forms.WORDS, forms.TAGS,
+    forms.CREATE_RECORD, forms.CHANGE_RECORD, forms.FORCE_RECORD, forms.DROP_RECORD,
 )  # fmt: skip
 
 
@@ -243,15 +244,15 @@ def _required(required: Sequence[Require]) -> Iterable[Statement]:
     records = [(r.kind, r.id, r.revision) for r in others if r.revision and r.kind != "sighting"]
     no_records = [(r.kind, r.id) for r in others if not r.revision and r.kind != "sighting"]
     if items:
-        yield sql.REQUIRE_ITEM.on(sorted(items))
+        yield forms.REQUIRE_ITEM.on(sorted(items))
     if no_items:
-        yield sql.REQUIRE_NO_ITEM.on(sorted(no_items))
-        yield Statement(sql.FORGET_NO_ITEM, (sorted(id for (id,) in no_items),))
+        yield forms.REQUIRE_NO_ITEM.on(sorted(no_items))
+        yield Statement(forms.FORGET_NO_ITEM, (sorted(id for (id,) in no_items),))
     if records:
-        yield sql.REQUIRE_RECORD.on(sorted(records))
+        yield forms.REQUIRE_RECORD.on(sorted(records))
     if no_records:
-        yield sql.REQUIRE_NO_RECORD.on(sorted(no_records))
-        yield sql.FORGET_NO_RECORD.on(sorted(no_records))
+        yield forms.REQUIRE_NO_RECORD.on(sorted(no_records))
+        yield forms.FORGET_NO_RECORD.on(sorted(no_records))
     for require in others:
         if require.kind == "sighting":
             yield _sighting_at(require.revision, require.id)
@@ -259,17 +260,17 @@ def _required(required: Sequence[Require]) -> Iterable[Statement]:
 
 def _sighting_at(revision: int, id: str) -> Statement:
     if revision not in {0, 1}:
-        return Statement(sql.VIOLATED)
-    return Statement(sql.SIGHTINGS_PRESENT if revision else sql.SIGHTINGS_ABSENT, ([id],))
+        return Statement(forms.VIOLATED)
+    return Statement(forms.SIGHTINGS_PRESENT if revision else forms.SIGHTINGS_ABSENT, ([id],))
 
 
 def _stored_sighting(change: PutRecord | DropRecord, id: str) -> Iterable[Statement]:
     if isinstance(change, DropRecord):
         yield _sighting_at(change.revision or -1, id)
-        yield Statement(sql.CLEAR_SIGHTINGS, ([id],))
+        yield Statement(forms.CLEAR_SIGHTINGS, ([id],))
         return
     if not change.force:
         yield _sighting_at(change.record.revision - 1, id)
     body = codec.from_builtins(change.record.body, Sighted)
-    yield Statement(sql.CLEAR_SIGHTINGS, ([id],))
-    yield sql.SET_SIGHTINGS.on([(id, body.n, body.first_at, body.last_at, body.run)])
+    yield Statement(forms.CLEAR_SIGHTINGS, ([id],))
+    yield forms.SET_SIGHTINGS.on([(id, body.n, body.first_at, body.last_at, body.run)])

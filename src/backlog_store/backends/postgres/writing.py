@@ -142,7 +142,7 @@ class _Standing:
 
 def _is_odd(changes: Sequence[Change]) -> bool:
     """
-    Tell whether a change contradicts itself or another one, which no statement would notice.
+    Tell whether a change is of a kind that no statement would refuse: it contradicts itself, or another one.
     """
     put: set[ItemId] = set()
     for change in changes:
@@ -154,7 +154,10 @@ def _is_odd(changes: Sequence[Change]) -> bool:
             case Load(item, events):
                 if any(event.item_id != item.id for event in events):
                     return True
-            case Purge() | PutRecord() | DropRecord() | Sighting() | Require():
+            case PutRecord(record, _, force):
+                if record.revision < 1 and not force:
+                    return True
+            case Purge() | DropRecord() | Sighting() | Require():
                 pass
             case _:
                 return True

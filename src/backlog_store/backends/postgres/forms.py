@@ -1,0 +1,354 @@
+"""
+Every statement that writes, and the rows that go with it.
+
+They work on a set of rows: on one row as plain parameters, on more as one array a column. A statement whose condition
+must hold ends in ``1 / (count = expected)::int``: a division by zero (SQLSTATE 22012) stops the exchange before COMMIT,
+so that writing and checking cost one round trip. An insert needs no such end: a row that is there already is refused.
+"""
+
+# ruff: noqa: S608 - what is put into these texts are fixed names of columns; values are parameters.
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from backlog_store import codec
+from backlog_store.backends.postgres.wire import Statement, array
+from backlog_store.model import LIMITS, Event, Item, Record
+from backlog_store.query import NO_DUE, item_text
+from backlog_store.words import words_of
+
+__all__ = ["Form", "Row", "event_row", "item_row", "record_row", "words_row"]
+
+Row = tuple[Any, ...]
+
+
+class Form(NamedTuple):
+    """
+    A statement over rows.
+
+    ``{rows}`` in *sql* is where they stand, as a relation ``r`` of these columns; ``{checked}`` is the expression that
+    fails unless as many rows were done as there are. *one* is the same on one row, ``$1``, ``$2``…, for the statements
+    of single writes: the server plans it in half the time.
+    """
+
+    sql: str
+    columns: tuple[tuple[str, str], ...]
+    one: str = ""
+    name: str = ""
+
+    def on(self, rows: Sequence[Row]) -> Statement:
+        """
+        Return the statement on these rows, at least one.
+        """
+        if len(rows) == 1 and self.one:
+            return Statement(self.one, rows[0], True, self.name)
+        if len(rows) == 1:
+            source = ", ".join(f"${n}::{type} AS {name}" for n, (name, type) in enumerate(self.columns, 1))
+            relation, parameters = f"(SELECT {source}) AS r", list(rows[0])
+        else:
+            source = ", ".join(f"${n}::{type}[]" for n, (_, type) in enumerate(self.columns, 1))
+            names = ", ".join(name for name, _ in self.columns)
+            relation = f"unnest({source}) AS r ({names})"
+            parameters = [_array(column) for column in zip(*rows, strict=True)]
+        if "{checked}" not in self.sql:
+            return Statement(self.sql.format(rows=relation), parameters, False, self.name)
+        parameters.append(len(rows))
+        checked = f"1 / (count(*) = ${len(parameters)}::bigint)::int"
+        return Statement(self.sql.format(rows=relation, checked=checked), parameters, False, self.name)
+
+
+def _insert(table: str, columns: tuple[tuple[str, str], ...]) -> Form:
+    names = ", ".join(name for name, _ in columns)
+    insert = f"INSERT INTO {table} ({names})"
+    return Form(f"{insert} SELECT {names} FROM {{rows}}", columns, f"{insert} VALUES ({_marks(columns)})")
+
+
+def _marks(columns: Sequence[Any]) -> str:
+    return ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+
+
+def _array(values: Sequence[Any]) -> bytes:
+    match values[0]:
+        case str():
+            return array(values)
+        case bool():
+            return b"{" + b",".join(b"t" if value else b"f" for value in values) + b"}"
+        case _:
+            return b"{" + b",".join(b"%d" % value for value in values) + b"}"
+
+
+def _texts(*names: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, "text") for name in names)
+
+
+# --- writing items ---------------------------------------------------------------------------------------------------
+
+_ITEM = (
+    ("id", "text"), ("revision", "bigint"),
+    *_texts(
+        "env", "service", "category", "priority", "status", "owner", "source", "dedupe_key", "due", "created_at",
+        "updated_at", "wake_at", "closed_at", "closed_reason", "expires_at", "fix", "doc",
+    ),
+)  # fmt: skip
+_ITEM_NAMES = ", ".join(name for name, _ in _ITEM)
+#: The number of this transaction, as it stands in positions.
+_TX = "(SELECT base FROM clock) + pg_current_xact_id()::text::bigint"
+
+CREATE = _insert("items", _ITEM)
+CHANGE = Form(
+    f"""
+WITH done AS (
+  UPDATE items AS i
+  SET {", ".join(f"{name} = r.{name}" for name, _ in _ITEM[1:])}
+  FROM {{rows}}
+  WHERE i.id = r.id AND i.revision = r.revision - 1
+  RETURNING 1
+)
+SELECT {{checked}} FROM done
+""",
+    _ITEM,
+    f"""
+WITH done AS (
+  UPDATE items
+  SET {", ".join(f"{name} = ${number}" for number, (name, _) in enumerate(_ITEM[1:], 2))}
+  WHERE id = $1 AND revision = $2::bigint - 1
+  RETURNING 1
+)
+SELECT 1 / count(*) FROM done
+""",
+)
+PURGE = Form(
+    """
+WITH done AS (
+  DELETE FROM items AS i
+  USING {rows}
+  WHERE i.id = r.id AND i.revision = r.revision
+  RETURNING 1
+)
+SELECT {checked} FROM done
+""",
+    (("id", "text"), ("revision", "bigint")),
+)
+#: What goes with a purged item. "0" is the character after "/": the ids of its sightings lie in between.
+PURGE_REST = (
+    "DELETE FROM events WHERE item_id = ANY($1)",
+    "DELETE FROM item_words WHERE item_id = ANY($1)",
+    "DELETE FROM item_tags WHERE item_id = ANY($1)",
+    """
+DELETE FROM sightings AS s
+USING unnest($1::text[]) AS r (id)
+WHERE s.id >= (r.id || '/') COLLATE "C" AND s.id < (r.id || '0') COLLATE "C"
+""",
+)
+_WORDS = _texts("item_id", "words", "said")
+NEW_WORDS = Form(
+    "INSERT INTO item_words (item_id, words, said) SELECT item_id, words::tsvector, said FROM {rows}",
+    _WORDS,
+    f"INSERT INTO item_words (item_id, words, said) VALUES ({_marks(_WORDS)})",
+)
+WORDS = Form(
+    """
+INSERT INTO item_words (item_id, words, said)
+SELECT item_id, words::tsvector, said FROM {rows}
+ON CONFLICT (item_id) DO UPDATE SET words = excluded.words, said = excluded.said
+""",
+    _WORDS,
+)
+CLEAR_TAGS = "DELETE FROM item_tags WHERE item_id = ANY($1)"
+TAGS = _insert("item_tags", _texts("item_id", "tag"))
+_EVENT = (("n", "integer"), *_texts("item_id", "type", "actor", "ts", "batch"), ("added", "boolean"), ("doc", "text"))
+_EVENT_NAMES = ", ".join(name for name, _ in _EVENT)
+EVENTS = Form(
+    f"""
+WITH done AS (
+  INSERT INTO events (tx, {_EVENT_NAMES})
+  SELECT {_TX}, {_EVENT_NAMES} FROM {{rows}}
+  RETURNING tx
+)
+SELECT max(tx) FROM done
+""",
+    _EVENT,
+    f"INSERT INTO events (tx, {_EVENT_NAMES}) VALUES ({_TX}, {_marks(_EVENT)}) RETURNING tx",
+    "events",
+)
+
+# --- writing records -------------------------------------------------------------------------------------------------
+
+_RECORD = (("kind", "text"), ("id", "text"), ("revision", "bigint"), ("doc", "text"))
+_NAMED = (("kind", "text"), ("id", "text"), ("revision", "bigint"))
+CREATE_RECORD = _insert("records", _RECORD)
+CHANGE_RECORD = Form(
+    """
+WITH done AS (
+  UPDATE records AS s
+  SET revision = r.revision, doc = r.doc
+  FROM {rows}
+  WHERE s.kind = r.kind AND s.id = r.id AND s.revision = r.revision - 1
+  RETURNING 1
+)
+SELECT {checked} FROM done
+""",
+    _RECORD,
+    """
+WITH done AS (
+  UPDATE records SET revision = $3, doc = $4 WHERE kind = $1 AND id = $2 AND revision = $3::bigint - 1 RETURNING 1
+)
+SELECT 1 / count(*) FROM done
+""",
+)
+FORCE_RECORD = Form(
+    """
+INSERT INTO records (kind, id, revision, doc)
+SELECT kind, id, revision, doc FROM {rows}
+ON CONFLICT (kind, id) DO UPDATE SET revision = excluded.revision, doc = excluded.doc
+""",
+    _RECORD,
+)
+DROP_RECORD = Form(
+    """
+WITH done AS (
+  DELETE FROM records AS s
+  USING {rows}
+  WHERE s.kind = r.kind AND s.id = r.id AND s.revision = r.revision
+  RETURNING 1
+)
+SELECT {checked} FROM done
+""",
+    _NAMED,
+)
+
+# --- sightings -------------------------------------------------------------------------------------------------------
+
+_ADD_UP = """
+ON CONFLICT (id, slot) DO UPDATE SET
+    n = s.n + excluded.n,
+    first_at = least(s.first_at, excluded.first_at),
+    last_at = greatest(s.last_at, excluded.last_at),
+    run = CASE WHEN excluded.run > '' THEN excluded.run ELSE s.run END,
+    run_at = CASE WHEN excluded.run > '' THEN excluded.run_at ELSE s.run_at END
+"""
+#: The items are held so that none is purged meanwhile and leaves its sightings behind.
+SIGHT = Form(
+    f"""
+WITH held AS (
+  SELECT i.id FROM items AS i WHERE i.id IN (SELECT item_id FROM {{rows}}) FOR KEY SHARE
+),
+added AS (
+  INSERT INTO sightings AS s (id, slot, n, first_at, last_at, run, run_at)
+  SELECT id, pg_backend_pid() % 16, n, first_at, last_at, run, {_TX} FROM {{rows}}
+  {_ADD_UP}
+)
+SELECT 1 / (count(*) = (SELECT count(DISTINCT item_id) FROM {{rows}}))::int FROM held
+""",
+    (*_texts("item_id", "id"), ("n", "bigint"), *_texts("first_at", "last_at", "run")),
+    f"""
+WITH held AS (
+  SELECT id FROM items WHERE id = $1 FOR KEY SHARE
+),
+added AS (
+  INSERT INTO sightings AS s (id, slot, n, first_at, last_at, run, run_at)
+  VALUES ($2, pg_backend_pid() % 16, $3, $4, $5, $6, {_TX})
+  {_ADD_UP}
+)
+SELECT 1 / count(*) FROM held
+""",
+)
+#: A sighting's record has no revisions of its own: stored, it is at 1.
+SIGHTINGS_ABSENT = "SELECT 1 / (count(*) = 0)::int FROM sightings WHERE id = ANY($1)"
+SIGHTINGS_PRESENT = "SELECT 1 / (count(DISTINCT id) = cardinality($1::text[]))::int FROM sightings WHERE id = ANY($1)"
+VIOLATED = "SELECT 1 / 0"
+CLEAR_SIGHTINGS = "DELETE FROM sightings WHERE id = ANY($1)"
+SET_SIGHTINGS = Form(
+    f"""
+INSERT INTO sightings (id, slot, n, first_at, last_at, run, run_at)
+SELECT id, 0, n, first_at, last_at, run, {_TX} FROM {{rows}}
+""",
+    (("id", "text"), ("n", "bigint"), *_texts("first_at", "last_at", "run")),
+)
+
+# --- what was relied on ----------------------------------------------------------------------------------------------
+
+#: FOR SHARE waits for a writer of the row and keeps the next one away until the end: no skew without SERIALIZABLE.
+REQUIRE_ITEM = Form(
+    """
+WITH held AS (
+  SELECT i.id FROM items AS i JOIN {rows} ON i.id = r.id AND i.revision = r.revision ORDER BY i.id FOR SHARE OF i
+)
+SELECT {checked} FROM held
+""",
+    (("id", "text"), ("revision", "bigint")),
+)
+REQUIRE_RECORD = Form(
+    """
+WITH held AS (
+  SELECT s.id
+  FROM records AS s
+  JOIN {rows} ON s.kind = r.kind AND s.id = r.id AND s.revision = r.revision
+  ORDER BY s.kind, s.id
+  FOR SHARE OF s
+)
+SELECT {checked} FROM held
+""",
+    _NAMED,
+)
+#: What is absent has no row to lock, so one is put there, which meets any other writer of the same id, and taken away
+#: again before the commit.
+REQUIRE_NO_ITEM = Form(
+    """
+WITH done AS (INSERT INTO items (id) SELECT id FROM {rows} ON CONFLICT DO NOTHING RETURNING 1)
+SELECT {checked} FROM done
+""",
+    _texts("id"),
+)
+FORGET_NO_ITEM = "DELETE FROM items WHERE id = ANY($1) AND revision = 0"
+REQUIRE_NO_RECORD = Form(
+    """
+WITH done AS (
+  INSERT INTO records (kind, id, revision, doc) SELECT kind, id, 0, '' FROM {rows} ON CONFLICT DO NOTHING RETURNING 1
+)
+SELECT {checked} FROM done
+""",
+    _texts("kind", "id"),
+)
+FORGET_NO_RECORD = Form(
+    "DELETE FROM records AS s USING {rows} WHERE s.kind = r.kind AND s.id = r.id AND s.revision = 0",
+    _texts("kind", "id"),
+)
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def item_row(item: Item) -> Row:
+    """
+    Return the row of `CREATE` and `CHANGE`.
+    """
+    return (
+        item.id, item.revision, item.env, item.service, item.category, item.priority, item.status, item.owner,
+        item.source, item.dedupe_key, item.due_date or NO_DUE, item.created_at, item.updated_at, item.wake_at,
+        item.closed_at, item.closed_reason, item.expires_at, item.fix, codec.encode_item(item).decode(),
+    )  # fmt: skip
+
+
+def words_row(item: Item) -> Row:
+    """
+    Return the row of `WORDS`.
+    """
+    words = words_of(item_text(item))[: LIMITS.words]
+    # A word has only letters, digits and "_": between quotes it needs no escape.
+    return item.id, " ".join(f"'{word}'" for word in dict.fromkeys(words)), f" {' '.join(words)} "
+
+
+def event_row(event: Event, number: int) -> Row:
+    """
+    Return the row of `EVENTS`; *number* is the event's in its transaction.
+    """
+    doc = codec.encode_event(event).decode()
+    return number, event.item_id, event.type, event.actor, event.ts, event.batch, event.added, doc
+
+
+def record_row(record: Record) -> Row:
+    """
+    Return the row of the statements that write records.
+    """
+    return record.kind, record.id, record.revision, codec.encode(record).decode()
