@@ -121,11 +121,12 @@ class PostgresBackend:
         """
         settled = self._settled
         settling = iter(SETTLING_S)
+        longest = moment_after(self.deadlines.batch_s)
 
         def run(link: Link, moment: float) -> tuple[PostgresReader, T]:
             start = begin(self.schema, self.deadlines.read_s, read_only=True)
             session = Session(link, start, moment)
-            reader = PostgresReader(session, whole_s=self.deadlines.batch_s, settled=settled)
+            reader = PostgresReader(session, longest=longest, settled=settled)
             with _ending(session):
                 return reader, fn(reader)
 
@@ -177,14 +178,14 @@ class PostgresBackend:
 
     def _write(self, fn: Callable[[Writer], T], hint: Hint) -> T:
         many = len(hint.ids) + len(hint.keys) + len(hint.records) > Deadlines.BATCH
-        seconds = self.deadlines.batch_s if many else self.deadlines.write_s
-        moment = moment_after(seconds)
+        longest = moment_after(self.deadlines.batch_s)
+        moment = longest if many else moment_after(self.deadlines.write_s)
         failed: BackendError | None = None
         in_the_way = False
         targets = Targets()
         with_care = False
         for _ in range(RUNS_MAX):
-            run = _Run(fn, hint, self, targets, seconds, in_turn=in_the_way, with_care=with_care)
+            run = _Run(fn, hint, self, targets, longest, in_turn=in_the_way, with_care=with_care)
             try:
                 answer: T = self._attempt(run, moment, "writing", lambda: run.is_committing)  # noqa: B023 - used at once
             except BackendError as error:
@@ -193,7 +194,7 @@ class PostgresBackend:
                     raise
                 in_the_way = in_the_way or refused.sqlstate in RUN_AGAIN
                 with_care = with_care or refused.sqlstate in VIOLATED
-                targets = run.targets
+                targets, moment = run.targets, max(moment, run.moment)
                 failed = error
                 if not seconds_until(moment):
                     break
@@ -275,30 +276,30 @@ class _Run:
     """
 
     def __init__(
-        self, fn: Callable[[Writer], Any], hint: Hint, backend: PostgresBackend, locks: Targets, seconds: float, *,
+        self, fn: Callable[[Writer], Any], hint: Hint, backend: PostgresBackend, locks: Targets, longest: float, *,
         in_turn: bool, with_care: bool,
     ) -> None:  # fmt: skip
         self._fn = fn
         self._hint = hint
         self._backend = backend
         self._locks = locks.locks()
-        self._seconds = seconds
+        self._longest = longest
         self._in_turn = in_turn
         self._with_care = with_care
+        self._session: Session | None = None
         self._writer: PostgresWriter | None = None
 
     def __call__(self, link: Link, moment: float) -> Any:
-        seconds = min(self._seconds, max(0.01, seconds_until(moment))) if self._in_turn else self._seconds
-        start = begin(self._backend.schema, seconds, is_lax=link.is_lax, in_turn=self._in_turn)
-        session = Session(link, start, moment)
-        writer = self._writer = PostgresWriter(session, self._backend.deadlines, with_care=self._with_care)
+        start = begin(self._backend.schema, seconds_until(moment), is_lax=link.is_lax, in_turn=self._in_turn)
+        session = self._session = Session(link, start, moment)
+        writer = self._writer = PostgresWriter(session, longest=self._longest, with_care=self._with_care)
         with _ending(session):
             # Always a round trip of its own: on a connection that died unnoticed nothing is at stake yet.
             writer.prefetch(self._hint, *self._locks)
             answer = self._fn(writer)
             if session.failure is None:
                 writer.commit()
-        return answer
+            return answer
 
     @property
     def is_committing(self) -> bool:
@@ -307,6 +308,10 @@ class _Run:
     @property
     def targets(self) -> Targets:
         return self._writer.targets if self._writer is not None else Targets()
+
+    @property
+    def moment(self) -> float:
+        return self._session.moment if self._session is not None else 0.0
 
     @property
     def newest(self) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from backlog_store import codec
 from backlog_store.backends.port import NO_HINT, Hint
 from backlog_store.backends.postgres import statements as sql
-from backlog_store.backends.postgres.deadlines import moment_after
 from backlog_store.backends.postgres.sessions import DIALECT, FEED, Session, numbered, position_text
 from backlog_store.backends.postgres.wire import Rows, Statement
 from backlog_store.backends.sql.compile import compile_events, compile_items, compile_tally, tally_keys
@@ -25,12 +24,12 @@ class PostgresReader:
     A `port.Reader` in a session.
 
     *settled* is the newest transaction that this handle had committed before: what it wrote itself, it sees in a feed,
-    too. `is_behind` says that it could not; *whole_s* is the deadline, in seconds, of a read that has no limit.
+    too. `is_behind` says that it could not. *longest* is the deadline for what is large: a read without a limit.
     """
 
-    def __init__(self, session: Session, *, whole_s: float, settled: int | None = None) -> None:
+    def __init__(self, session: Session, *, longest: float, settled: int | None = None) -> None:
         self._session = session
-        self._whole_s = whole_s
+        self._longest = longest
         self._settled = settled
         self.is_behind = False
         #: Items as this transaction last read or wrote them.
@@ -154,8 +153,7 @@ class PostgresReader:
             raise BackendError("postgres", "reading", "the transaction is over", hint="Read only inside the function.")
         if not whole:
             return self._session.ask(*statements)
-        self._session.moment = max(self._session.moment, moment_after(self._whole_s))
-        return self._session.ask(sql.limit_to(self._whole_s), *statements)[1:]
+        return self._session.ask(self._session.extend(self._longest), *statements)[1:]
 
     def _item(self, doc: bytes) -> Item:
         # Decoded for each caller alone: the free objects inside are plain dicts, and may be changed.

@@ -9,7 +9,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from backlog_store.backends.postgres.statements import COMMIT, HORIZON, ROLLBACK
+from backlog_store.backends.postgres.deadlines import seconds_until
+from backlog_store.backends.postgres.statements import COMMIT, HORIZON, ROLLBACK, limit_to
 from backlog_store.backends.postgres.wire import Link, LinkError, Rows, Statement
 from backlog_store.backends.sql import dialects
 
@@ -95,6 +96,13 @@ class Session:
             raise
         self.is_begun = True
         return answers[len(before) :]
+
+    def extend(self, moment: float) -> Statement:
+        """
+        Set the deadline to *moment* if that is later, and return what tells the server.
+        """
+        self.moment = max(self.moment, moment)
+        return limit_to(seconds_until(self.moment))
 
     def end(self, *, commit: bool = True) -> None:
         """

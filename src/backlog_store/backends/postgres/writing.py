@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Require, Sighting
 from backlog_store.backends.postgres import statements as sql
-from backlog_store.backends.postgres.deadlines import Deadlines, moment_after
+from backlog_store.backends.postgres.deadlines import Deadlines
 from backlog_store.backends.postgres.reading import PostgresReader
 from backlog_store.backends.postgres.segments import Batch, Targets, targets_of
 from backlog_store.backends.postgres.sessions import Session
@@ -32,9 +32,8 @@ class PostgresWriter(PostgresReader):
     and `is_committing` says that COMMIT was sent.
     """
 
-    def __init__(self, session: Session, deadlines: Deadlines, *, with_care: bool) -> None:
-        super().__init__(session, whole_s=deadlines.batch_s)
-        self._deadlines = deadlines
+    def __init__(self, session: Session, *, longest: float, with_care: bool) -> None:
+        super().__init__(session, longest=longest)
         self._with_care = with_care
         self._batch = Batch(self._seen)
         self._has_written = False
@@ -95,8 +94,7 @@ class PostgresWriter(PostgresReader):
         is_batch = self._batch.size > Deadlines.BATCH
         statements = self._batch.take()
         if is_batch:
-            self._session.moment = max(self._session.moment, moment_after(self._deadlines.batch_s))
-            statements.insert(0, sql.limit_to(self._deadlines.batch_s))
+            statements.insert(0, self._session.extend(self._longest))
         return statements
 
     def _standing(self, changes: Sequence[Change]) -> _Standing:
