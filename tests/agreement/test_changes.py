@@ -4,7 +4,6 @@ All backends under one random program of changes, against memory.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,13 +16,10 @@ from backlog_store.query import ItemQuery
 from backlog_store.testing.agreement import Disagreement, New, agree
 from backlog_store.testing.agreement.changes import Write, changes_program
 from backlog_store.testing.faults import RunsTwice, Wrapper
+from tests.sizes import PROGRAM, SEEDS
 from tests.stores import RETAINING, new_stores
 
 T = TypeVar("T")
-STEPS = int(os.environ.get("BACKLOG_STEPS", "2000"))
-SEED = int(os.environ.get("BACKLOG_SEED", "1"))
-#: Steps with one seed: several shorter programs see more different beginnings than one long one.
-PROGRAM = 500
 
 
 @pytest.fixture
@@ -34,13 +30,13 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, New]:
     return {name: new_stores(name, request, tmp_path) for name in RETAINING}
 
 
-@pytest.mark.parametrize("seed", range(SEED, SEED + max(1, STEPS // PROGRAM)))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_all_backends_tell_the_same(stores: dict[str, New], seed: int) -> None:
     """Answers, errors and canonical contents are equal through a random program, with reopening in between."""
     memory = stores["memory"]
     stores["memory run twice"] = lambda: lambda: RunsTwice(memory()())
-    fruitful = agree(stores, changes_program(seed), seed=seed, steps=min(STEPS, PROGRAM))
-    assert fruitful > min(STEPS, PROGRAM) // 2
+    fruitful = agree(stores, changes_program(seed), seed=seed, steps=PROGRAM)
+    assert fruitful > PROGRAM // 2
 
 
 class Hiding(Wrapper):

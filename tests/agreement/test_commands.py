@@ -11,15 +11,14 @@ import pytest
 from backlog_store.testing.agreement import New, agree
 from backlog_store.testing.agreement.commands import commands_program
 from backlog_store.testing.faults import RunsTwice
-from tests.agreement.test_changes import PROGRAM, SEED, STEPS
+from tests.sizes import PROGRAM, SEEDS
 from tests.stores import RETAINING, new_stores
 
 
-@pytest.mark.parametrize("seed", range(SEED, SEED + max(1, STEPS // PROGRAM)))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_all_backends_carry_out_the_same_commands(request: pytest.FixtureRequest, tmp_path: Path, seed: int) -> None:
     """Answers, refusals, exports and contents are equal; the events explain every item, and an export loses nothing."""
     stores: dict[str, New] = {name: new_stores(name, request, tmp_path) for name in RETAINING}
     memory = stores["memory"]
     stores["memory run twice"] = lambda: lambda: RunsTwice(memory()())
-    steps = min(STEPS, PROGRAM)
-    assert agree(stores, commands_program(seed), seed=seed, steps=steps) > steps // 2
+    assert agree(stores, commands_program(seed), seed=seed, steps=PROGRAM) > PROGRAM // 2

@@ -17,10 +17,9 @@ from backlog_store.codec import decode_json, from_builtins
 from backlog_store.testing.histories import Operation, check_history, perform
 from backlog_store.verify import verify
 from tests.agreement.client import LEVELS
+from tests.sizes import CHANGES
 from tests.stores import RETAINING, url_of
 
-#: Changes of all clients together, in each history.
-CHANGES = int(os.environ.get("BACKLOG_HISTORY", "400"))
 KEYS = 10
 CLIENTS = 8
 SHARED = tuple(name for name in RETAINING if name != "memory")

@@ -8,7 +8,6 @@ both orders are carried out one after the other in memory, and answers and conte
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -31,9 +30,9 @@ from backlog_store.testing.conformance.guards import Rival
 from backlog_store.testing.contents import contents
 from backlog_store.testing.faults import Hooked
 from backlog_store.verify import verify
+from tests.sizes import RACES as RACES_DRAWN
 from tests.stores import RETAINING, new_stores
 
-RANDOM_RACES = int(os.environ.get("BACKLOG_RACES", "30"))
 ANN, SLO = Actor("ann", "person"), Actor("slo")
 A, B, C = (item_id_of_key(("prod", key)) for key in "abc")
 
@@ -187,7 +186,7 @@ def test_a_race_ends_as_one_of_its_orders(
 def test_random_races_end_as_one_of_their_orders(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Pairs of commands drawn over a store in use, on the backend that lets writers overlap."""
     new = new_stores("postgres", request, tmp_path)
-    for seed in range(RANDOM_RACES):
+    for seed in range(RACES_DRAWN):
         program, model = commands_program(seed, maintain=()), MemoryBackend()
         drawn: list[c.Command] = []
         while len(drawn) < 14:

@@ -1,0 +1,22 @@
+"""
+How long the random tests run: short by default, longer by environment, ``TEST_STEPS=100000 make test``.
+
+The names do not begin with ``BACKLOG_``: those are settings of the program, which refuses any that it does not know.
+"""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["CHANGES", "PROGRAM", "RACES", "SEEDS", "STEPS"]
+
+#: Steps of the agreement machine, at each of its two levels, cut into programs with a seed of their own: several
+#: shorter programs see more different beginnings than one long one.
+STEPS = int(os.environ.get("TEST_STEPS", "2000"))
+PROGRAM = min(STEPS, 500)
+_FIRST = int(os.environ.get("TEST_SEED", "1"))
+SEEDS = range(_FIRST, _FIRST + max(1, STEPS // PROGRAM))
+#: Pairs of random commands that race.
+RACES = int(os.environ.get("TEST_RACES", "30"))
+#: Changes of all clients together in each concurrent history.
+CHANGES = int(os.environ.get("TEST_CHANGES", "400"))
