@@ -252,6 +252,8 @@ def _difference(model: str, expected: Any, name: str, found: Any) -> str:
     while isinstance(expected, list | tuple) and isinstance(found, list | tuple):
         pairs = list(zip([*expected, _NOTHING], [*found, _NOTHING], strict=False))
         number = next(number for number, (one, other) in enumerate(pairs) if one != other)
+        if expected and isinstance(expected[0], str) and expected[0] != found[0]:
+            break  # an answer here, an error there: show what they say
         place += f"/{number}"
         expected, found = pairs[number]
     return f"they differ at {place or '/'}\n  {model}: {_brief(expected)}\n  {name}: {_brief(found)}"
