@@ -7,7 +7,7 @@ which every id of one command is derived. Tests pass their own (`backlog_store.t
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -30,4 +30,4 @@ def system_ids() -> str:
     """
     Return a fresh random seed of 128 bits, as 32 hexadecimal digits.
     """
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,7 +100,7 @@ def _open_bare(text: str, options: dict[str, Any]) -> Backend:
             hint=f"SQLite files end in .db; else name a folder. {_FORMS}",
         )
     is_name = path.name == text
-    if is_name and not path.exists() and get_close_matches(text.lower(), [*SCHEMES, _RESERVED], n=1):
+    if is_name and not path.exists() and _nearest(text.lower(), [*SCHEMES, _RESERVED], n=1):
         raise _no_such(text.lower())  # a backend's name alone is no URL, and no folder to be made
     return _open(SCHEMES["jsonl"], path, options)
 
@@ -121,7 +120,7 @@ def _open(how: _Scheme, place: str | Path | None, options: dict[str, Any]) -> Ba
     known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     for name, value in options.items():
         if name not in known:
-            nearest = get_close_matches(name, known, n=1)
+            nearest = _nearest(name, known, n=1)
             hint = f"Did you mean {nearest[0]}?" if nearest else f"Options: {', '.join(known) or 'none'}."
             raise ConfigError(name, str(value), f"{how.module} has no such option", hint=hint)
     return opener(**options) if place is None else opener(place, **options)
@@ -135,10 +134,16 @@ def _no_such(name: str) -> ConfigError:
         )  # fmt: skip
     if name in SCHEMES:
         return ConfigError("url", name, "a backend's name alone is no URL", hint=_FORMS)
-    nearest = get_close_matches(name, SCHEMES, n=1, cutoff=0.5)
+    nearest = _nearest(name, SCHEMES, n=1, cutoff=0.5)
     hint = f"Did you mean {nearest[0]}://? {_FORMS}" if nearest else _FORMS
     # Only the scheme is shown: what follows may hold a password.
     return ConfigError("url", f"{name}:…", "there is no such backend", hint=hint)
+
+
+def _nearest(word: str, known: Iterable[str], *, n: int, cutoff: float = 0.6) -> list[str]:
+    from difflib import get_close_matches  # only a misspelt name pays for it
+
+    return get_close_matches(word, list(known), n=n, cutoff=cutoff)
 
 
 def _value(text: str) -> Any:

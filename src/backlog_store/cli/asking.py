@@ -4,8 +4,6 @@ From words, queries and views to conditions; and the rows that match, page by pa
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator, Sequence
 
 import click
@@ -102,6 +100,8 @@ def cursor_of(item: Item, order: str) -> str:
     """
     Return the cursor behind an item: what ``--after`` takes.
     """
+    import base64
+
     return base64.urlsafe_b64encode(msgspec.json.encode(order_key(item, order))).decode().rstrip("=")
 
 
@@ -109,6 +109,9 @@ def after_key(app: App, text: str, order: str) -> OrderKey:
     """
     Return the place to go on behind, from a cursor or from the id of the last row seen. Raises `click.UsageError`.
     """
+    import base64
+    import binascii
+
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         key = msgspec.json.decode(data, type=tuple[str, ...])

@@ -5,7 +5,6 @@ The kinds of commands: global options anywhere on the line, lazy groups, suggest
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -69,6 +68,8 @@ class Choice(click.Choice[str]):
         if isinstance(value, str) and self.normalize_choice(value, ctx) not in (
             self.normalize_choice(word, ctx) for word in words
         ):
+            from difflib import get_close_matches
+
             near = get_close_matches(value, words, n=1, cutoff=0.5)
             hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(words)}."
             self.fail(f"there is no {value!r}. {hint}", param, ctx)
@@ -134,6 +135,8 @@ def refuse_unknown(kind: str, name: str, known: Sequence[str], ctx: click.Contex
     """
     Raise `click.UsageError` for a name that is not known, with the nearest one.
     """
+    from difflib import get_close_matches
+
     near = get_close_matches(name, known, n=2, cutoff=0.5)
     hint = f" Did you mean {' or '.join(near)}?" if near else f" Known are {', '.join(known)}."
     raise click.UsageError(f"There is no {kind} {name!r}.{hint}", ctx=ctx)

@@ -4,7 +4,6 @@ Items as people and programs see them: fields by name, columns of a table, forma
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -174,6 +173,8 @@ def _as_jsonl(_: App, rows: Iterable[dict[str, Any]], __: Sequence[str]) -> Iter
 
 
 def _as_csv(_: App, rows: Iterable[dict[str, Any]], names: Sequence[str]) -> Iterator[str]:
+    import csv
+
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(names)

@@ -5,10 +5,13 @@ The schema of a store: making a new one, bringing an old one up to date, refusin
 from __future__ import annotations
 
 import sqlite3
-from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from backlog_store.backends.sqlite.faults import NAME
 from backlog_store.errors import ConfigError, SchemaMismatch
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 __all__ = ["APPLICATION_ID", "SCHEMA", "needs_change", "read_version", "upgrade"]
 
@@ -52,7 +55,7 @@ def upgrade(connection: sqlite3.Connection, *, to: int = SCHEMA, fresh: bool = T
     if found == 0 and fresh:
         _run(connection, "schema.sql")
     else:
-        folder = files(__package__) / "migrations"
+        folder = _files() / "migrations"
         steps = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
         for name in steps[found:to]:
             _run(connection, f"migrations/{name}")
@@ -61,10 +64,16 @@ def upgrade(connection: sqlite3.Connection, *, to: int = SCHEMA, fresh: bool = T
     connection.execute(f"PRAGMA user_version = {to:d}")
 
 
+def _files() -> Traversable:
+    from importlib.resources import files  # it costs a tenth of a command, and a store that is there needs none
+
+    return files(__package__)
+
+
 def _run(connection: sqlite3.Connection, name: str) -> None:
     # Not `executescript`, which would commit what is open before it starts.
     statement = ""
-    for line in (files(__package__) / name).read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in (_files() / name).read_text(encoding="utf-8").splitlines(keepends=True):
         if not statement and (not line.strip() or line.startswith("--")):
             continue
         statement += line

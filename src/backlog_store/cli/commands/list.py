@@ -171,7 +171,6 @@ def _print(app: App, where: Where, order: str, descending: bool, limit: int, aft
         app.say(f"{first}Next page: --after {cursor_of(last[0], order)}")
 
 
-
 def _print_groups(app: App, where: Where, by: str, *, limit: int, format: str) -> None:
     counts: dict[str, dict[str, int]] = {}
     facets = (by,) if by == "priority" else (by, "priority")
