@@ -51,7 +51,7 @@ def test_user_text_is_a_parameter_and_never_sql(dialect: Dialect, field: str) ->
     for hostile, plain in wheres:
         sql, parameters = compile_items(ItemQuery(where=hostile, order="id"), dialect)
         assert sql == compile_items(ItemQuery(where=plain, order="id"), dialect).sql
-        assert HOSTILE in parameters
+        assert any(HOSTILE in str(parameter) for parameter in parameters)
         assert _placeholders(sql) == len(parameters)
 
 

@@ -25,7 +25,7 @@ from backlog_store.errors import (
     OutcomeUnknown,
     StorageFull,
 )
-from backlog_store.query import ANY, EventQuery, HasWords, In, ItemQuery
+from backlog_store.query import ANY, EventQuery, HasWords, In, ItemQuery, Not, Where
 from backlog_store.testing.conformance.base import apply, events_of, item_of, search
 from backlog_store.testing.contents import contents
 from backlog_store.testing.oracle import select_items
@@ -318,6 +318,28 @@ def test_an_index_of_words_that_lags_behind_is_never_seen(path: Path) -> None:
         assert found(store, "burn")[-1] == "bl_new"
         assert len(found(store, "burn")) == 99
         apply(store, *(first(an_item(f"bl_{n}", title="x")) for n in range(1_000, 1_070) if not found(store, "x")))
+    store.close()
+
+
+def test_owners_fixes_and_tags_are_found_however_far_the_index_is(path: Path) -> None:
+    """Values that look like parts of each other, changed or taken away, are told apart before and after catching up."""
+    store = open_sqlite(path)
+    items = [
+        an_item(f"bl_{n:03}", owner=f"ann{n % 3}", fix=f"fix {n % 2}", tags=("é", f"t{n % 4}")) for n in range(100)
+    ]
+    apply(store, *(first(item) for item in items))
+    wheres: list[Where] = [
+        In("owner", ("ann1",)), In("owner", ("ann",)), In("owner", ("ann0", "bob")), In("owner", ("", "bob")),
+        In("fix", ("fix 1",)), In("tag", ("t2", "t3")), In("tag", ("t",)), In("tag", ("é",)), Not(In("tag", ("t1",))),
+    ]  # fmt: skip
+    for _ in range(3):
+        for where in wheres:
+            query = ItemQuery(where=where, limit=None)
+            assert search(store, query) == select_items(items, query), where
+        assert store.check().facts["words_waiting"] == "0"
+        changed = [then(item, owner="bob", tags=("t2",), fix="") for item in items[:70]]
+        apply(store, *changed)
+        items[:70] = [change.item for change in changed]
     store.close()
 
 

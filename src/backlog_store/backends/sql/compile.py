@@ -2,8 +2,8 @@
 Queries to SQL, for both dialects, with exactly the meaning of `backlog_store.query.matcher`.
 
 Field names map to fixed columns and user text travels only as parameters. The tables behind it have the columns of
-`COLUMNS` (text, compared bytewise, never NULL), `doc`, and a table `item_tags(item_id, tag)`. One column differs from
-the item's field: `due` holds the due date, or ``9999-99-99`` for none, so that one index gives the order.
+`COLUMNS` (text, compared bytewise, never NULL) and `doc`. One column differs from the item's field: `due` holds the due
+date, or ``9999-99-99`` for none, so that one index gives the order.
 
 **Pages without a sort.** The orders by priority and by due date are read from the index
 ``(env, status, priority, due, id)``: the query is split into one branch for each combination of the leading values
@@ -68,6 +68,7 @@ _OPERATORS: dict[str, LiteralString] = {"<": "<", "<=": "<=", ">": ">", ">=": ">
 _SPARSE = frozenset({"owner", "dedupe_key", "fix", "closed_at", "expires_at"})
 #: A condition on one of these finds few items; it leads the plan, and the page is sorted.
 _SELECTIVE = frozenset({"id", "dedupe_key", "owner", "fix", "tag", "closed_at", "expires_at"})
+_RANGES = frozenset({"id", "closed_at", "expires_at"})
 #: Columns that the index of pages starts with: where a condition is selective, that index is the wrong one.
 _LEADING = frozenset({"env", "status", "priority", "due", "due_date"})
 #: Orders that are merged from branches, and the columns that have one value in each branch.
@@ -267,17 +268,13 @@ def _column(name: str, dialect: Dialect, weak: frozenset[str]) -> LiteralString:
 
 def _in(name: str, values: Sequence[str], dialect: Dialect, weak: frozenset[str]) -> Statement:
     if name == "tag":
-        tags = _among("tag", values, dialect)
-        if tags is _NOTHING:
-            return tags
-        return Statement(f"id IN (SELECT item_id FROM item_tags WHERE {tags.sql})", tags.parameters)  # noqa: S608
+        return dialect.has_tag(sorted(set(values))) if values else _NOTHING
     column = _column(name, dialect, weak)
     if name == "due_date":
         values = [value or NO_DUE for value in values if value != NO_DUE]
-    found = _among(column, values, dialect)
     if name in _SPARSE and values and "" not in values:
-        return Statement(f"({found.sql} AND {column} {dialect.not_empty})", found.parameters)
-    return found
+        return dialect.among_known(column, sorted(set(values)))
+    return _among(column, values, dialect)
 
 
 def _compare(name: str, op: str, value: str, dialect: Dialect, weak: frozenset[str]) -> Statement:
@@ -358,5 +355,5 @@ def _is_selective(part: Where) -> bool:
         case In(name, values):
             return name in _SELECTIVE and "" not in values
         case Compare(name):
-            return name in _SELECTIVE
+            return name in _RANGES
     return False

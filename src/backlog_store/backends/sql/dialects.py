@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString, NamedTuple
 
-__all__ = ["POSTGRES", "SQLITE", "Dialect", "Statement"]
+__all__ = ["POSTGRES", "SQLITE", "Dialect", "Statement", "sqlite_term"]
 
+#: Columns that SQLite finds through its index of words.
+SQLITE_TERMS = frozenset({"owner", "fix"})
 #: Up to so many values stand in SQLite's text one by one; more go in one JSON parameter, so that few texts are cached.
 INLINE_MAX = 8
 
@@ -29,20 +31,23 @@ class Dialect:
     """
     How one engine writes what the engines write differently.
 
-    *branches_max* is up to how many SELECTs a merge is cheaper than a sort, *not_empty* how the partial indexes say
-    that a column is, *weaken* what keeps a column's index out of the plan, *among* is "the column has one of these
-    values" (at least one value), *has_words* "the item's words hold this phrase" (valid words, at least one),
-    *events_of* "the event is of one of these items" (at least one), *position* the columns of an event's position,
-    *parse_position* the values of those columns for a position's text (`ValueError` if it is none), *horizon* which
-    events may be read yet, *sorts_branches* that the engine merges branches only if each says its order and limit.
+    *branches_max* is up to how many SELECTs a merge is cheaper than a sort; *weaken* keeps a column's index out of the
+    plan; *among* is "the column has one of these values" (at least one), *among_known* the same where none of them is
+    empty and the column has an index of what is not empty, *not_empty* how such an index says so; *has_tag* is "the
+    item has one of these tags" (at least one), *has_words* "the item's words hold this phrase" (valid words, at least
+    one), *events_of* "the event is of one of these items" (at least one); *position* are the columns of an event's
+    position, *parse_position* gives their values for a position's text (`ValueError` if it is none), *horizon* says
+    which events may be read yet.
     """
 
     placeholder: LiteralString
     branches_max: int
     no_limit: LiteralString
-    not_empty: LiteralString
     weaken: LiteralString
     among: Callable[[LiteralString, Sequence[str]], Statement]
+    among_known: Callable[[LiteralString, Sequence[str]], Statement]
+    not_empty: LiteralString
+    has_tag: Callable[[Sequence[str]], Statement]
     has_words: Callable[[Sequence[str], bool], Statement]
     events_of: Callable[[Sequence[str]], Statement]
     position: tuple[LiteralString, ...]
@@ -61,21 +66,55 @@ def _sqlite_among(column: LiteralString, values: Sequence[str]) -> Statement:
     return Statement(f"{column} IN (SELECT value FROM json_each(?))", (json.dumps(values),))  # noqa: S608
 
 
+def _sqlite_among_known(column: LiteralString, values: Sequence[str]) -> Statement:
+    found = _sqlite_among(column, values)
+    if column not in SQLITE_TERMS:
+        return Statement(f"({found.sql} AND {column} <> '')", found.parameters)
+    # Candidates are enough, for the column itself decides: those that the index knows, and all that it does not know.
+    sql: LiteralString = f"""({found.sql} AND num IN (
+  SELECT rowid FROM item_words WHERE item_words MATCH ?
+  UNION ALL
+  SELECT num FROM items WHERE num > (SELECT words_mark FROM marks)
+  UNION ALL
+  SELECT num FROM stale_words
+))"""  # noqa: S608
+    return Statement(sql, (*found.parameters, _any_term(column, values)))
+
+
+def _sqlite_has_tag(tags: Sequence[str]) -> Statement:
+    wanted = json.dumps(list(tags))
+    return Statement(_lagging("has_tag(doc, ?)"), (_any_term("tag", tags), wanted, wanted))
+
+
 def _sqlite_words(words: Sequence[str], prefix: bool) -> Statement:
-    # The index lags behind: items above its mark and those with a changed text are looked at one by one, by a function
-    # that the backend gives each connection.
     phrase = " ".join(words)
     pending = f" {phrase}" if prefix else f" {phrase} "
-    return Statement(_SQLITE_WORDS, (f'"{phrase}"{"*" if prefix else ""}', pending, pending))
+    return Statement(
+        _lagging("instr(words_in(doc), ?)"), (f'words : "{phrase}"{"*" if prefix else ""}', pending, pending)
+    )
 
 
-_SQLITE_WORDS: LiteralString = """num IN (
+def _lagging(test: LiteralString) -> LiteralString:
+    # The index lags behind: items above its mark and those that changed since are looked at one by one, by functions
+    # that the backend gives each connection.
+    return f"""num IN (
   SELECT rowid FROM item_words WHERE item_words MATCH ? AND rowid NOT IN (SELECT num FROM stale_words)
   UNION ALL
-  SELECT num FROM items WHERE num > (SELECT words_mark FROM marks) AND instr(words_in(doc), ?)
+  SELECT num FROM items WHERE num > (SELECT words_mark FROM marks) AND {test}
   UNION ALL
-  SELECT num FROM items WHERE num IN (SELECT num FROM stale_words) AND instr(words_in(doc), ?)
-)"""
+  SELECT num FROM items WHERE num IN (SELECT num FROM stale_words) AND {test}
+)"""  # noqa: S608
+
+
+def sqlite_term(column: str, value: str) -> str:
+    """
+    Return the term under which SQLite's index of words finds a tag, owner or fix: a letter, then UTF-8 in hexadecimal.
+    """
+    return column[0] + value.encode().hex()
+
+
+def _any_term(column: str, values: Sequence[str]) -> str:
+    return f"terms : ({' OR '.join(sqlite_term(column, value) for value in values)})"
 
 
 def _sqlite_events(item_ids: Sequence[str]) -> Statement:
@@ -104,9 +143,11 @@ SQLITE = Dialect(
     placeholder="?",
     branches_max=120,
     no_limit="LIMIT -1",
-    not_empty="<> ''",  # not "> ''": SQLite would rather walk that range than look up each of many values
     weaken="+",  # it has no statistics, and takes two equal columns of an index for better than one rare value
     among=_sqlite_among,
+    among_known=_sqlite_among_known,
+    not_empty="<> ''",  # not "> ''": SQLite would rather walk that range than look up each of many values
+    has_tag=_sqlite_has_tag,
     has_words=_sqlite_words,
     events_of=_sqlite_events,
     position=("position",),
@@ -121,6 +162,16 @@ def _postgres_among(column: LiteralString, values: Sequence[str]) -> Statement:
     return Statement(f"{column} = ANY(%s)", (list(values),))
 
 
+def _postgres_among_known(column: LiteralString, values: Sequence[str]) -> Statement:
+    found = _postgres_among(column, values)
+    return Statement(f"({found.sql} AND {column} > '')", found.parameters)
+
+
+def _postgres_has_tag(tags: Sequence[str]) -> Statement:
+    found = _postgres_among("tag", tags)
+    return Statement(f"id IN (SELECT item_id FROM item_tags WHERE {found.sql})", found.parameters)  # noqa: S608
+
+
 def _postgres_words(words: Sequence[str], prefix: bool) -> Statement:
     # A word has only letters, digits and "_": between quotes it needs no escape.
     phrase = " <-> ".join(f"'{word}'" for word in words)
@@ -132,9 +183,11 @@ POSTGRES = Dialect(
     placeholder="%s",
     branches_max=20,  # planning is dear here, and an index without the env serves what names none
     no_limit="LIMIT ALL",
-    not_empty="> ''",
     weaken="",
     among=_postgres_among,
+    among_known=_postgres_among_known,
+    not_empty="> ''",
+    has_tag=_postgres_has_tag,
     has_words=_postgres_words,
     events_of=lambda item_ids: _postgres_among("item_id", item_ids),
     position=("position",),

@@ -24,6 +24,7 @@ from backlog_store.backends.sqlite.connection import (
     unlock,
 )
 from backlog_store.backends.sqlite.faults import NAME, backend_error, is_sync_lost
+from backlog_store.backends.sqlite.glance import is_small
 from backlog_store.backends.sqlite.health import Findings, log_size
 from backlog_store.backends.sqlite.pool import Pool
 from backlog_store.backends.sqlite.reader import SqliteReader
@@ -124,13 +125,13 @@ class SqliteBackend:
             self._catch_up()
         return answer
 
-    def write(self, fn: Callable[[Writer], T], /, *, hint: Hint = NO_HINT) -> T:  # noqa: ARG002  (nothing is far away)
+    def write(self, fn: Callable[[Writer], T], /, *, hint: Hint = NO_HINT) -> T:
         """
         Run *fn* once in one transaction, after waiting for its turn, and return once it is on disk.
         """
         self._enter("write", timeout_s=self._busy_timeout_s)
         try:
-            return self._transact(self._open_writer(), fn, timeout_s=self._busy_timeout_s)
+            return self._transact(self._open_writer(), fn, timeout_s=self._busy_timeout_s, hint=hint)
         finally:
             self._leave()
 
@@ -254,7 +255,9 @@ class SqliteBackend:
 
     # Writing.
 
-    def _transact(self, connection: sqlite3.Connection, fn: Callable[[SqliteWriter], T], *, timeout_s: float) -> T:
+    def _transact(
+        self, connection: sqlite3.Connection, fn: Callable[[SqliteWriter], T], *, timeout_s: float, hint: Hint = NO_HINT
+    ) -> T:
         """
         Run *fn* and commit, under the lock between processes. The caller is in the gate.
         """
@@ -262,6 +265,8 @@ class SqliteBackend:
         writer = SqliteWriter(connection, self._path)
         try:
             self._begin(connection, "BEGIN IMMEDIATE")
+            if is_small(hint):
+                writer.look_ahead(hint)
             answer = fn(writer)
             writer.finish()
             self._commit(connection)

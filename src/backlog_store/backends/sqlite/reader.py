@@ -16,7 +16,7 @@ from backlog_store.errors import BackendError
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 from backlog_store.query import EventQuery, Facet, ItemQuery, Where
 
-__all__ = ["SqliteReader", "among_ids", "position_text"]
+__all__ = ["BY_KEY", "SqliteReader", "among_ids", "is_storable", "position_text"]
 
 # Each env once, by looking for the next greater one: as many steps in the index as there are envs.
 _ENVS: LiteralString = """
@@ -97,7 +97,7 @@ class SqliteReader:
         """
         Return up to *limit* records in bytewise id order.
         """
-        if limit <= 0 or not _is_storable(prefix):
+        if limit <= 0 or not is_storable(prefix):
             return []
         least = Statement("id > ?", (after,)) if after >= prefix else Statement("id >= ?", (prefix,))
         end = _end_of(prefix)
@@ -135,7 +135,7 @@ def among_ids(ids: Iterable[str]) -> Statement:
     """
     Return the condition that the column ``id`` has one of these values: one text of SQL for any number of them.
     """
-    storable = [id for id in ids if _is_storable(id)]
+    storable = [id for id in ids if is_storable(id)]
     if len(storable) == 1:
         return Statement("id = ?", (storable[0],))
     return Statement("id IN (SELECT value FROM json_each(?))", (encode(storable).decode(),))
@@ -149,17 +149,17 @@ def _by_ids(ids: Iterable[ItemId]) -> Statement:
 def _by_keys(keys: Collection[Key]) -> Iterable[Statement]:
     by_env: dict[str, list[str]] = {}
     for env, dedupe_key in keys:
-        if dedupe_key and _is_storable(env) and _is_storable(dedupe_key):
+        if dedupe_key and is_storable(env) and is_storable(dedupe_key):
             by_env.setdefault(env, []).append(dedupe_key)
     for env, dedupe_keys in by_env.items():
         if len(dedupe_keys) == 1:
-            yield Statement(_BY_KEY, (env, dedupe_keys[0]))
+            yield Statement(BY_KEY, (env, dedupe_keys[0]))
         else:
             yield Statement(_BY_KEYS, (env, encode(dedupe_keys).decode()))
 
 
 # The index of keys leaves out empty ones; SQLite uses it only where the statement says so too.
-_BY_KEY: LiteralString = "SELECT doc, last_event FROM items WHERE env = ? AND dedupe_key = ? AND dedupe_key <> ''"
+BY_KEY: LiteralString = "SELECT doc, last_event FROM items WHERE env = ? AND dedupe_key = ? AND dedupe_key <> ''"
 _BY_KEYS: LiteralString = """
     SELECT doc, last_event FROM items
     WHERE env = ? AND dedupe_key IN (SELECT value FROM json_each(?)) AND dedupe_key <> ''"""
@@ -172,7 +172,10 @@ def _sighting(id: str, n: int, first_at: str, last_at: str, run: str) -> Record:
     return Record(kind="sighting", id=id, revision=1, body=body)
 
 
-def _is_storable(text: str) -> bool:
+def is_storable(text: str) -> bool:
+    """
+    Tell whether a store can hold *text* at all, and so whether SQLite can be asked for it.
+    """
     return "\0" not in text and (text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text))
 
 

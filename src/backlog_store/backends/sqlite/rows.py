@@ -100,8 +100,6 @@ _PURGE_SIGHTINGS: LiteralString = "DELETE FROM sightings WHERE id > ? AND id < ?
 _MARK_STALE: LiteralString = """
     INSERT OR IGNORE INTO stale_words (num)
     SELECT num FROM items WHERE id = ? AND num <= (SELECT words_mark FROM marks)"""
-_TAG: LiteralString = "INSERT INTO item_tags (tag, item_id) VALUES (?, ?)"
-_UNTAG: LiteralString = "DELETE FROM item_tags WHERE tag = ? AND item_id = ?"
 
 
 @cache
@@ -131,8 +129,6 @@ class Rows:
         """
         self._touch(("item", item.id), *_key_of(item))
         self._add(_INSERT_ITEM, *_row(item), last_event, encode_item(item))
-        for tag in item.tags:
-            self._add(_TAG, tag, item.id)
 
     def update_item(self, old: Item, new: Item, *, last_event: int) -> None:
         """
@@ -150,11 +146,6 @@ class Rows:
             self._send(_update(columns), [values], must_hit=True)
         else:
             self._updates.setdefault(columns, []).append(values)
-        if old.tags != new.tags:
-            for tag in sorted(set(old.tags) - set(new.tags)):
-                self._add(_UNTAG, tag, new.id)
-            for tag in sorted(set(new.tags) - set(old.tags)):
-                self._add(_TAG, tag, new.id)
         if _texts(old) != _texts(new):
             self._add(_MARK_STALE, new.id)
 
@@ -164,8 +155,6 @@ class Rows:
         """
         self._touch(("item", item.id), *_key_of(item))
         self._gone.add(("item", item.id))
-        for tag in item.tags:
-            self._add(_UNTAG, tag, item.id)
         self._add(_PURGE_SIGHTINGS, f"{item.id}/", f"{item.id}0", item.id)
         for sql in _PURGE:
             self._add(sql, item.id)
@@ -266,4 +255,7 @@ def _key_of(item: Item) -> tuple[tuple[str, str], ...]:
 
 
 def _texts(item: Item) -> tuple[Any, ...]:
-    return item.title, item.description, item.service, item.dedupe_key, item.fix, item.tags
+    """
+    Return what the index of words is made from.
+    """
+    return item.title, item.description, item.service, item.dedupe_key, item.fix, item.tags, item.owner

@@ -11,13 +11,14 @@ import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
-from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Require, Sighting
+from backlog_store.backends.port import Change, DropRecord, Hint, Load, Purge, Put, PutRecord, Require, Sighting
 from backlog_store.backends.preconditions import check_changes
 from backlog_store.backends.sql.dialects import Statement
-from backlog_store.backends.sqlite import words
+from backlog_store.backends.sqlite import glance, words
 from backlog_store.backends.sqlite.faults import backend_error
 from backlog_store.backends.sqlite.reader import SqliteReader, among_ids
 from backlog_store.backends.sqlite.rows import Rows
+from backlog_store.codec import decode_record
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 
 __all__ = ["SqliteWriter"]
@@ -37,12 +38,24 @@ class SqliteWriter(SqliteReader):
         self._last_events: dict[ItemId, int] = {}
         self._holders: dict[Key, ItemId | None] = {}
         self._revisions: dict[tuple[str, str], int] = {}
+        self._glance: glance.Glance = {}
+
+    def look_ahead(self, hint: Hint) -> None:
+        """
+        Read what a small *hint* names in one go.
+        """
+        try:
+            self._glance, self._position = glance.take(self._connection, hint)
+        except sqlite3.Error as error:
+            raise backend_error("read", self._path, error) from error
+        self._position_before = self._position
 
     def items(self, ids: Collection[ItemId]) -> Mapping[ItemId, Item]:
         """
         Return the items of these ids, and remember them.
         """
-        found = super().items(ids)
+        seen = self._seen([("id", id) for id in ids])
+        found = super().items(ids) if seen is None else {item.id: item for item in map(self._item, seen)}
         for id in ids:
             if id not in found:
                 self._items[id] = None
@@ -52,7 +65,12 @@ class SqliteWriter(SqliteReader):
         """
         Return the items that hold these keys now, and remember them.
         """
-        found = super().items_by_key(keys)
+        seen = self._seen([("key", key) for key in keys])
+        found: Mapping[Key, Item]
+        if seen is None:
+            found = super().items_by_key(keys)
+        else:
+            found = {(item.env, item.dedupe_key): item for item in map(self._item, seen)}
         for key in keys:
             holder = found.get(key)
             self._holders[key] = None if holder is None else holder.id
@@ -62,7 +80,12 @@ class SqliteWriter(SqliteReader):
         """
         Return the records of this kind and these ids, and remember their revisions.
         """
-        found = super().records(kind, ids)
+        seen = self._seen([(kind, id) for id in ids])
+        found: Mapping[str, Record]
+        if seen is None:
+            found = super().records(kind, ids)
+        else:
+            found = {record.id: record for record in (decode_record(doc) for doc, _ in seen)}
         for id in ids:
             self._revisions[kind, id] = found[id].revision if id in found else 0
         return found
@@ -72,6 +95,7 @@ class SqliteWriter(SqliteReader):
         Apply all changes, or none. Raises as `check_changes`, before anything is written.
         """
         self._require_open()
+        self._glance = {}
         one = changes[0] if len(changes) == 1 else None
         # A new item alone is most of what is written: that its id and key are free is left to the indexes.
         is_new = isinstance(one, Put) and one.created
@@ -119,6 +143,16 @@ class SqliteWriter(SqliteReader):
         self._require_open()
         if words.is_due(self._connection, before=self._position_before, after=self._position):
             self.catch_up()
+
+    def _seen(self, names: Sequence[tuple[Any, ...]]) -> list[tuple[bytes, int]] | None:
+        """
+        Return the rows under these names if all of them were looked at ahead; `None` if the store must be asked.
+        """
+        if not self._glance or not all(name in self._glance for name in names):
+            return None
+        self._require_open()
+        rows = map(self._glance.__getitem__, names)
+        return [row for row in rows if row is not None]
 
     # What the preconditions look at; `_look_up` has fetched it, and what it did not find is absent.
 

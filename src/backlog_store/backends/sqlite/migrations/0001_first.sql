@@ -45,23 +45,15 @@ CREATE UNIQUE INDEX items_key ON items (env, dedupe_key) WHERE dedupe_key <> '';
 -- usual filters be tested without looking at the row.
 CREATE INDEX items_order ON items (env, status, priority, due, id, service, category, owner, wake_at);
 
--- Sparse: they cost nothing for the many items without an owner, a common fix, a close or an expiry.
-CREATE INDEX items_owner ON items (owner) WHERE owner <> '';
-CREATE INDEX items_fix ON items (fix) WHERE fix <> '';
+-- Sparse: they cost nothing for the many items without a close or an expiry.
 CREATE INDEX items_closed ON items (closed_at, id) WHERE closed_at <> '';
 CREATE INDEX items_expires ON items (expires_at) WHERE expires_at <> '';
 
-CREATE TABLE item_tags (
-  tag TEXT NOT NULL,
-  item_id TEXT NOT NULL,
-  PRIMARY KEY (tag, item_id)
-) STRICT, WITHOUT ROWID;
+-- `words` come cut and folded, separated by single spaces; `terms` are tags, owner and fix, in letters that no tokenizer
+-- splits. They are indexed thousands of items at a time, which costs a tenth of doing it one by one.
+CREATE VIRTUAL TABLE item_words USING fts5 (words, terms, columnsize = 0, tokenize = "ascii tokenchars '_'");
 
--- Words come cut and folded, separated by single spaces: this tokenizer only splits them again. They are indexed many
--- items at a time, which costs a sixth of doing it one by one.
-CREATE VIRTUAL TABLE item_words USING fts5 (words, columnsize = 0, tokenize = "ascii tokenchars '_'");
-
--- Items whose text changed since their words were indexed.
+-- Items whose words or terms changed since they were indexed.
 CREATE TABLE stale_words (num INTEGER PRIMARY KEY) STRICT;
 
 -- One writer at a time gives positions in the order of the commits. The last one given stays in the table, as an empty

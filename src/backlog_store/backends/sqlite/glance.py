@@ -1,0 +1,57 @@
+"""
+One look at all that a small transaction is going to read: three statements in one.
+
+A report of one problem reads its key, what is remembered of the key, and the last position. Each statement costs as
+much as what it does, so a hint that names few things is answered by one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import cache
+from typing import Any, LiteralString
+
+from backlog_store.backends.port import Hint
+from backlog_store.backends.sqlite.reader import BY_KEY, is_storable
+
+__all__ = ["Glance", "is_small", "take"]
+
+#: A hint that names more is left to the reads themselves, each of which takes a list.
+_THINGS_MAX = 4
+#: What was seen: ("id", id), ("key", key) or (kind, id of a record), and its row or `None`.
+Glance = dict[tuple[Any, ...], tuple[bytes, int] | None]
+
+
+def is_small(hint: Hint) -> bool:
+    """
+    Tell whether one look at what *hint* names pays.
+    """
+    return 0 < len(hint.ids) + len(hint.keys) + len(hint.records) <= _THINGS_MAX
+
+
+def take(connection: sqlite3.Connection, hint: Hint) -> tuple[Glance, int]:
+    """
+    Return what stands under the names of a small *hint*, and the last position of an event.
+    """
+    ids = [id for id in hint.ids if is_storable(id)]
+    keys = [key for key in hint.keys if key[1] and is_storable(key[0]) and is_storable(key[1])]
+    records = [record for record in hint.records if record[0] != "sighting" and is_storable(record[1])]
+    names: list[tuple[Any, ...]] = [*(("id", id) for id in ids), *(("key", key) for key in keys), *records]
+    parameters: list[str] = [*ids, *(part for key in keys for part in key), *(part for one in records for part in one)]
+    rows = connection.execute(_sql(len(ids), len(keys), len(records)), parameters).fetchall()
+    seen: Glance = dict.fromkeys(names)
+    for number, doc, last_event in rows[:-1]:
+        seen[names[number]] = (doc, last_event)
+    return seen, rows[-1][2]
+
+
+@cache
+def _sql(ids: int, keys: int, records: int) -> LiteralString:
+    parts: list[LiteralString] = [
+        *["SELECT doc, last_event FROM items WHERE id = ?"] * ids,
+        *[BY_KEY] * keys,
+        *["SELECT doc, 0 FROM records WHERE kind = ? AND id = ?"] * records,
+        "SELECT x'', IFNULL(MAX(position), 0) FROM events",
+    ]
+    # The number of each part comes back with its row. (S608: nothing but numbers is put in.)
+    return "\nUNION ALL\n".join([part.replace("SELECT", f"SELECT {at},", 1) for at, part in enumerate(parts)])
