@@ -366,9 +366,9 @@ def test_upsert_of_what_was_fixed_and_purged_comes_back(store: BacklogBackedStor
     item = an_item(dedupe_key="k", status="done", created_at="2020-01-01T00:00:00Z", updated_at="2020-01-01T00:00:00Z")
     store.create(item)
     assert 1 == store.cleanup(1)
-    answer = store.upsert(an_item(dedupe_key="k"))
+    answer = store.upsert(an_item(id="bl_new", dedupe_key="k"))
     assert ("updated", "open", item.id) == (answer["action"], answer["item"].status, answer["item"].id)
-    assert answer["item"] == store.get(item.id)
+    assert answer["item"] == store.get(item.id) == store.get("bl_new")
 
 
 def test_upsert_refuses_what_is_invalid(store: BacklogBackedStore) -> None:

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from backlog_store.backends.port import Change, Load, Put, Writer
+from backlog_store.backends.port import Change, Hint, Load, Put, Writer
 from backlog_store.backlog import Backlog
 from backlog_store.codec import to_builtins
 from backlog_store.commands import Command, Create, Report
@@ -97,7 +97,8 @@ def take_in(backlog: Backlog, rows: Iterable[ItemRow], events: Iterable[EventRow
                     writer.apply(part)
             return step.taken
 
-        taken.add(backlog.executor.backend.write(run))
+        keys = tuple(last[id].draft.key for id in chunk if id in last and last[id].draft.key)
+        taken.add(backlog.executor.backend.write(run, hint=Hint(tuple(chunk), keys)))  # type: ignore[arg-type]
     return taken
 
 

@@ -12,7 +12,15 @@ from backlog_store.errors import AlreadyExists, NotAllowed, RevisionConflict, Tr
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES, Claim, Event, Item, KeyState, Verdict
 from backlog_store.rules.checks import Checker, draft_faults
-from backlog_store.rules.upsert import clear_verdict, identity, known_key, new_item, put_verdict, reopened
+from backlog_store.rules.upsert import (
+    clear_verdict,
+    identity,
+    keep_given_id,
+    known_key,
+    new_item,
+    put_verdict,
+    reopened,
+)
 from backlog_store.rules.view import Context
 from backlog_store.workflow import check_move, closed_status, reason_of_move
 
@@ -61,6 +69,7 @@ def create(context: Context, body: Create) -> Outcome:
         key, state = known_key(context, key)
     if state is not None and state.purged_at:
         id, generation = state.item_id, state.generation
+        keep_given_id(context, draft, id)
     else:
         key = draft.key
         id, generation = identity(context, draft, known=state is not None)

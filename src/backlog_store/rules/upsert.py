@@ -40,7 +40,7 @@ from backlog_store.rules.fields import (
 from backlog_store.rules.view import Context
 from backlog_store.workflow import REOPENED_BY_REPORTS
 
-__all__ = ["NOT_OPENING", "decide_report", "identity", "known_key", "new_item", "report_one"]
+__all__ = ["NOT_OPENING", "decide_report", "identity", "keep_given_id", "known_key", "new_item", "report_one"]
 
 
 def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
@@ -136,6 +136,15 @@ def identity(context: Context, draft: Draft, *, known: bool) -> tuple[ItemId, in
     return item_id_of_key(draft.key, generation), generation
 
 
+def keep_given_id(context: Context, draft: Draft, id: ItemId) -> None:
+    """
+    Let the id that a draft brings find the item *id*, with which its key goes on. Raises `AlreadyExists`.
+    """
+    if draft.id and draft.id != id:
+        identity(context, draft, known=True)
+        context.put_record("alias", draft.id, {"item_id": id})
+
+
 def _is_taken(context: Context, id: ItemId) -> bool:
     return context.find(id) is not None or context.record("alias", id) is not None
 
@@ -187,6 +196,7 @@ def _returned(context: Context, draft: Draft, body: Report, seen_at: Instant, ke
     fresh = new_item(context, draft, id=state.item_id, due=_due(draft, body, seen_at), seen_at=seen_at,
                      revision=state.last_revision + 1)  # fmt: skip
     fresh = replace(fresh, dedupe_key=key[1], head=state.head, episode=state.episode + 1, generation=state.generation)
+    keep_given_id(context, draft, fresh.id)
     item = context.put(None, fresh, "created", message=f"returned; purged at {state.purged_at}")
     context.put_key_state(key, KeyState(item_id=item.id))
     return Outcome(verdict="reopened", id=item.id, revision=item.revision, item=item,

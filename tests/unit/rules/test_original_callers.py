@@ -8,8 +8,8 @@ import pytest
 
 from backlog_store.backends.memory import MemoryBackend
 from backlog_store.backlog import Backlog
-from backlog_store.commands import Answer, Body, Comment, Create, Edit, Report
-from backlog_store.errors import InvalidInput, RevisionConflict
+from backlog_store.commands import Answer, Body, Cleanup, Comment, Create, Edit, Report
+from backlog_store.errors import AlreadyExists, InvalidInput, RevisionConflict
 from backlog_store.executors.local import LocalExecutor
 from backlog_store.model import Draft, Item
 from backlog_store.query import EventQuery
@@ -115,3 +115,30 @@ def test_a_callers_event_called_purged_purges_nothing() -> None:
     backlog.execute(Comment(id=item.id, message="m", type="purged"))
 
     assert [] == faults_of_trail(backlog.get(item.id), backlog.trail(item.id))
+
+
+@pytest.mark.parametrize("body", [Create(draft=Draft(title="A", dedupe_key="k", id="bl_mine")),
+                                  Report(drafts=(Draft(title="A", dedupe_key="k", id="bl_mine"),))])  # fmt: skip
+def test_a_given_id_finds_the_item_that_its_key_goes_on_with(body: Body) -> None:
+    """A key that returns after a purge keeps its item's id; the id that an importer brings leads to it."""
+    backlog = a_backlog()
+    item = create(backlog, dedupe_key="k")
+    backlog.close_item(item.id)
+    backlog.execute(Cleanup(retention_days=0))
+
+    again = item_of(backlog.execute(body))
+
+    assert item.id == again.id
+    assert again == backlog.get("bl_mine")
+
+
+def test_a_given_id_that_is_taken_is_refused_for_a_key_that_returns() -> None:
+    """It would lead to two items."""
+    backlog = a_backlog()
+    item = create(backlog, dedupe_key="k")
+    other = create(backlog)
+    backlog.close_item(item.id)
+    backlog.execute(Cleanup(retention_days=0))
+
+    with pytest.raises(AlreadyExists):
+        backlog.execute(Create(draft=Draft(title="A", dedupe_key="k", id=other.id)))
