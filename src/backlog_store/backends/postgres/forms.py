@@ -52,10 +52,10 @@ class Form(NamedTuple):
             relation = f"unnest({source}) AS r ({names})"
             parameters = [_array(column) for column in zip(*rows, strict=True)]
         if "{checked}" not in self.sql:
-            return Statement(self.sql.format(rows=relation), parameters, False, self.name)
+            return Statement(self.sql.format(rows=relation), parameters, True, self.name)
         parameters.append(len(rows))
         checked = f"1 / (count(*) = ${len(parameters)}::bigint)::int"
-        return Statement(self.sql.format(rows=relation, checked=checked), parameters, False, self.name)
+        return Statement(self.sql.format(rows=relation, checked=checked), parameters, True, self.name)
 
 
 def _insert(table: str, columns: tuple[tuple[str, str], ...]) -> Form:
