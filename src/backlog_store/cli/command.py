@@ -92,13 +92,22 @@ class Command(click.Command):
         """
         return [*super().get_params(ctx), *global_options()]
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """
+        Return ``--help``, which also says where the global options are explained.
+        """
+        option = super().get_help_option(ctx)
+        if option is not None and ctx.parent is not None:
+            option.help = "Show this message; global options: `backlog --help`."
+        return option
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """
         Write the options; the global ones are explained once, by `backlog --help`.
         """
-        own = [record for param in super().get_params(ctx) if (record := param.get_help_record(ctx)) is not None]
+        own = [param for param in super().get_params(ctx) if isinstance(param, click.Option)]
         with formatter.section("Options"):
-            formatter.write_dl([*own, ("-h, --help", "Show this message; global options: `backlog --help`.")])
+            formatter.write_dl([record for param in own if (record := param.get_help_record(ctx)) is not None])
         if isinstance(self, click.Group):
             self.format_commands(ctx, formatter)
 

@@ -56,12 +56,20 @@ def message_option(function: F) -> F:
     return click.option("-m", "--message", default="", metavar="TEXT", help="Why; it stands in the history.")(function)
 
 
-def target_options(function: F) -> F:
+def target_options(last: str = "") -> Callable[[F], F]:
     """
-    Add the ways to name items: ids, a query, a fix; and looking before leaping.
+    Add the ways to name items: ids, a query, a fix; and looking before leaping. *last* is the word behind the ids.
     """
+
+    def decorate_all(function: F) -> F:
+        return _with_targets(function, f"[ID]... {last}".strip())
+
+    return decorate_all
+
+
+def _with_targets(function: F, metavar: str) -> F:
     for decorate in reversed((
-        click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=complete_ids),
+        click.argument("ids", nargs=-1, metavar=metavar, shell_complete=complete_ids),
         click.option("-q", "--query", default="", metavar="QUERY",
                      help="Every item that a query finds, instead of ids."),
         click.option("--fix", default="", metavar="NAME", shell_complete=complete_fixes,

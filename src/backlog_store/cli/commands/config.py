@@ -57,7 +57,7 @@ def list_settings(app: App, origin: bool, as_json: bool) -> None:
 
 
 @config.command("get")
-@click.argument("key", type=Choice(_KEYS))
+@click.argument("key", type=Choice(_KEYS), metavar="KEY")
 @pass_app
 def get(app: App, key: str) -> None:
     """

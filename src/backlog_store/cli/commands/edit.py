@@ -27,12 +27,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _field_options(function: F) -> F:
     for decorate in reversed((
         click.option("-d", "--description", metavar="TEXT", help="Markdown; - reads stdin."),
-        click.option("-p", "--priority", type=Choice(PRIORITIES, case_sensitive=False)),
-        click.option("-s", "--service", metavar="NAME"),
-        click.option("--category", metavar="NAME"),
+        click.option("-p", "--priority", type=Choice(PRIORITIES, case_sensitive=False), metavar="P0…P3",
+                     help="P0 is the most urgent."),
+        click.option("-s", "--service", metavar="NAME", help="The service it is about."),
+        click.option("--category", metavar="NAME", help="Its kind, like security or refactor."),
         click.option("-o", "--owner", metavar="NAME", help="@me is you, none nobody."),
         click.option("--due", metavar="DAY", help="A day: 2026-12-01, fri, +3d, eow; or none."),
-        click.option("--env", metavar="NAME"),
+        click.option("--env", metavar="NAME", help="Where it is: prod, staging, …"),
         click.option("--key", metavar="KEY", help="The dedupe key: what makes it the same problem later."),
         click.option("--fix-name", "fix_name", metavar="NAME", help="The one fix that clears it."),
         click.option("--meta", multiple=True, metavar="NAME=VALUE", help="A member of meta; VALUE may be JSON."),
@@ -115,8 +116,8 @@ def add(app: App, title: str, tags: tuple[str, ...], meta: tuple[str, ...], fiel
     "backlog edit --query 'service:checkout priority:P3' --priority P2 --dry-run",
     "backlog edit --fix 'upgrade requests' --due +14d",
 ))  # fmt: skip
-@target_options
-@click.option("--title", metavar="TEXT")
+@target_options()
+@click.option("--title", metavar="TEXT", help="What it is, in one line.")
 @_field_options
 @click.option("--release", multiple=True, metavar="FIELD",
               help="Let machines set a field again that a person holds; may be given several times.")  # fmt: skip

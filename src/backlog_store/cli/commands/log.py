@@ -23,7 +23,9 @@ _NAMES = tuple(name for name in Event.__struct_fields__ if name not in ("extra",
 
 @command("log", examples=("backlog log", "backlog log k3jq7a2m", "backlog log --who ana --since -7d"))
 @click.argument("id", required=False, default="", shell_complete=complete_ids)
-@click.option("-n", "--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0 is all.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=0), metavar="N", default=50, show_default=True, help="How many; 0 is all."
+)
 @click.option("--who", default="", metavar="NAME", help="Only what this actor did; @me is you.")
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only events of a type, like closed or comment.")
 @click.option("--since", default="", metavar="TIME", help="From then on: -7d, yesterday, 2026-11-01.")

@@ -49,7 +49,13 @@ _STYLES = {"created": "green", "reopened": "yellow", "refused": "red", "closed":
     "--default-branch", default="", metavar="BRANCH", help="The default branch; else git says, else main or master."
 )
 @click.option("--opens", is_flag=True, help="Open and reopen items on any branch.")
-@click.option("-p", "--priority", type=Choice(PRIORITIES, case_sensitive=False), help="One priority for all of it.")
+@click.option(
+    "-p",
+    "--priority",
+    type=Choice(PRIORITIES, case_sensitive=False),
+    metavar="P0…P3",
+    help="One priority for all of it.",
+)
 @click.option("--severity", "severities", multiple=True, metavar="WORD=P1",
               help="The priority of one severity, over the table of docs/guides/reports.md.")  # fmt: skip
 @click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN",

@@ -92,7 +92,7 @@ def _named(app: App, name: str) -> str:
 
 @command("batch", examples=("backlog batch", "backlog batch --who ruff", "backlog log --batch cm_…"))
 @click.option("--who", default="", metavar="NAME", help="Only batches of this actor; @me is you.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="How many.")
 @json_option
 @pass_app
 def batch(app: App, who: str, limit: int, as_json: bool) -> None:

@@ -44,7 +44,7 @@ def _revision(item: Any, targets: Targets) -> int:
 
 
 @command("move", examples=("backlog move k3jq7a2m in_progress", "backlog move --query 'tag:flaky status:open' blocked"))
-@target_options
+@target_options("STATUS")
 @message_option
 @pass_app
 def move(app: App, message: str, **options: Any) -> None:
@@ -73,7 +73,7 @@ def _refuse_word(kind: str, word: str, known: Sequence[str]) -> None:
     "backlog close k3jq7a2m --reason duplicate --of p7xw2c4d",
     "backlog close --query 'source:bandit test_*' --reason false_positive",
 ))  # fmt: skip
-@target_options
+@target_options()
 @click.option("-r", "--reason", type=Choice(CLOSING_REASONS), default="fixed", show_default=True,
               help="Why. A report reopens what was `fixed`, nothing else.")  # fmt: skip
 @click.option("--of", "duplicate_of", default="", metavar="ID", shell_complete=complete_ids,
@@ -98,7 +98,7 @@ def close(app: App, reason: str, duplicate_of: str, message: str, **options: Any
 
 
 @command("reopen", examples=("backlog reopen k3jq7a2m -m 'came back with 1.5.0'",))
-@target_options
+@target_options()
 @click.option("-m", "--message", required=True, metavar="TEXT", help="Why; needed.")
 @pass_app
 def reopen(app: App, message: str, **options: Any) -> None:
@@ -113,7 +113,7 @@ def reopen(app: App, message: str, **options: Any) -> None:
 
 @command("snooze", examples=("backlog snooze k3jq7a2m fri", "backlog snooze k3jq7a2m +3d -m 'waits for the upgrade'",
                              "backlog snooze k3jq7a2m now"))  # fmt: skip
-@target_options
+@target_options("UNTIL")
 @message_option
 @pass_app
 def snooze(app: App, message: str, **options: Any) -> None:
@@ -140,7 +140,7 @@ def _when(app: App, text: str, name: str) -> str:
 
 
 @command("accept", examples=("backlog accept k3jq7a2m --until +90d --by 'Ana (CISO)' -m 'behind the VPN'",))
-@target_options
+@target_options()
 @click.option("--until", required=True, metavar="DAY", help="When the acceptance ends: 2027-01-31, +90d, eom.")
 @click.option("--by", "approver", required=True, metavar="NAME", help="Who approved it.")
 @message_option
@@ -158,7 +158,7 @@ def accept(app: App, until: str, approver: str, message: str, **options: Any) ->
 
 @command("assign", examples=("backlog assign k3jq7a2m @me", "backlog assign k3jq7a2m none",
                              "backlog assign ana --query 'service:pay* is:unowned'"))  # fmt: skip
-@target_options
+@target_options("OWNER")
 @message_option
 @pass_app
 def assign(app: App, message: str, **options: Any) -> None:
@@ -197,7 +197,7 @@ class _Tagging(Command):
 
 @command("tag", cls=_Tagging, examples=("backlog tag k3jq7a2m +flaky -slow",
                                         "backlog tag --query 'service:checkout' +q4"))  # fmt: skip
-@target_options
+@target_options("[+TAG]... [-TAG]...")
 @click.option("--add", multiple=True, metavar="TAG", help="Add a tag; +TAG does the same.")
 @click.option("--remove", multiple=True, metavar="TAG", help="Remove a tag; -TAG does the same.")
 @message_option
