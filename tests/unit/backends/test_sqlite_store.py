@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from backlog_store.backends.port import Load, Purge, PutRecord, Reader, Writer
+from backlog_store.backends.port import Load, Purge, PutRecord, Reader, Sighting, Writer
 from backlog_store.backends.sqlite import SqliteBackend, backend, open_sqlite, words
 from backlog_store.backends.sqlite.connection import has_reset_bug
 from backlog_store.backends.sqlite.faults import backend_error, is_sync_lost
@@ -26,6 +26,7 @@ from backlog_store.errors import (
     StorageFull,
 )
 from backlog_store.query import ANY, EventQuery, HasWords, In, ItemQuery, Not, Where
+from backlog_store.testing.clocks import START
 from backlog_store.testing.conformance.base import apply, events_of, item_of, search
 from backlog_store.testing.contents import contents
 from backlog_store.testing.oracle import select_items
@@ -401,6 +402,17 @@ def test_a_trail_holds_together_through_every_kind_of_change(path: Path) -> None
     assert [event.type for event in events_of(store, "bl_a")] == ["purged"]
     apply(store, first(replace(A, revision=7)))
     assert [event.revision for event in events_of(store, "bl_a")] == [6, 7]
+    store.close()
+
+
+def test_empty_names_are_names(path: Path) -> None:
+    """A record of the empty id is scanned, and sightings of the source without a name go with their item."""
+    store = open_sqlite(path)
+    apply(store, PutRecord(a_record("")), PutRecord(a_record("x")), first(A), Sighting("bl_a", "", START, START))
+    assert [record.id for record in store.read(lambda reader: reader.scan("view", "", "", 9))] == ["", "x"]
+    assert len(store.read(lambda reader: reader.scan("sighting", "bl_a/", "", 9))) == 1
+    apply(store, Purge("bl_a", 1))
+    assert store.read(lambda reader: reader.scan("sighting", "", "", 9)) == []
     store.close()
 
 

@@ -99,7 +99,8 @@ class SqliteReader:
         """
         if limit <= 0 or not is_storable(prefix):
             return []
-        least = Statement("id > ?", (after,)) if after >= prefix else Statement("id >= ?", (prefix,))
+        # No `after` is the start, also for the record whose id is the empty text.
+        least = Statement("id > ?", (after,)) if after and after >= prefix else Statement("id >= ?", (prefix,))
         end = _end_of(prefix)
         where = least if end is None else Statement(f"{least.sql} AND id < ?", (*least.parameters, end))
         return self._records(kind, where, "\nORDER BY id\nLIMIT ?", limit)

@@ -96,7 +96,7 @@ _AFTER_PURGE: tuple[LiteralString, ...] = (
 # A number that is free again must not look indexed when the next item gets it, be it in the same list.
 _LOWER_MARK: LiteralString = "UPDATE marks SET words_mark = MIN(words_mark, IFNULL((SELECT MAX(num) FROM items), 0))"
 # "0" follows "/": the range of the ids <item id>/…; the item's own column tells ids with a slash apart.
-_PURGE_SIGHTINGS: LiteralString = "DELETE FROM sightings WHERE id > ? AND id < ? AND item_id = ?"
+_PURGE_SIGHTINGS: LiteralString = "DELETE FROM sightings WHERE id >= ? AND id < ? AND item_id = ?"
 _MARK_STALE: LiteralString = """
     INSERT OR IGNORE INTO stale_words (num)
     SELECT num FROM items WHERE id = ? AND num <= (SELECT words_mark FROM marks)"""
