@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -78,13 +79,16 @@ def report(app: App, file: BinaryIO, format_: str | None, dry_run: bool, as_json
     """
     from backlog_store.cli.progress import watched
 
-    name = "stdin" if file.name in ("-", "<stdin>") else Path(str(file.name)).name
+    opened = str(getattr(file, "name", "-"))
+    name = "stdin" if opened in ("-", "<stdin>") else Path(opened).name
     context = _context(app, given)
     plan = _plan(app, given, name, dry_run=dry_run)
-    backlog = app.reading() if dry_run else app.writing()
     with watched(file, name) as stream:
         format, parsed = read_report(stream, context, format=format_ or "")
-        account = take_in(backlog, parsed, plan)
+        # What cannot be read as a whole fails before its first finding: no store is made for it.
+        first = list(islice(parsed, 1))
+        backlog = app.reading() if dry_run else app.writing()
+        account = take_in(backlog, chain(first, parsed), plan)
     if as_json:
         app.out(json_text(app, _as_data(account, format, plan)))
     else:
