@@ -25,7 +25,7 @@ help:  ## list the commands
 demo: $(VENV)/.runtime  ## install into .venv and show what it does, on real findings, in half a minute
 	@$(BIN)/backlog demo
 
-test: lint types imports  ## lint, types, imports, and every test that needs neither root, Debian packages nor a browser
+test: lint types  ## lint, types, and every test that needs neither root, Debian packages nor a browser
 	$(PYTEST) -q -n $(JOBS) --dist worksteal $(ARGS)
 
 test-system: $(VENV)/.dev  ## tests that need root or Debian packages; installs those, fails where it cannot
