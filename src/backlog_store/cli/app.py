@@ -21,7 +21,7 @@ from backlog_store.model import Actor, Item
 from backlog_store.query import EventQuery
 from backlog_store.settings import Found, Settings, load_settings, redacted, store_path
 
-__all__ = ["App", "pass_app"]
+__all__ = ["App", "pass_app", "stdin_is_terminal"]
 
 _LATEST = "@latest"
 
@@ -112,7 +112,7 @@ class App:
                     hint="Check the path, or make one there: `backlog init --store URL`.",
                 )  # fmt: skip
         self._backlog = open_backlog(url, actor=self.actor)
-        if self.made and not self.quiet:
+        if self.made and not self.quiet and not self.json:
             self.say(f"Made a new backlog: {self.made}")
         return self._backlog
 
@@ -225,9 +225,16 @@ class App:
         """
         if yes:
             return
-        if self.no_input or not sys.stdin.isatty():
+        if self.no_input or not stdin_is_terminal():
             raise click.UsageError(f"{question} Nobody can be asked here: say --yes, or --dry-run to look first.")
         click.confirm(question, abort=True, err=True)
+
+
+def stdin_is_terminal() -> bool:
+    """
+    Tell whether somebody can be asked.
+    """
+    return sys.stdin.isatty()
 
 
 def pass_app(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -81,6 +81,8 @@ class Command(click.Command):
     A command that takes the global options, too, and shows *examples* at the end of its help.
     """
 
+    help_of_help = "Show this message; global options: `backlog --help`."
+
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
         self.examples = tuple(examples)
         kwargs["context_settings"] = {**_CONTEXT, **kwargs.get("context_settings", {})}
@@ -97,8 +99,8 @@ class Command(click.Command):
         Return ``--help``, which also says where the global options are explained.
         """
         option = super().get_help_option(ctx)
-        if option is not None and ctx.parent is not None:
-            option.help = "Show this message; global options: `backlog --help`."
+        if option is not None:
+            option.help = self.help_of_help
         return option
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -165,6 +167,8 @@ class LazyGroup(Group):
     """
     A group that imports a command when it is used. *sections* maps headings of the overview to names and places.
     """
+
+    help_of_help = "Show this message."
 
     def __init__(self, *args: Any, sections: Mapping[str, Mapping[str, Place]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -116,6 +116,7 @@ class Root(LazyGroup):
 
 
 @click.group(
+    "backlog",
     cls=Root,
     sections=SECTIONS,
     invoke_without_command=True,

@@ -1,0 +1,7 @@
+"""
+`python -m backlog_store.cli` is `backlog`.
+"""
+
+from backlog_store.cli.main import main
+
+main()
