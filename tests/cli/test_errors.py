@@ -20,7 +20,7 @@ from backlog_store.cli.failures import tell_failure
 from backlog_store.errors import EXIT_CODES, InvalidQuery
 from tests.cli.conftest import Cli
 
-BACKLOG = [sys.executable, "-m", "backlog_store.cli"]
+BACKLOG = [sys.executable, "-c", "from backlog_store.cli.main import main; main()"]
 
 
 def test_a_wrong_query_is_drawn_with_a_caret(cli: Cli) -> None:

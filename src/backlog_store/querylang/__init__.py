@@ -7,7 +7,8 @@ query is parsed; `dates` needs nothing of it.
 
 from __future__ import annotations
 
-from backlog_store.querylang.language import FIELD_HELP, IS_HELP, Parsed
+from backlog_store.querylang.language import FIELD_HELP, IS_HELP
+from backlog_store.querylang.terms import Parsed
 
 __all__ = ["FIELD_HELP", "IS_HELP", "Parsed", "parse_query"]
 

@@ -7,18 +7,14 @@ No parsing here: `parser` hands over terms, this module compiles them as of one 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
-from msgspec import Struct
-
-from backlog_store.errors import InvalidQuery
 from backlog_store.instants import Day, Instant, add_seconds, day_of
-from backlog_store.model import CLOSED, CLOSING_REASONS, LIVE, PRIORITIES, STATUSES
+from backlog_store.model import CLOSED, CLOSING_REASONS, PRIORITIES, STATUSES
 from backlog_store.query import ORDERS, All, Any_, Compare, HasWords, In, Not, Where, live
 from backlog_store.querylang.dates import EXAMPLES, is_duration, parse_when, shifted
+from backlog_store.querylang.terms import Asker, Piece, Term, nearest
 
-__all__ = ["FIELD_HELP", "IS_HELP", "Asker", "Parsed", "Piece", "Term", "compile_term", "conjunction", "nearest",
-           "order_of", "parts_of"]  # fmt: skip
+__all__ = ["FIELD_HELP", "IS_HELP", "compile_term", "field_name", "order_of", "parts_of", "scopes"]
 
 #: Every field of the language, with what it takes. Names of the item's own fields are understood, too.
 FIELD_HELP: dict[str, str] = {
@@ -66,72 +62,6 @@ _ALIASES = {"due_date": "due", "created_at": "created", "updated_at": "updated",
 #: A query that names one of these says itself whether it means closed items; see `Parsed.scoped`.
 _SCOPING = frozenset({"status", "is", "closed", "reason", "expires", "id"})
 _LAST = "\U0010ffff"
-
-
-class Piece(Struct, frozen=True):
-    """
-    One value as written, where it stands (in characters), and whether it was in quotes (then it is taken literally).
-    """
-
-    text: str
-    offset: int
-    quoted: bool = False
-
-
-class Term(Struct, frozen=True):
-    """
-    ``field:op value,value``; *field* without the colon.
-    """
-
-    field: Piece
-    op: str
-    values: tuple[Piece, ...]
-
-
-class Parsed(Struct, frozen=True, kw_only=True):
-    """
-    A query understood. *order* is empty where the query names none; *scoped*: it speaks of closed or live items itself.
-    """
-
-    where: Where
-    order: str = ""
-    descending: bool = False
-    scoped: bool = False
-
-
-class Asker(Struct, frozen=True):
-    """
-    What a query is understood against: its text (for errors), the instant, and who ``@me`` is.
-    """
-
-    text: str
-    now: Instant
-    me: str
-
-    def refuse(self, piece: Piece, reason: str, *, expected: Sequence[str] = (), suggestion: str = "") -> NoReturn:
-        """
-        Raise `InvalidQuery` at this piece.
-        """
-        raise InvalidQuery(
-            self.text, offset=piece.offset, reason=reason, expected=tuple(expected), suggestion=suggestion
-        )
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """
-    Return the known word that looks most like this one, or nothing.
-    """
-    from difflib import get_close_matches
-
-    found = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return found[0] if found else ""
-
-
-def conjunction(parts: Sequence[Where]) -> Where:
-    """
-    Return "every part holds" in its shortest form.
-    """
-    return parts[0] if len(parts) == 1 else All(tuple(parts))
 
 
 def field_name(asker: Asker, piece: Piece) -> str:
@@ -409,5 +339,3 @@ _COMPILERS: dict[str, Callable[[Asker, Term, str], Where]] = {
     "is": _is,
     **dict.fromkeys(_INSTANTS, _instant),
 }
-assert _LAST > "~"
-assert frozenset(LIVE).isdisjoint(CLOSED)

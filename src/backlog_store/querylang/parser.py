@@ -13,18 +13,8 @@ from msgspec import Struct
 
 from backlog_store.errors import InvalidQuery
 from backlog_store.query import Any_, Not, Where
-from backlog_store.querylang.language import (
-    Asker,
-    Parsed,
-    Piece,
-    Term,
-    compile_term,
-    conjunction,
-    field_name,
-    order_of,
-    parts_of,
-    scopes,
-)
+from backlog_store.querylang.language import compile_term, field_name, order_of, parts_of, scopes
+from backlog_store.querylang.terms import Asker, Parsed, Piece, Term, conjunction
 
 __all__ = ["DEPTH_MAX", "LENGTH_MAX", "TERMS_MAX", "parse"]
 
