@@ -188,7 +188,8 @@ def _as_data(account: Account, format: Format, plan: Plan) -> dict[str, Any]:
 
 
 def _print(app: App, account: Account, format: Format, name: str, plan: Plan) -> None:
-    about = ", ".join(neutral(service) for service in sorted(account.services) if service)
+    services = sorted(filter(None, account.services))
+    about = ", ".join(map(neutral, services)) if len(services) <= 3 else plural(len(services), "service")
     told = f"{neutral(name)}: {plural(account.findings, 'finding')}" + (f" about {about}" if about else "")
     app.out(f"{told} ({format.title}){', nothing was written' if plan.dry_run else ''}")
     for verdict in VERDICTS:
