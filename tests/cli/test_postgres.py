@@ -41,7 +41,8 @@ def test_old_tables_are_migrated_in_place(cli: Cli, postgres_dsn: str) -> None:
         connection.execute(
             "CREATE TABLE backlog_items (id text PRIMARY KEY, created_at timestamptz, updated_at timestamptz, "
             "env text, service text, category text, title text, description text, priority text, status text, "
-            "owner text, due_date date, source text, dedupe_key text UNIQUE, evidence_refs jsonb, tags jsonb, meta jsonb)"
+            "owner text, due_date date, source text, dedupe_key text UNIQUE, evidence_refs jsonb, "
+            "tags jsonb, meta jsonb)"
         )
         connection.execute(
             "CREATE TABLE backlog_events (id text PRIMARY KEY, item_id text, ts timestamptz, type text, message text, "
