@@ -4,6 +4,7 @@ What all tests share: a real PostgreSQL server, and settings that do not depend 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,14 @@ from hypothesis import HealthCheck, settings
 from backlog_store.testing.postgres import PostgresServer
 
 # Two loaded cores are no fault of a test: no deadline for one example, none for drawing it.
-settings.register_profile("backlog", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+# In CI the same examples each time, so that a change is judged by what it changed; elsewhere new ones at each run.
+settings.register_profile(
+    "backlog",
+    deadline=None,
+    print_blob=True,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("backlog")
 
 

@@ -119,7 +119,8 @@ def _draft(name: _Name, group: _Group, records: list[_Record], place: str, conte
     id = main_id(ids)
     first = next((record for record in records if record.id == id), records[0])
     specific = first.database_specific or {}
-    weaknesses = [str(one) for one in specific.get("cwe_ids") or () if isinstance(one, str)]
+    listed = specific.get("cwe_ids")
+    weaknesses = [one for one in listed if isinstance(one, str)] if isinstance(listed, list) else []
     severity = specific.get("severity")
     urls = [f"https://osv.dev/vulnerability/{first.id}", *(one.url or "" for one in first.references or ())]
     return vulnerability_draft(

@@ -92,6 +92,14 @@ def test_any_member_may_be_anything(data: st.DataObject, name: str, value: Any) 
     survey(json.dumps(tree).encode())
 
 
+@pytest.mark.parametrize("value", [True, 7, "CWE-79", {"a": 1}, [None, 7, "CWE-79"]])
+def test_weaknesses_of_another_type_are_passed_over(value: Any) -> None:
+    """OSV leaves the member ``cwe_ids`` to each database: whatever stands there, its finding is taken in."""
+    tree = json.loads(FILES["osv-scanner.json"])
+    tree["results"][1]["packages"][0]["vulnerabilities"][0]["database_specific"]["cwe_ids"] = value
+    assert len(survey(json.dumps(tree).encode())) == len(survey(FILES["osv-scanner.json"]))
+
+
 @settings(max_examples=EXAMPLES)
 @given(st.sampled_from(FORMAT_NAMES), st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 @example("csv", b"\0\n\0")
