@@ -118,13 +118,14 @@ def undo(context: Context, body: Undo) -> tuple[Outcome, ...]:
     events = context.reader.events(EventQuery(batch=body.batch, newest_first=True, limit=None))
     if not events:
         raise NotFound("batch", body.batch, hint="Only changes of items can be undone.")
-    ids = dict.fromkeys(event.item_id for event in events)
-    context.load_ids(list(ids))
+    by_item: dict[str, list[Event]] = {}
+    for event in events:
+        by_item.setdefault(event.item_id, []).append(event)
+    context.load_ids(list(by_item))
     outcomes = []
-    for id in ids:
-        own = sorted((event for event in events if event.item_id == id), key=lambda event: -event.revision)
+    for id, own in by_item.items():
         try:
-            outcomes.append(_undo_item(context, own))
+            outcomes.append(_undo_item(context, sorted(own, key=lambda event: -event.revision)))
         except BacklogError as error:
             outcomes.append(Outcome(verdict="refused", id=id, code=error.code, why=str(error)))
     return tuple(outcomes)

@@ -19,7 +19,7 @@ from backlog_store.cli.options import json_option
 from backlog_store.cli.settingsfile import refuse_password
 from backlog_store.cli.text import neutral, plural
 from backlog_store.codec import to_builtins
-from backlog_store.errors import NotFound
+from backlog_store.errors import BackendUnavailable
 from backlog_store.settings import redacted, store_path
 from backlog_store.transfer import Transferred, export_store, import_store, migrate_store
 
@@ -131,7 +131,10 @@ def migrate(app: App, to: str | None, source: str | None, in_place: bool, finish
         raise click.UsageError(f"{redacted(to)} is the store to copy from: name another one.")
     path = store_path(app.store.value)
     if path is not None and not path.exists():
-        raise NotFound("store", redacted(app.store.value), hint="There is nothing to copy from.")
+        raise BackendUnavailable(
+            app.store.value.partition(":")[0], "opening", f"there is no backlog at {path} ({app.store.origin})",
+            hint="There is nothing to copy from: check the path.",
+        )  # fmt: skip
     target = open_backend(to)
     try:
         done = migrate_store(_backend(app, make=False), target)

@@ -16,14 +16,14 @@ from backlog_store.cli.items import fields_of, json_text
 from backlog_store.cli.options import fields_option, json_option
 from backlog_store.cli.text import plural, table
 from backlog_store.cli.writing import print_answer
-from backlog_store.errors import AmbiguousId, NotFound
+from backlog_store.errors import AmbiguousId, Conflict, NotFound
 from backlog_store.model import Event
 from backlog_store.query import EventQuery
 
 __all__ = ["batch", "undo"]
 
 _PAGE = 500
-_LOOKED_AT = 20_000  # events, newest first; an older batch is named whole
+_LOOKED_AT = 200_000  # events, newest first; an older batch is named whole
 
 
 @command("undo", examples=("backlog undo", "backlog undo cm_4hq2k7aa", "backlog batch"))
@@ -75,7 +75,7 @@ def _last(app: App) -> str:
             undone |= {str(event.meta.get("batch", "")), event.batch}
         elif event.batch not in undone:
             return event.batch
-    raise NotFound("batch", "--last", hint=f"{app.actor.name} has nothing to undo. `backlog batch` lists batches.")
+    raise Conflict(f"{app.actor.name} has nothing to undo here.", hint="`backlog batch` lists what others changed.")
 
 
 def _named(app: App, name: str) -> str:
