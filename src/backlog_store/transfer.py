@@ -172,6 +172,7 @@ def _check_lines(lines: Iterable[bytes]) -> None:
     faults: list[Fault] = []
     counts = {"items": 0, "events": 0, "records": 0}
     last: Any = None
+    owned = False  # whether something stands above that an event can belong to
     number = 0
     for number, line in enumerate(lines, 1):
         if last is not None and "end" in last:
@@ -182,6 +183,11 @@ def _check_lines(lines: Iterable[bytes]) -> None:
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
             faults.append(Fault(f"/line/{number}", line[:60].decode("utf-8", "replace"), str(error)))
             last = {}
+        orphan = "event" in last or ("record" in last and last["record"].kind == "sighting")
+        if orphan and not owned:
+            reason = "an event or a sighting stands before the item that it belongs to"
+            faults.append(Fault(f"/line/{number}", line[:60].decode("utf-8", "replace"), reason))
+        owned = owned or "item" in last or ("record" in last and not orphan)
         for name in last:
             if f"{name}s" in counts:
                 counts[f"{name}s"] += 1
