@@ -14,9 +14,9 @@ from msgspec import Struct, field
 from backlog_store.instants import Day, Instant
 
 __all__ = [
-    "CLOSED", "CLOSING_REASONS", "LIMITS", "LIVE", "PRIORITIES", "STATUSES", "SYSTEM", "Actor", "ActorKind", "Claim",
-    "ClosingReason", "Draft", "Event", "Item", "ItemId", "Key", "KeyState", "Limits", "Priority", "Record",
-    "RecordKind", "Sighted", "Status", "UpsertVerdict", "Verdict", "key_record_id",
+    "CLOSED", "CLOSING_REASONS", "LEGACY_NOTES", "LIMITS", "LIVE", "PRIORITIES", "STATUSES", "SYSTEM", "Actor",
+    "ActorKind", "Claim", "ClosingReason", "Draft", "Event", "Item", "ItemId", "Key", "KeyState", "Limits", "Priority",
+    "Record", "RecordKind", "Sighted", "Status", "UpsertVerdict", "Verdict", "key_record_id",
 ]  # fmt: skip
 
 ItemId = str
@@ -39,6 +39,9 @@ PRIORITIES: tuple[Priority, ...] = ("P0", "P1", "P2", "P3")
 CLOSING_REASONS: tuple[ClosingReason, ...] = (
     "fixed", "wont_fix", "false_positive", "accepted_risk", "duplicate", "obsolete",
 )  # fmt: skip
+
+#: How the ids of those `store` records begin that tell what was mapped when data of the original module was taken in.
+LEGACY_NOTES = "legacy-note/"
 
 
 class Limits(Struct, frozen=True):

@@ -20,13 +20,14 @@ import msgspec
 from msgspec.structs import astuple, replace
 
 from backlog_store.codec import encode, to_builtins
-from backlog_store.model import Event, Item
+from backlog_store.model import Event, Item, KeyState
 
 __all__ = [
     "TRACKED",
     "apply_changes",
     "difference",
     "event_hash",
+    "faults_of_key_trail",
     "faults_of_trail",
     "plain_fields",
     "rebuild",
@@ -180,4 +181,21 @@ def faults_of_trail(item: Item, events: Sequence[Event]) -> list[str]:
     if rebuilt != item:
         wrong = [name for name in Item.__struct_fields__ if getattr(rebuilt, name) != getattr(item, name)]
         faults.append(f"the events do not explain: {', '.join(wrong)}")
+    return faults
+
+
+def faults_of_key_trail(state: KeyState, events: Iterable[Event]) -> list[str]:
+    """
+    Return what is wrong with the events that explain a purged key: a changed byte, a broken link, another head.
+    """
+    faults: list[str] = []
+    head = ""
+    for event in sorted(events, key=lambda event: event.revision):
+        if event_hash(event) != event.hash:
+            faults.append(f"event {event.id}: was changed after it was written")
+        if head and event.prev != head:
+            faults.append(f"event {event.id}: does not follow its predecessor")
+        head = event.hash
+    if head != state.head:
+        faults.append("its head is not its newest event")
     return faults

@@ -1,51 +1,39 @@
 """
 Export, import and migration: everything of a store as lines of canonical JSON, and back, losing nothing.
 
-The first line is the header, the last one the trailer with the counts, so that a cut file is noticed before anything
-is written. Between them, for each item in order of its id: the item, its events by revision, its sightings; then all
-other records by kind and id, and behind the record of a purged key the events that explain it.
+What the lines are, and how a file of them is proved, stands in `backlog_store.exportfile`.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, Any
 
-import msgspec
 from msgspec import Struct
 
 from backlog_store.backends.port import Backend, Change, Load, PutRecord, Reader, Sighting, Writer
-from backlog_store.codec import (
-    decode_event,
-    decode_item,
-    decode_json,
-    decode_record,
-    encode,
-    encode_event,
-    encode_item,
-    from_builtins,
-)
-from backlog_store.errors import AlreadyExists, Fault, InvalidInput
-from backlog_store.instants import parse_instant
-from backlog_store.model import Event, Item, Record, RecordKind, Sighted
+from backlog_store.codec import encode, encode_event, encode_item, from_builtins
+from backlog_store.errors import AlreadyExists, BackendError, InvalidInput
+from backlog_store.exportfile import HEADER, KINDS, Group, LineDigest, check_export, read_groups
+from backlog_store.model import Event, Item, Key, KeyState, Record, RecordKind, Sighted
 from backlog_store.query import EventQuery, ItemQuery, order_key
 
-__all__ = ["Transferred", "export_store", "import_store", "migrate_store"]
+__all__ = ["Transferred", "checked_export", "export_store", "import_store", "migrate_store", "take_in"]
 
-FORMAT = "backlog-store"
-VERSION = 1
 _PAGE = 500
-_CHUNK_ITEMS = 500
+_CHUNK_GROUPS = 500
 _CHUNK_BYTES = 2 * 1024 * 1024
 _MEMORY = 32 * 1024 * 1024
-#: Records that travel, in this order. Sightings go with their items; `store` is what makes a store this one.
-_KINDS: tuple[RecordKind, ...] = ("alias", "answer", "guard", "key", "lease", "link", "policy", "run", "view")
+#: Records that say what somebody decided: one that is there already and says something else is told. Others (answers,
+#: runs, guards, leases) are of the store's own work, and stay as they are there.
+_DECIDED: frozenset[RecordKind] = frozenset({"alias", "key", "link", "policy", "view"})
 
 
 class Transferred(Struct, kw_only=True):
     """
-    What an export or import moved. `skipped` items were there already, the same; `refused` names those that differ.
+    What an export or import moved. `skipped` items were there already, the same; `refused` names what differs there.
     """
 
     items: int = 0
@@ -75,28 +63,34 @@ def export_store(backend: Backend, sink: IO[bytes]) -> Transferred:
 
 def _export(reader: Reader, sink: Any) -> Transferred:
     done = Transferred()
-    sink.write(encode({"format": FORMAT, "version": VERSION}) + b"\n")
+    digest = LineDigest()
+
+    def write(line: bytes) -> None:
+        digest.add(line)
+        sink.write(line + b"\n")
+
+    write(HEADER)
     for items in _pages(reader):
         ids = tuple(item.id for item in items)
         trails = _by_item(reader.events(EventQuery(item_ids=ids, limit=None)))
         for item in items:
-            sink.write(b'{"item":' + encode_item(item) + b"}\n")
+            write(b'{"item":' + encode_item(item) + b"}")
             done.items += 1
             for event in trails.get(item.id, ()):
-                sink.write(b'{"event":' + encode_event(event) + b"}\n")
+                write(b'{"event":' + encode_event(event) + b"}")
                 done.events += 1
             for record in _scan(reader, "sighting", f"{item.id}/"):
-                sink.write(b'{"record":' + encode(record) + b"}\n")
+                write(b'{"record":' + encode(record) + b"}")
                 done.records += 1
-    for kind in _KINDS:
-        for record in _scan(reader, kind, ""):
-            sink.write(b'{"record":' + encode(record) + b"}\n")
+    for kind, prefix in KINDS:
+        for record in _scan(reader, kind, prefix):
+            write(b'{"record":' + encode(record) + b"}")
             done.records += 1
             for event in _key_events(reader, record):
-                sink.write(b'{"event":' + encode_event(event) + b"}\n")
+                write(b'{"event":' + encode_event(event) + b"}")
                 done.events += 1
     counts = {"items": done.items, "events": done.events, "records": done.records}
-    sink.write(encode({"end": counts}) + b"\n")
+    write(encode({"end": {**counts, "digest": digest.text()}}))
     return done
 
 
@@ -132,152 +126,66 @@ def _key_events(reader: Reader, record: Record) -> Sequence[Event]:
     """
     if record.kind != "key" or not record.body.get("purged_at"):
         return ()
-    return reader.events(EventQuery(item_ids=(record.body["item_id"],), limit=None))
+    events = reader.events(EventQuery(item_ids=(record.body["item_id"],), limit=None))
+    return sorted(events, key=lambda event: event.revision)
 
 
-class _Chunk:
+@contextmanager
+def checked_export(source: IO[bytes]) -> Iterator[IO[bytes]]:
     """
-    Lines on their way in: items with their trails, records with their events.
+    Give a copy of an export that was proved line by line, for `take_in`; it lies in a temporary file where it is large.
+
+    Raises `InvalidInput` naming line and item of every fault (at most 20).
     """
-
-    def __init__(self) -> None:
-        self.items: list[tuple[Item, list[Event], list[Record]]] = []
-        self.records: list[tuple[Record, list[Event]]] = []
-        self.bytes = 0
-
-    def full(self) -> bool:
-        return self.bytes >= _CHUNK_BYTES or len(self.items) + len(self.records) >= _CHUNK_ITEMS
+    with tempfile.SpooledTemporaryFile(max_size=_MEMORY) as spool:
+        while block := source.read(1 << 20):
+            spool.write(block)
+        spool.seek(0)
+        check_export(spool)
+        spool.seek(0)
+        yield spool
 
 
 def import_store(backend: Backend, source: IO[bytes]) -> Transferred:
     """
     Take in an export. An item that is there already with the same trail is skipped, one that differs is refused.
 
-    The whole file is checked first: `InvalidInput` names the line of every fault (at most 20), and nothing is written.
-    Then it is applied in bounded steps; running it again goes on where it stopped.
+    The whole file is checked first, see `checked_export`; if it is faulty, nothing is written. Then it is applied in
+    bounded steps; running it again goes on where it stopped.
     """
-    with tempfile.SpooledTemporaryFile(max_size=_MEMORY) as spool:
-        while block := source.read(1 << 20):
-            spool.write(block)
-        spool.seek(0)
-        _check_lines(spool)
-        spool.seek(0)
-        done = Transferred(refused=[])
-        for chunk in _chunks(spool):
-            _take_in(backend, chunk, done)
+    with checked_export(source) as export:
+        return take_in(backend, export)
+
+
+def take_in(backend: Backend, export: IO[bytes]) -> Transferred:
+    """
+    Write what `checked_export` gave into a store, in bounded steps.
+    """
+    done = Transferred(refused=[])
+    for chunk in _chunks(read_groups(export)):
+        _take_in_chunk(backend, chunk, done)
     return done
 
 
-def _check_lines(lines: Iterable[bytes]) -> None:
-    faults: list[Fault] = []
-    counts = {"items": 0, "events": 0, "records": 0}
-    last: Any = None
-    owned = False  # whether something stands above that an event can belong to
-    number = 0
-    for number, line in enumerate(lines, 1):
-        if last is not None and "end" in last:
-            faults.append(Fault(f"/line/{number}", "", "something stands behind the last line"))
-            break
-        try:
-            last = _decode_line(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-            faults.append(Fault(f"/line/{number}", line[:60].decode("utf-8", "replace"), str(error)))
-            last = {}
-        orphan = "event" in last or ("record" in last and last["record"].kind == "sighting")
-        if orphan and not owned:
-            reason = "an event or a sighting stands before the item that it belongs to"
-            faults.append(Fault(f"/line/{number}", line[:60].decode("utf-8", "replace"), reason))
-        owned = owned or "item" in last or ("record" in last and not orphan)
-        for name in last:
-            if f"{name}s" in counts:
-                counts[f"{name}s"] += 1
-        if number == 1 and last.get("format") != FORMAT:
-            faults.append(Fault("/line/1", line[:60].decode("utf-8", "replace"), "not an export of this program; "
-                                "`backlog report` reads reports and drafts"))  # fmt: skip
-        elif number == 1 and last.get("version") != VERSION:
-            faults.append(Fault("/line/1", str(last.get("version")), f"this program reads version {VERSION}"))
-        if len(faults) >= 20:
-            break
-    if not faults and (last is None or "end" not in last):
-        faults.append(Fault(f"/line/{number}", "", "the export ends too early: its last line is missing"))
-    elif not faults and last["end"] != counts:
-        faults.append(Fault(f"/line/{number}", str(last["end"]), f"the file holds {counts}"))
-    if faults:
-        raise InvalidInput(faults, what="export", hint="Nothing was written.")
-
-
-def _decode_line(line: bytes) -> dict[str, Any]:
-    plain = decode_json(line)
-    if not isinstance(plain, dict):
-        raise ValueError("not an object")  # noqa: TRY004  (what the caller reports is a value, not a type)
-    if "item" in plain:
-        item = decode_item(encode(plain["item"]))
-        for name in ("created_at", "updated_at"):
-            parse_instant(getattr(item, name))
-        return {"item": item}
-    if "event" in plain:
-        return {"event": decode_event(encode(plain["event"]))}
-    if "record" in plain:
-        record = decode_record(encode(plain["record"]))
-        if record.kind not in (*_KINDS, "sighting"):
-            raise ValueError(f"records of kind {record.kind} do not travel")
-        return {"record": record}
-    if "end" in plain or "format" in plain:
-        return plain
-    raise ValueError("neither item nor event nor record")
-
-
-def _chunks(lines: Iterable[bytes]) -> Iterator[_Chunk]:
-    chunk = _Chunk()
-    for line in lines:
-        decoded = _decode_line(line)
-        starts = "item" in decoded or ("record" in decoded and decoded["record"].kind != "sighting")
-        if starts and chunk.full():
+def _chunks(groups: Iterable[Group]) -> Iterator[list[Group]]:
+    chunk: list[Group] = []
+    size = 0
+    for group in groups:
+        # Items first, by themselves: what the records of keys name must be there to be held against.
+        turns = bool(chunk) and type(chunk[-1].head) is not type(group.head)
+        if chunk and (turns or size >= _CHUNK_BYTES or len(chunk) >= _CHUNK_GROUPS):
             yield chunk
-            chunk = _Chunk()
-        chunk.bytes += len(line)
-        if "item" in decoded:
-            chunk.items.append((decoded["item"], [], []))
-        elif "event" in decoded:
-            target = chunk.records[-1][1] if chunk.records else chunk.items[-1][1]
-            target.append(decoded["event"])
-        elif "record" in decoded:
-            record = decoded["record"]
-            if record.kind == "sighting":
-                chunk.items[-1][2].append(record)
-            else:
-                chunk.records.append((record, []))
-    yield chunk
+            chunk, size = [], 0
+        chunk.append(group)
+        size += group.size
+    if chunk:
+        yield chunk
 
 
-def _take_in(backend: Backend, chunk: _Chunk, done: Transferred) -> None:
+def _take_in_chunk(backend: Backend, chunk: Sequence[Group], done: Transferred) -> None:
     def run(writer: Writer) -> Transferred:
         step = Transferred(refused=[])
-        present = writer.items([item.id for item, _, _ in chunk.items])
-        holders = writer.items_by_key([item.key for item, _, _ in chunk.items if item.key is not None])
-        changes: list[Change] = []
-        for item, trail, sightings in chunk.items:
-            there = present.get(item.id)
-            if there is not None and there.head == item.head and there.revision == item.revision:
-                step.skipped += 1
-                continue
-            if there is not None:
-                step.refused.append(f"{item.id}: is there already at revision {there.revision}, with another history")
-                continue
-            if item.key is not None and item.key in holders:
-                step.refused.append(str(AlreadyExists("key", item.dedupe_key, held_by=holders[item.key].id)))
-                continue
-            changes.append(Load(item, tuple(trail)))
-            changes += [_sighting(record) for record in sightings]
-            step.items += 1
-            step.events += len(trail)
-            step.records += len(sightings)
-        for record, events in chunk.records:
-            if writer.records(record.kind, [record.id]):
-                continue
-            changes += _record_changes(record, events)
-            step.records += 1
-            step.events += len(events)
+        changes = [*_item_changes(writer, chunk, step), *_record_changes(writer, chunk, step)]
         if changes:
             writer.apply(changes)
         return step
@@ -290,26 +198,99 @@ def _take_in(backend: Backend, chunk: _Chunk, done: Transferred) -> None:
     done.refused += step.refused
 
 
+def _item_changes(writer: Writer, chunk: Sequence[Group], step: Transferred) -> Iterator[Change]:
+    items = [(group.head, group) for group in chunk if isinstance(group.head, Item)]
+    present = writer.items([item.id for item, _ in items])
+    holders = dict(writer.items_by_key([item.key for item, _ in items if item.key is not None]))
+    for item, group in items:
+        there = present.get(item.id)
+        if there is not None and there.head == item.head and there.revision == item.revision:
+            step.skipped += 1
+            continue
+        if there is not None:
+            step.refused.append(f"{item.id}: is there already at revision {there.revision}, with another history")
+            continue
+        if item.key is not None and item.key in holders:
+            step.refused.append(str(AlreadyExists("key", item.dedupe_key, held_by=holders[item.key].id)))
+            continue
+        if item.key is not None:
+            holders[item.key] = item
+        yield Load(item, tuple(group.events))
+        yield from map(_sighting, group.sightings)
+        step.items += 1
+        step.events += len(group.events)
+        step.records += len(group.sightings)
+
+
 def _sighting(record: Record) -> Sighting:
     item_id, source = record.id.split("/", 1)
     seen = from_builtins(record.body, Sighted)
     return Sighting(item_id, source, seen.first_at, seen.last_at, seen.n, seen.run)
 
 
-def _record_changes(record: Record, events: list[Event]) -> list[Change]:
+def _record_changes(writer: Writer, chunk: Sequence[Group], step: Transferred) -> Iterator[Change]:
     """
-    Return the changes that write a record and each event that explains it; the last one leaves the record as it was.
+    Yield the changes that write each record and the events that explain it; the last one leaves it as it was.
     """
-    if not events:
-        return [PutRecord(record, force=True)]
-    return [PutRecord(record, event=event, force=True) for event in events]
+    groups = [(group.head, group.events) for group in chunk if isinstance(group.head, Record)]
+    by_kind: dict[RecordKind, list[str]] = {}
+    for record, _ in groups:
+        by_kind.setdefault(record.kind, []).append(record.id)
+    present = {kind: writer.records(kind, ids) for kind, ids in by_kind.items()}
+    holders = writer.items_by_key([_key_of(record) for record, _ in groups if record.kind == "key"])
+    for record, events in groups:
+        there = present[record.kind].get(record.id)
+        if there is not None:
+            if there.body != record.body and record.kind in _DECIDED:
+                step.refused.append(f"{record.kind} {record.id}: is there already, and says something else")
+            continue
+        wrong = _fault_of_key(record, holders.get(_key_of(record))) if record.kind == "key" else ""
+        if wrong:
+            step.refused.append(f"{record.kind} {record.id}: {wrong}")
+            continue
+        if events:
+            yield from (PutRecord(record, event=event, force=True) for event in events)
+        else:
+            yield PutRecord(record, force=True)
+        step.records += 1
+        step.events += len(events)
 
 
-def migrate_store(source: Backend, target: Backend) -> Transferred:
+def _key_of(record: Record) -> Key:
+    env, dedupe_key = record.id.split("/", 1)
+    return env, dedupe_key
+
+
+def _fault_of_key(record: Record, holder: Item | None) -> str:
     """
-    Copy everything of one store into another, on any backend.
+    Say why the record of a key cannot be taken in: it contradicts the item that holds the key.
+    """
+    state = from_builtins(record.body, KeyState)
+    if holder is None or state.alias_of:
+        return ""
+    if state.purged_at:
+        return f"is said to be purged, but {holder.id} holds it"
+    return f"names {state.item_id}, but {holder.id} holds it" if state.item_id not in ("", holder.id) else ""
+
+
+def migrate_store(source: Backend, open_target: Callable[[], Backend]) -> Transferred:
+    """
+    Copy everything of one store into another, on any backend. The other is opened once all could be read and proved.
+
+    Raises `BackendError` for a store whose history does not hold, and what opening, reading and writing raise.
     """
     with tempfile.SpooledTemporaryFile(max_size=_MEMORY) as spool:
         export_store(source, spool)
         spool.seek(0)
-        return import_store(target, spool)
+        try:
+            check_export(spool)
+        except InvalidInput as error:
+            told = "; ".join(f"{fault.value}: {fault.reason}" for fault in error.faults[:3])
+            raise BackendError(source.capabilities.name, "copying", f"the history does not hold: {told}",
+                               hint="Nothing was written. `backlog verify` lists every fault.") from error  # fmt: skip
+        spool.seek(0)
+        target = open_target()
+        try:
+            return take_in(target, spool)
+        finally:
+            target.close()

@@ -4,15 +4,13 @@ Proof that a store is whole: the events rebuild every item, and each trail's cha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from msgspec import Struct
 
 from backlog_store.backends.port import Reader
 from backlog_store.codec import from_builtins
 from backlog_store.model import Event, KeyState
 from backlog_store.query import EventQuery, ItemQuery, order_key
-from backlog_store.trail import event_hash, faults_of_trail
+from backlog_store.trail import faults_of_key_trail, faults_of_trail
 
 __all__ = ["Verified", "verify"]
 
@@ -64,22 +62,8 @@ def _verify_keys(reader: Reader, result: Verified) -> None:
             if state.purged_at:
                 events = reader.events(EventQuery(item_ids=(state.item_id,), limit=None))
                 result.events += len(events)
-                result.faults += [f"{record.id}: {fault}" for fault in _faults_of_purged(state, events)]
+                result.faults += [f"{record.id}: {fault}" for fault in faults_of_key_trail(state, events)]
                 if holder is not None:
                     result.faults.append(f"{record.id}: is said to be purged, but {holder.id} holds it")
             elif holder is not None and state.item_id and holder.id != state.item_id:
                 result.faults.append(f"{record.id}: names {state.item_id}, but {holder.id} holds it")
-
-
-def _faults_of_purged(state: KeyState, events: Iterable[Event]) -> list[str]:
-    faults: list[str] = []
-    head = ""
-    for event in sorted(events, key=lambda event: event.revision):
-        if event_hash(event) != event.hash:
-            faults.append(f"event {event.id}: was changed after it was written")
-        if head and event.prev != head:
-            faults.append(f"event {event.id}: does not follow its predecessor")
-        head = event.hash
-    if head != state.head:
-        faults.append("its head is not its newest event")
-    return faults

@@ -4,10 +4,19 @@ Export, import, migrate and verify between file backends: nothing is lost, and w
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from backlog_store import open_backlog
+from backlog_store.codec import encode
+from backlog_store.compat import JsonlBacklogStore
+from backlog_store.exportfile import LineDigest
+from backlog_store.legacy.report import notes
 from tests.cli.conftest import REPORTS, Cli
 
 
@@ -79,25 +88,206 @@ def test_a_file_is_written_over_only_when_told(full: Cli, tmp_path: Path) -> Non
     assert list(file.parent.iterdir()) == [file]
 
 
-@pytest.mark.parametrize("damage", ["cut", "garbled", "foreign", "empty"])
-def test_a_faulty_export_writes_nothing(full: Cli, tmp_path: Path, damage: str) -> None:
+def _export(cli: Cli) -> list[bytes]:
+    return cli("export").stdout_bytes.splitlines(keepends=True)
+
+
+def _sealed(lines: list[bytes]) -> bytes:
     """
-    A cut, garbled or foreign file is refused with the line, before anything is written.
+    Give lines the trailer that fits them, as somebody would who changes an export and wants it to be taken.
     """
-    file = tmp_path / "a.ndjson"
-    full("export", str(file))
-    lines = file.read_bytes().splitlines(keepends=True)
+    digest = LineDigest()
+    for line in lines:
+        digest.add(line)
+    counts = {f"{kind}s": sum(line.startswith(b'{"%s"' % kind.encode()) for line in lines)
+              for kind in ("item", "event", "record")}  # fmt: skip
+    return b"".join(lines) + encode({"end": {**counts, "digest": digest.text()}}) + b"\n"
+
+
+def _at(lines: list[bytes], start: bytes, nth: int = 0) -> int:
+    return [number for number, line in enumerate(lines) if line.startswith(start)][nth]
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbled", "foreign", "empty", "dropped view", "changed view", "behind"])
+def test_a_faulty_export_makes_no_store(full: Cli, damage: str) -> None:
+    """
+    A cut, garbled, foreign or changed file is refused with the line, before there is a store.
+    """
+    lines = _export(full)
+    view = _at(lines, b'{"record":{"kind":"view"')
     faulty = {
         "cut": lines[:-1],
         "garbled": [*lines[:3], b"{]\n", *lines[3:]],
         "foreign": [b'{"title": "x"}\n'],
         "empty": [],
+        "dropped view": [*lines[:view], *lines[view + 1 :]],
+        "changed view": [line.replace(b"owner:", b"title:") for line in lines],
+        "behind": [*lines, lines[1]],
     }
-    file.write_bytes(b"".join(faulty[damage]))
-    result = full("--store", "sqlite:new.db", "import", str(file), expect=2)
+    result = full("--store", "sqlite:new.db", "import", "-", input=b"".join(faulty[damage]), expect=2)
 
-    assert "/line/" in result.stderr
-    assert full.json("--store", "sqlite:new.db", "list", "--all") == []
+    place = {"garbled": 4, "foreign": 1, "empty": 1, "cut": len(lines) - 1, "dropped view": len(lines) - 1,
+             "changed view": len(lines), "behind": len(lines) + 1}  # fmt: skip
+    assert f"/line/{place[damage]}" in result.stderr
+    assert result.stderr.count("/line/") == 1
+    assert not (full.folder / "new.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("start", "old", "new", "told"),
+    [
+        (b'{"item"', b'"service":"shop"', b'"service":"x"', "do not explain: service"),
+        (b'{"item"', b'"title":"', b'"title":"x', "do not explain: title"),
+        (b'{"event"', b'"actor":"', b'"actor":"x', "was changed after it was written"),
+        (b'{"item"', b'"status":"open"', b'"status":"wip"', "none of"),
+        (b'{"item"', b'"title":"', b'"title":"\\u0000', "NUL"),
+        (b'{"item"', b'"title":"', b'"title":5,"x":"', "str"),
+    ],
+)  # fmt: skip
+def test_a_changed_export_is_refused_by_line_and_item(
+    cli: Cli, start: bytes, old: bytes, new: bytes, told: str
+) -> None:
+    """
+    A trailer made to fit does not help: an item is held against its events, they against their hashes.
+    """
+    cli("report", str(REPORTS / "ruff.sarif"), "--service", "shop")
+    lines = _export(cli)[:-1]
+    number = _at(lines, start)
+    assert old in lines[number]
+    lines[number] = lines[number].replace(old, new, 1)
+    result = cli("--store", "sqlite:new.db", "import", "-", input=_sealed(lines), expect=2)
+
+    assert told in result.stderr
+    assert f"/line/{2 if told.startswith(('was', 'do')) else number + 1}" in result.stderr
+    assert "Nothing was written" in result.stderr
+    assert not (cli.folder / "new.db").exists()
+
+
+@pytest.mark.parametrize("disorder", ["foreign event", "sighting of a record", "event of a record", "item last",
+                                      "item twice", "no events", "event twice", "foreign sighting"])  # fmt: skip
+def test_a_line_that_does_not_belong_to_the_one_above_is_refused(full: Cli, disorder: str) -> None:
+    """
+    Events and sightings stand below their own item, items by id, records behind them; else the line is named.
+    """
+    lines = _export(full)[:-1]
+    item, second = _at(lines, b'{"item"'), _at(lines, b'{"item"', 1)
+    event, view = lines[item + 1], _at(lines, b'{"record":{"kind":"view"')
+    sighting = next(line for line in lines if line.startswith(b'{"record":{"kind":"sighting"'))
+    changed, place = {
+        "foreign event": ([*lines[: second + 1], event, *lines[second + 1 :]], second + 2),
+        "sighting of a record": ([*lines, sighting], len(lines) + 1),
+        "event of a record": ([*lines[: view + 1], event, *lines[view + 1 :]], view + 2),
+        "item last": ([*lines[:item], *lines[second:], *lines[item:second]], len(lines) - (second - item) + 1),
+        "item twice": ([*lines[:second], *lines[item:]], second + 1),
+        "no events": ([*lines[: item + 1], *lines[second:]], item + 1),
+        "event twice": ([*lines[: item + 2], event, *lines[item + 2 :]], item + 1),
+        "foreign sighting": ([*lines[: item + 2], lines[second - 1], sighting.replace(b'"bl_', b'"bl_x'),
+                              *lines[second:]], item + 4),
+    }[disorder]  # fmt: skip
+    result = full("--store", "sqlite:new.db", "import", "-", input=_sealed(changed), expect=2)
+
+    assert f"/line/{place} " in result.stderr
+    assert not (full.folder / "new.db").exists()
+
+
+def test_line_ends_and_byte_order_marks_do_not_matter(full: Cli) -> None:
+    """
+    A file that went through a program of another system is still what was exported.
+    """
+    content = full("export").stdout_bytes
+    moved = b"\xef\xbb\xbf" + content.rstrip(b"\n").replace(b"\n", b"\r\n")
+    full("--store", "sqlite:new.db", "import", "-", input=moved)
+
+    assert full("--store", "sqlite:new.db", "export").stdout_bytes == content
+
+
+@pytest.mark.parametrize(("content", "told"), [(b"\x1f\x8b\x08", "gzip -dc"), ("{}".encode("utf-16"), "UTF-16"),
+                                               (b"\x00\xff" * 99, "not an export")])  # fmt: skip
+def test_what_must_be_unpacked_first_says_how(cli: Cli, content: bytes, told: str) -> None:
+    """
+    A packed or converted export is named as what it is.
+    """
+    assert told in cli("import", "-", input=content, expect=2).stderr
+
+
+def test_a_folder_or_missing_file_is_wrong_usage(full: Cli) -> None:
+    """
+    What cannot be read or written says so with what was typed and what to do, and leaves nothing behind.
+    """
+    (full.folder / "here").mkdir()
+    for command, file, told in (
+        ("import", "here", "here is a folder"),
+        ("import", "nosuch", "no file nosuch"),
+        ("export", "here", "here is a folder"),
+        ("export", "nosuch/a", "no folder nosuch"),
+        ("export", "here/a" + "x" * 300, "cannot be written"),
+    ):
+        stderr = full(command, file, expect=2).stderr
+        assert told in stderr
+        assert ".part" not in stderr
+    assert [path.name for path in full.folder.iterdir()] == ["here"]
+    assert list((full.folder / "here").iterdir()) == []
+
+
+def test_a_pipe_gets_the_export_and_stays(full: Cli) -> None:
+    """
+    What is no file is written to, not replaced.
+    """
+    content = full("export").stdout_bytes
+    pipe = full.folder / "pipe"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    full("export", str(pipe))
+    reader.join()
+
+    assert read == [content]
+    assert pipe.is_fifo()
+
+
+def test_what_is_judged_differently_there_is_told(full: Cli) -> None:
+    """
+    A view that is there and says something else stays, and the one that was not taken in is named.
+    """
+    content = full("export").stdout_bytes
+    full("view", "save", "mine", "owner:bo")
+    told = full("import", "-", input=content, expect=1)
+
+    assert "view" in told.stderr
+    assert "mine" in told.stderr
+    assert "owner:bo" in full("view", "list").stdout
+
+
+def test_a_store_whose_history_does_not_hold_is_not_copied(cli: Cli) -> None:
+    """
+    A row that was changed behind the store's back is named; there is no second store with it.
+    """
+    id = cli.add("one", "--store", "sqlite:one.db")
+    with closing(sqlite3.connect(cli.folder / "one.db")) as database, database:
+        database.execute("UPDATE events SET doc = CAST(replace(CAST(doc AS TEXT), 'ana', 'bob') AS BLOB)")
+    told = cli("--store", "sqlite:one.db", "migrate", "--to", "jsonl:two", expect=6).stderr
+
+    assert id in told
+    assert "backlog verify" in told
+    assert not (cli.folder / "two").exists()
+
+
+def test_what_was_told_about_old_files_travels(cli: Cli, tmp_path: Path) -> None:
+    """
+    Notes about what was mapped when the original module's files were taken in are there in the copy, too.
+    """
+    items = tmp_path / "items.jsonl"
+    items.write_text('{"id": "bl_0123456789ab", "title": "Old", "status": "wip"}\n', encoding="utf-8")
+    old = JsonlBacklogStore(items, tmp_path / "events.jsonl")
+    told = old.legacy_notes()
+    old.backlog.close()
+    cli("--store", f"jsonl:{items}.journal", "migrate", "--to", "sqlite:new.db")
+    with closing(open_backlog("sqlite:new.db")) as copy:
+        copied = copy.read(lambda reader: [str(note) for note in notes(reader)])
+
+    assert "wip" in "".join(told)
+    assert copied == told
 
 
 def test_files_of_the_original_module_are_imported(cli: Cli, tmp_path: Path) -> None:

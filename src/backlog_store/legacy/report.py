@@ -11,11 +11,10 @@ from msgspec import Struct
 
 from backlog_store.backends.port import Change, DropRecord, PutRecord, Reader, Writer
 from backlog_store.codec import from_builtins, to_builtins
-from backlog_store.model import Record
+from backlog_store.model import LEGACY_NOTES, Record
 
 __all__ = ["Note", "notes", "write_notes", "write_record"]
 
-_PREFIX = "legacy-note/"
 _PAGE = 500
 
 
@@ -37,7 +36,7 @@ def notes(reader: Reader) -> Iterator[Note]:
     Yield all that is to tell, by source and place.
     """
     after = ""
-    while records := reader.scan("store", _PREFIX, after, _PAGE):
+    while records := reader.scan("store", LEGACY_NOTES, after, _PAGE):
         after = records[-1].id
         for record in records:
             yield from (from_builtins(note, Note) for note in record.body["notes"])
@@ -49,7 +48,7 @@ def write_notes(writer: Writer, told: Mapping[str, Sequence[Note]]) -> None:
 
     A place is a text in whose order the notes are read.
     """
-    ids = [f"{_PREFIX}{place}" for place in told]
+    ids = [f"{LEGACY_NOTES}{place}" for place in told]
     before = writer.records("store", ids)
     changes: list[Change] = []
     for id, listed in zip(ids, told.values(), strict=True):

@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import click
 
@@ -19,9 +23,9 @@ from backlog_store.cli.options import json_option
 from backlog_store.cli.settingsfile import refuse_password
 from backlog_store.cli.text import neutral, plural
 from backlog_store.codec import to_builtins
-from backlog_store.errors import BackendUnavailable
+from backlog_store.errors import BackendUnavailable, StorageFull
 from backlog_store.settings import redacted, store_path
-from backlog_store.transfer import Transferred, export_store, import_store, migrate_store
+from backlog_store.transfer import Transferred, checked_export, export_store, migrate_store, take_in
 
 __all__ = ["export", "import_", "migrate"]
 
@@ -40,26 +44,50 @@ def export(app: App, file: str, force: bool, as_json: bool) -> None:
     """
     Write everything as lines of canonical JSON: items, their whole history, verdicts, links, views. `-` is stdout.
     """
-    backend = _backend(app, make=False)
     if file == "-":
-        done = export_store(backend, sys.stdout.buffer)
+        done = export_store(_backend(app, make=False), sys.stdout.buffer)
         sys.stdout.buffer.flush()
         app.say(f"Exported {_told(done)}")
         return
     path = Path(file)
-    if path.exists() and not force:
-        raise click.UsageError(f"{file} is there already: name another file, or say --force.")
+    try:
+        _check_target(path, force=force)
+        done = _export_to(_backend(app, make=False), path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull("export", "writing", path=file) from error
+        raise click.UsageError(f"{file} cannot be written: {error.strerror}. Name another file.") from error
+    _print(app, done, f"Exported to {file}", as_json=as_json)
+
+
+def _check_target(path: Path, *, force: bool) -> None:
+    """
+    Refuse a file that cannot or must not be written, before the store is read.
+    """
+    if path.is_dir():
+        raise click.UsageError(f"{path} is a folder: name a file in it, {path / 'backlog.ndjson'} for one.")
+    if not path.parent.is_dir():
+        raise click.UsageError(f"There is no folder {path.parent}: make it, or name another file.")
+    if path.is_file() and not force:
+        raise click.UsageError(f"{path} is there already: name another file, or say --force.")
+
+
+def _export_to(backend: Backend, path: Path) -> Transferred:
+    if path.exists() and not path.is_file():
+        with path.open("wb") as sink:  # a pipe or device: nothing may be put in its place
+            return export_store(backend, sink)
+    target = path.resolve()  # a link stays a link
     # Beside the target first: a cut file never stands under the name that was asked for.
-    part = path.with_name(f".{path.name}.part")
+    part = target.with_name(f".{target.name}.part")
     try:
         with part.open("wb") as sink:
             done = export_store(backend, sink)
             sink.flush()
             os.fsync(sink.fileno())
-        part.replace(path)
+        part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    _print(app, done, f"Exported to {file}", as_json=as_json)
+    return done
 
 
 @command(
@@ -91,12 +119,25 @@ def import_(app: App, files: tuple[str, ...], legacy: bool, as_json: bool) -> No
         return
     if len(files) > 1:
         raise click.UsageError("One file at a time (two go with --legacy).")
-    try:
-        with click.open_file(files[0], "rb") as source:
-            done = import_store(_backend(app, make=True), source)
-    except FileNotFoundError as error:
-        raise click.UsageError(f"There is no file {files[0]}.") from error
+    with _opened(files[0]) as source, checked_export(source) as export_:
+        # Only now: a faulty file makes no store.
+        done = take_in(_backend(app, make=True), export_)
     _print(app, done, "Imported", as_json=as_json)
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[IO[bytes]]:
+    hint = "Name a file that `backlog export` wrote, or - for stdin."
+    try:
+        source = click.open_file(file, "rb")
+    except FileNotFoundError as error:
+        raise click.UsageError(f"There is no file {file}. {hint}") from error
+    except IsADirectoryError as error:
+        raise click.UsageError(f"{file} is a folder. {hint}") from error
+    except OSError as error:
+        raise click.UsageError(f"{file} cannot be read: {error.strerror}. {hint}") from error
+    with source:
+        yield source
 
 
 @command("migrate", examples=("backlog migrate --to jsonl:ops/backlog", "backlog migrate --in-place"))
@@ -135,11 +176,7 @@ def migrate(app: App, to: str | None, source: str | None, in_place: bool, finish
             app.store.value.partition(":")[0], "opening", f"there is no backlog at {path} ({app.store.origin})",
             hint="There is nothing to copy from: check the path.",
         )  # fmt: skip
-    target = open_backend(to)
-    try:
-        done = migrate_store(_backend(app, make=False), target)
-    finally:
-        target.close()
+    done = migrate_store(_backend(app, make=False), lambda: open_backend(to))
     _print(app, done, f"Copied to {redacted(to)}", as_json=as_json)
     app.hint(
         f"In use is still {redacted(app.store.value)} ({app.store.origin}); to change that: backlog config set url"
