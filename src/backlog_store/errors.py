@@ -102,6 +102,11 @@ def _rebuild(cls: type[BacklogError], args: tuple[Any, ...], state: Mapping[str,
     return error
 
 
+def _sentence(text: str) -> str:
+    # What drivers say may end like a sentence already.
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
 class InvalidInput(BacklogError, ValueError):
     """
     The input is not acceptable; `faults` lists every fault, not only the first.
@@ -160,15 +165,16 @@ class NotFound(BacklogError, LookupError):
 
 class AmbiguousId(NotFound):
     """
-    An id prefix names more than one thing.
+    An id prefix names more than one thing: `candidates`, or the first of them, and their `titles` where they are known.
     """
 
     code = "ambiguous_id"
 
-    def __init__(self, kind: str, id: str, candidates: Sequence[str]) -> None:
+    def __init__(self, kind: str, id: str, candidates: Sequence[str], titles: Sequence[str] = ()) -> None:
         super().__init__(kind, id)
         self.candidates = tuple(candidates)
-        shown = ", ".join(self.candidates[:5])
+        self.titles = tuple(titles)
+        shown = ", ".join(self.candidates[:5]) + (", …" if len(self.candidates) > 5 else "")
         self.message = f"the prefix {id!r} names more than one {kind}: {shown}."
         self.hint = "Give more characters."
         self.args = (self.message,)
@@ -276,7 +282,7 @@ class NotAllowed(BacklogError):
     def __init__(self, action: str, reason: str, *, hint: str = "") -> None:
         self.action = action
         self.reason = reason
-        super().__init__(f"{action} is not allowed: {reason}.", hint=hint)
+        super().__init__(_sentence(f"{action} is not allowed: {reason}"), hint=hint)
 
 
 class BackendError(BacklogError):
@@ -290,7 +296,7 @@ class BackendError(BacklogError):
         self.backend = backend
         self.operation = operation
         self.reason = reason
-        super().__init__(f"{backend}: {operation} failed: {reason}.", hint=hint)
+        super().__init__(_sentence(f"{backend}: {operation} failed: {reason}"), hint=hint)
 
 
 class BackendUnavailable(BackendError):
@@ -311,20 +317,18 @@ class OutcomeUnknown(BackendError):
 
 class DataCorrupt(BackendError):
     """
-    Stored bytes are damaged; `path` and `offset` say where.
+    Stored bytes are damaged; `path` and `offset` say where. Without a *hint* it is what helps a journal.
     """
 
     code = "data_corrupt"
 
-    def __init__(self, backend: str, *, path: str, offset: int, reason: str) -> None:
+    def __init__(self, backend: str, *, path: str, offset: int, reason: str, hint: str = "") -> None:
         self.path = path
         self.offset = offset
-        super().__init__(
-            backend,
-            "reading",
-            f"{path} is damaged at byte {offset}: {reason}",
-            hint="Nothing was changed. `backlog doctor` shows the damage; `backlog doctor --repair` sets it aside.",
+        hint = (
+            hint or "Nothing was changed. `backlog doctor` shows the damage; `backlog doctor --repair` sets it aside."
         )
+        super().__init__(backend, "reading", f"{path} is damaged at byte {offset}: {reason}", hint=hint)
 
 
 class SchemaMismatch(BackendError):
@@ -366,7 +370,8 @@ class ConfigError(BacklogError):
         self.setting = setting
         self.value = value
         self.reason = reason
-        super().__init__(f"{setting}={value!r}: {reason}.", hint=hint)
+        shown = f"{setting}={value!r}" if value else setting
+        super().__init__(_sentence(f"{shown}: {reason}"), hint=hint)
 
 
 #: The one table of exit codes of the command line; the most derived class that is listed wins.

@@ -1,9 +1,10 @@
 """
-Settings of the command line: flag, then ``BACKLOG_*``, then project file, then user file, then default.
+Settings of the command line: flag, then ``BACKLOG_*``, then project, then user file, then default.
 
-The project file is ``backlog.toml``, or ``[tool.backlog]`` of ``pyproject.toml``, in the working folder or the nearest
-one above it; the user file is ``config.toml`` in the platform's folder for settings. A name that no setting has is an
-error: a misspelt setting must not mean its default. See docs/reference/settings.md.
+The project's are ``backlog.toml``, or ``[tool.backlog]`` of ``pyproject.toml``, in the working folder or the nearest
+one above it, and the store in the nearest folder ``.backlog``; of these two the nearer one wins, and the file where
+both lie in one folder. The user file is ``config.toml`` in the platform's folder for settings. A name that no setting
+has is an error: a misspelt setting must not mean its default. See docs/reference/settings.md.
 """
 
 from __future__ import annotations
@@ -11,22 +12,23 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
+from backlog_store.backends.registry import place_of
 from backlog_store.errors import ConfigError
 
 __all__ = [
-    "SETTINGS", "Found", "Setting", "Settings", "check_value", "load_settings", "nearest_setting", "path_url",
-    "redacted", "store_path", "user_file",
+    "PROJECT_FILE", "SETTINGS", "Found", "Setting", "Settings", "check_value", "load_settings", "nearest_setting",
+    "path_url", "redacted", "store_path", "user_file",
 ]  # fmt: skip
 
 _APP = "backlog"
 _PREFIX = "BACKLOG_"
-_PROJECT_FILE = "backlog.toml"
+PROJECT_FILE = "backlog.toml"
 _STORE_FOLDER = ".backlog"
 _STORE_FILE = "backlog.db"
 
@@ -55,9 +57,9 @@ class Setting(Struct, frozen=True, kw_only=True):
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(key="url", help="Where the backlog is: sqlite:///path, jsonl:///folder, postgresql://user@host/database. "
-            "Default: `.backlog/backlog.db` of the project, else a file in the user's data folder."),
-    Setting(key="backend", help="The original way to choose: auto, postgres, jsonl, memory or null. `url` wins.",
-            choices=("auto", "postgres", "jsonl", "memory", "null")),
+            "Default: that of the project, else a file in the user's data folder."),
+    Setting(key="backend", help="The original way to choose: auto, postgres, jsonl, memory or null. A `url` beside it "
+            "wins.", choices=("auto", "postgres", "jsonl", "memory", "null")),
     Setting(key="postgres_dsn", help="The database for the backends postgres and auto; else POSTGRES_DSN.",
             in_files=False),
     Setting(key="actor", help="Who acts. Default: the name of the system's user."),
@@ -88,16 +90,33 @@ class Found(Struct, frozen=True):
     origin: str
 
 
+class _Layer(Struct, frozen=True):
+    """
+    Settings from one place; without an origin they are variables of the environment.
+    """
+
+    values: Mapping[str, str]
+    origin: str = ""
+
+
 class Settings:
     """
     The settings in force, each with its origin.
     """
 
-    def __init__(self, found: Mapping[str, Found], *, project_file: Path | None, user_file: Path, cwd: Path) -> None:
-        self.found = found
+    def __init__(self, layers: Sequence[_Layer], *, dsn: Found, project_file: Path | None, user_file: Path) -> None:
+        self._layers = layers
+        self.found = {setting.key: self._find(setting) for setting in SETTINGS}
+        if not self.found["postgres_dsn"].value:
+            self.found["postgres_dsn"] = dsn
         self.project_file = project_file
         self.user_file = user_file
-        self.cwd = cwd
+
+    def _find(self, setting: Setting) -> Found:
+        for layer in self._layers:
+            if value := layer.values.get(setting.key):
+                return Found(value, layer.origin or setting.variable)
+        return Found(setting.default, "default")
 
     def get(self, key: str) -> str:
         """
@@ -107,18 +126,13 @@ class Settings:
 
     def store(self) -> Found:
         """
-        Return the URL of the store, and where it came from.
+        Return the URL of the store, and where it came from: of the first layer that names one, by `url` or `backend`.
         """
-        url = self.found["url"]
-        if url.value:
-            return url
-        chosen = self.found["backend"]
-        if chosen.value:
-            return Found(_original_url(chosen.value, self.found["postgres_dsn"].value), chosen.origin)
-        for folder in _upwards(self.cwd):
-            path = folder / _STORE_FOLDER / _STORE_FILE
-            if path.is_file():
-                return Found(path_url("sqlite", path), f"found in {folder}")
+        for layer in self._layers:
+            for key in ("url", "backend"):
+                if value := layer.values.get(key):
+                    url = value if key == "url" else _original_url(value, self.found["postgres_dsn"].value)
+                    return Found(url, layer.origin or _BY_KEY[key].variable)
         return Found(path_url("sqlite", user_store()), "default")
 
     def actor(self) -> Found:
@@ -172,44 +186,48 @@ def _original_url(backend: str, dsn: str) -> str:
     return f"{backend}://"
 
 
-def load_settings(flags: Mapping[str, str], environ: Mapping[str, str], cwd: Path) -> Settings:
+def load_settings(
+    flags: Mapping[str, str], environ: Mapping[str, str], cwd: Path, *, faults: list[ConfigError] | None = None
+) -> Settings:
     """
     Gather all settings. *flags* are those given on the command line. Raises `ConfigError` for an unknown name or value.
+
+    With a list of *faults* they are added to it instead, and the rest is gathered: what mends settings needs that.
     """
-    from_env = _environment(environ)
-    project_file, from_project = _project(cwd)
+    found: list[ConfigError] = []
+    from_env = _environment(environ, found)
+    project_file, table = _project(cwd, found)
     path = user_file()
-    from_user = _read_toml(path).items() if path.is_file() else ()
-    layers: list[tuple[Mapping[str, str], str]] = [
-        (flags, "flag"),
-        (from_env, "environment"),
-        (_checked(from_project, project_file), f"{project_file}"),
-        (_checked(dict(from_user), path), f"{path}"),
-    ]
-    found: dict[str, Found] = {}
-    for setting in SETTINGS:
-        found[setting.key] = Found(setting.default, "default")
-        for values, origin in layers:
-            if values.get(setting.key):
-                shown = setting.variable if origin == "environment" else origin
-                found[setting.key] = Found(values[setting.key], shown)
-                break
-    if not found["postgres_dsn"].value and environ.get("POSTGRES_DSN"):
-        found["postgres_dsn"] = Found(environ["POSTGRES_DSN"], "POSTGRES_DSN")
-    return Settings(found, project_file=project_file, user_file=path, cwd=cwd)
+    own = _read_toml(path, found) if path.is_file() else {}
+    project = [_Layer(_checked(table, project_file, found), f"{project_file}")]
+    folder = next((folder for folder in _upwards(cwd) if (folder / _STORE_FOLDER / _STORE_FILE).is_file()), None)
+    if folder is not None:
+        store = _Layer({"url": path_url("sqlite", folder / _STORE_FOLDER / _STORE_FILE)}, f"found in {folder}")
+        is_nearer = project_file is None or len(folder.parts) > len(project_file.parent.parts)
+        project.insert(0 if is_nearer else 1, store)
+    layers = [_Layer(flags, "flag"), _Layer(from_env), *project, _Layer(_checked(own, path, found), f"{path}")]
+    if faults is not None:
+        faults += found
+    elif found:
+        raise found[0]
+    dsn = Found(environ.get("POSTGRES_DSN", ""), "POSTGRES_DSN" if environ.get("POSTGRES_DSN") else "default")
+    return Settings(layers, dsn=dsn, project_file=project_file, user_file=path)
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+def _environment(environ: Mapping[str, str], faults: list[ConfigError]) -> dict[str, str]:
     values = {}
     for name, value in environ.items():
         if not name.startswith(_PREFIX):
             continue
         key = name.removeprefix(_PREFIX).lower()
-        if key not in _BY_KEY:
-            raise _unknown(name, redacted(value), key, [setting.variable for setting in SETTINGS], name)
-        if value:
-            check_value(key, value, where=name)
-            values[key] = value
+        try:
+            if key not in _BY_KEY:
+                raise _unknown(name, redacted(value), [one.variable for one in SETTINGS], name, prefix=_PREFIX)
+            if value:
+                check_value(key, value, where=name)
+                values[key] = value
+        except ConfigError as error:
+            faults.append(error)
     return values
 
 
@@ -218,46 +236,61 @@ def _upwards(folder: Path) -> Iterator[Path]:
     yield from folder.parents
 
 
-def _project(cwd: Path) -> tuple[Path | None, dict[str, Any]]:
+def _project(cwd: Path, faults: list[ConfigError]) -> tuple[Path | None, dict[str, Any]]:
     for folder in _upwards(cwd):
-        path = folder / _PROJECT_FILE
+        path = folder / PROJECT_FILE
         if path.is_file():
-            return path, _read_toml(path)
+            return path, _read_toml(path, faults)
         path = folder / "pyproject.toml"
         if path.is_file():
-            table = _read_toml(path).get("tool", {}).get(_APP)
+            tool = _read_toml(path, faults).get("tool")
+            table = tool.get(_APP) if isinstance(tool, dict) else None
             if isinstance(table, dict):
                 return path, table
     return None, {}
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path, faults: list[ConfigError]) -> dict[str, Any]:
     import tomllib
 
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError("file", str(path), f"cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError("file", str(path), f"is not TOML: {error}") from error
+        faults.append(ConfigError("file", str(path), f"cannot be read: {error.strerror}"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        faults.append(ConfigError("file", str(path), f"is not TOML: {error}", hint="Mend it by hand."))
+    return {}
 
 
-def _checked(values: Mapping[str, Any], path: Path | None) -> dict[str, str]:
+def _checked(values: Mapping[str, Any], path: Path | None, faults: list[ConfigError]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for key, value in values.items():
-        setting = _BY_KEY.get(key)
-        known = [setting.key for setting in SETTINGS if setting.in_files]
-        if setting is None or not setting.in_files:
-            raise _unknown(key, redacted(str(value)), key, known, f"{key} in {path}")
-        if isinstance(value, list):
-            value = ",".join(map(str, value))  # noqa: PLW2901  (one form from here on)
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise ConfigError(f"{key} in {path}", str(value), "give a text")
-        check_value(key, str(value), where=f"{key} in {path}")
-        texts[key] = str(value)
+        try:
+            texts[key] = _text(key, value, path)
+        except ConfigError as error:
+            faults.append(error)
     if path is not None and "url" in texts:
         texts["url"] = _anchored(texts["url"], path.parent)
     return texts
+
+
+def _text(key: str, value: Any, path: Path | None) -> str:
+    where = f"{key} in {path}"
+    setting = _BY_KEY.get(key)
+    if setting is None or not setting.in_files:
+        known = [setting.key for setting in SETTINGS if setting.in_files]
+        raise _unknown(key, redacted(str(value)), known, where, more=_removal(key, path))
+    if isinstance(value, list):
+        value = ",".join(map(str, value))
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ConfigError(where, str(value), "give a text")
+    check_value(key, str(value), where=where)
+    return str(value)
+
+
+def _removal(key: str, path: Path | None) -> str:
+    command = {PROJECT_FILE: "unset --project", "config.toml": "unset"}.get(path.name if path else "")
+    return f" `backlog config {command} {key}` removes it." if command and re.fullmatch(r"[\w-]+", key) else ""
 
 
 def check_value(key: str, value: str, *, where: str) -> None:
@@ -265,6 +298,12 @@ def check_value(key: str, value: str, *, where: str) -> None:
     Refuse a value that the setting cannot have. Raises `ConfigError`, with the nearest possible value.
     """
     setting = nearest_setting(key)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(where, value, "is not UTF-8", hint="Give a text of characters.") from error
+    if "\0" in value:
+        raise ConfigError(where, value, "holds a NUL character", hint="Remove it.")
     if setting.choices and value not in setting.choices:
         near = _nearest(value, setting.choices)
         hint = f"Did you mean {near!r}?" if near else f"One of {', '.join(setting.choices)}."
@@ -279,17 +318,20 @@ def nearest_setting(key: str) -> Setting:
     """
     setting = _BY_KEY.get(key)
     if setting is None:
-        raise _unknown(key, "", key, [*_BY_KEY], key)
+        raise _unknown(key, "", [*_BY_KEY], key)
     return setting
 
 
-def _unknown(name: str, value: str, key: str, known: list[str], where: str) -> ConfigError:
-    near = _nearest(name, known)
-    hint = f"Did you mean {near}?" if near else f"Known are {', '.join(known)}."
-    return ConfigError(where, value, f"there is no setting {key!r}", hint=hint)
+def _unknown(
+    name: str, value: str, known: Sequence[str], where: str, *, prefix: str = "", more: str = ""
+) -> ConfigError:
+    # What all names begin with would make any two of them look alike.
+    near = _nearest(name.removeprefix(prefix), [one.removeprefix(prefix) for one in known])
+    hint = f"Did you mean {prefix}{near}?" if near else f"Known are {', '.join(known)}."
+    return ConfigError(where, value, f"there is no setting {name!r}", hint=hint + more)
 
 
-def _nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+def _nearest(word: str, known: Sequence[str]) -> str:
     from difflib import get_close_matches
 
     found = get_close_matches(word, known, n=1)
@@ -307,34 +349,30 @@ def path_url(scheme: str, path: Path) -> str:
     return f"{scheme}://{text}" if path.is_absolute() and text.count("/") > 1 else f"{scheme}:{text}"
 
 
-_FILE_URL = re.compile(r"(sqlite|jsonl):(//)?(/?)([^?]*)(.*)", re.DOTALL | re.IGNORECASE)
-
-
 def store_path(url: str) -> Path | None:
     """
     Return the file or folder that a store's URL names, as `backends.registry` reads it; ``None`` for a database.
-    """
-    from urllib.parse import unquote
 
-    found = _FILE_URL.fullmatch(url)
-    if found is None:
-        return None if ":" in url or "=" in url or not url else Path(url).expanduser()
-    _, slashes, root, path, _ = found.groups()
-    relative = not root or (bool(slashes) and "/" not in path)
-    return Path(unquote(path if relative else f"/{path}")).expanduser()
+    Raises `ConfigError` for what names no backend.
+    """
+    return place_of(url)
 
 
 def _anchored(url: str, folder: Path) -> str:
     """
     Return a URL from a file in *folder* with its relative path made absolute.
     """
-    path = store_path(url)
+    try:
+        path = place_of(url, base=folder)
+    except ConfigError:
+        return url  # told when the store is opened: what mends the file must run
     if path is None or path.is_absolute():
         return url
-    found = _FILE_URL.fullmatch(url)
-    if found is None:
+    named = re.match(r"\s*(sqlite|jsonl):", url, re.IGNORECASE)
+    if named is None:
         return str(folder / path)
-    return path_url(found[1].lower(), folder / path) + found[5]
+    _, mark, options = url.strip().partition("?")
+    return path_url(named[1].lower(), folder / path) + mark + options
 
 
 #: A password between ``user:`` and ``@`` of a URL (it may hold an @ itself), and one of a libpq keyword DSN or query.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from backlog_store.backends.registry import open_backend
@@ -158,7 +159,7 @@ def test_no_output_shows_the_password(cli: Cli) -> None:
     Errors, settings and the doctor hide it; on the command line and in files it is refused.
     """
     cli.env["BACKLOG_URL"] = "postgresql://u:geheim@127.0.0.1:1/db"
-    for args in (["list"], ["doctor"], ["doctor", "--json"], ["config", "list", "--origin"], ["config", "get", "url"],
+    for args in (["list"], ["doctor"], ["doctor", "--json"], ["config", "list"], ["config", "get", "url"],
                  ["list", "--json"], ["list", "--debug"], ["migrate", "--in-place"]):  # fmt: skip
         told = output_of(cli, *args)
         assert "geheim" not in told
@@ -246,3 +247,135 @@ def test_a_named_store_that_is_not_there_is_an_error(cli: Cli) -> None:
 
     assert "there is no backlog at nosuch.db" in result.stderr
     assert not (cli.folder / "nosuch.db").exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["foo://x", "sqllite:x.db", "auto", "jsonl", "memory://x", "sqlite:", "sqlite:x.db?nope=1"]
+)
+@pytest.mark.parametrize("where", [(), ("--project",)])
+def test_a_url_that_opens_nothing_is_not_kept(cli: Cli, tmp_path: Path, url: str, where: tuple[str, ...]) -> None:
+    """
+    What every command would refuse afterwards is refused before it is written.
+    """
+    cli("config", "set", *where, "url", url, expect=2)
+
+    assert not (cli.folder / "backlog.toml").exists()
+    assert not (tmp_path / "config").exists()
+
+
+@pytest.mark.parametrize("text", ["lmit = 1\n", "limit = 'x'\n", "url = 'foo://x'\n", "limit = {}\n"])
+def test_faulty_settings_can_be_seen_and_mended(cli: Cli, text: str) -> None:
+    """
+    With a fault in a file `config list` shows all the same, and says what is wrong; `set` and `unset` mend it.
+    """
+    file = cli.folder / "backlog.toml"
+    file.write_text(text + 'env = "test"\n', encoding="utf-8")
+    key = text.split(maxsplit=1)[0]
+    told = cli("config", "list", "--json", expect=2)
+    assert {"key": "env", "value": "test", "origin": str(file)} in msgspec.json.decode(told.stdout)
+    assert msgspec.json.decode(told.stderr)["error"]["code"] == "config_error"
+    assert "backlog.toml" in cli("config", "list", expect=2).output
+    cli("list", expect=2)
+    assert str(file) in cli("config", "path").stdout
+
+    cli("config", "set", "--project", "service", "shop")
+    cli("config", "unset", "--project", key)
+    assert file.read_text(encoding="utf-8") == 'env = "test"\nservice = "shop"\n'
+    cli("list")
+    assert "Did you mean limit?" in cli("config", "unset", "lmit", expect=2).stderr
+
+
+def test_a_wrong_variable_does_not_stop_the_mending_of_files(cli: Cli) -> None:
+    """
+    The settings are listed, and written, while the environment holds a fault; it is told each time.
+    """
+    cli.env["BACKLOG_LIMTI"] = "3"
+
+    assert "BACKLOG_LIMTI" in cli("config", "list", expect=2).stderr
+    assert "Did you mean BACKLOG_LIMIT?" in cli("config", "set", "limit", "4").stderr
+    cli.env["BACKLOG_LIMTI"] = None
+    assert cli("config", "get", "limit").stdout == "4\n"
+
+
+def test_a_name_that_is_like_no_setting_gets_the_whole_list(cli: Cli) -> None:
+    """
+    What all variables begin with makes no two of them alike.
+    """
+    cli.env["BACKLOG_PROIRITY"] = "P0"
+    told = cli("list", expect=2).stderr
+
+    assert "Did you mean" not in told
+    assert "BACKLOG_DUE" in told
+
+
+def test_a_misspelt_setting_has_no_value_to_show(cli: Cli) -> None:
+    """
+    The refusal names the setting, not a value that nobody gave.
+    """
+    assert "error: urll: there is no setting 'urll'." in cli("config", "set", "urll", "x", expect=2).stderr
+
+
+def test_settings_in_pyproject_are_not_hidden(cli: Cli) -> None:
+    """
+    A backlog.toml beside them would put them all out of force: it is not made.
+    """
+    (cli.folder / "pyproject.toml").write_text("[tool.backlog]\nlimit = 7\n", encoding="utf-8")
+
+    assert "pyproject.toml" in cli("config", "set", "--project", "env", "x", expect=2).stderr
+    assert cli("config", "get", "limit").stdout == "7\n"
+
+
+def test_the_nearer_store_wins(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Flag, environment, the project's store or file (the nearer one), the user's file.
+    """
+
+    def store() -> str:
+        return cli("config", "get", "url").stdout.strip()
+
+    def made(folder: Path) -> str:
+        return f"sqlite://{folder / '.backlog' / 'backlog.db'}"
+
+    cli("config", "set", "url", "sqlite:/srv/user.db")
+    assert store() == "sqlite:/srv/user.db"
+    assert "wins" not in cli("init").stderr
+    assert store() == made(cli.folder)
+    assert f"(found in {cli.folder}) wins" in cli("config", "set", "url", "sqlite:/srv/user2.db").stderr
+
+    cli("config", "set", "--project", "url", "sqlite:/srv/shared.db")
+    assert store() == "sqlite:/srv/shared.db"
+    assert "sqlite:/srv/shared.db" in cli("init").stderr
+    inner = cli.folder / "inner"
+    inner.mkdir()
+    monkeypatch.chdir(inner)
+    assert "wins" not in cli("init").stderr
+    assert store() == made(inner)
+    cli.env["BACKLOG_BACKEND"] = "memory"
+    assert store() == "memory://"
+    cli.env["BACKLOG_URL"] = "null://"
+    assert store() == "null://"
+    assert cli("config", "get", "url", "--store", "sqlite:x.db").stdout == "sqlite:x.db\n"
+
+
+@pytest.mark.parametrize("name", ["auto", "postgres", "postgresql", "sqlite", "jsonl", "memory", "null", "Auto"])
+@pytest.mark.parametrize("command", ["list", "init", "add"])
+def test_the_name_of_a_backend_is_no_path(cli: Cli, name: str, command: str) -> None:
+    """
+    A name alone is explained, and no folder is made of it, not even from the project's file.
+    """
+    args = [command, "x"] if command == "add" else [command]
+    told = cli("--store", name, *args, expect=2).stderr
+    assert "postgresql://" in told
+    (cli.folder / "backlog.toml").write_text(f'url = "{name}"\n', encoding="utf-8")
+    if command != "init":
+        assert cli(*args, expect=2).stderr == told
+    assert [file.name for file in cli.folder.iterdir()] == ["backlog.toml"]
+
+
+def test_a_file_of_settings_that_cannot_be_written_is_told(cli: Cli, tmp_path: Path) -> None:
+    """
+    Where the folder of settings is no folder, the refusal names the file.
+    """
+    (tmp_path / "config").write_text("", encoding="utf-8")
+
+    assert "config.toml" in cli("config", "set", "limit", "3", expect=2).stderr

@@ -67,7 +67,7 @@ def test_the_life_of_an_item(cli: Cli) -> None:
         (["close", "ID", "--query", "x"], 2, "not both"),
         (["undo", "cm_nosuch"], 3, "backlog batch"),
         (["add", ""], 2, "must not be empty"),
-        (["add", "x", "--key", "a\ud800b"], 2, "lone surrogate"),
+        (["add", "x", "--key", "a\ud800b"], 2, "Argument 4, 'a\\ud800b', is not UTF-8"),
         (["add", "x" * 1001], 2, "at most 1000"),
     ],
 )

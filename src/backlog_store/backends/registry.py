@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from urllib.parse import parse_qsl, unquote
 from backlog_store.backends.port import Backend
 from backlog_store.errors import ConfigError
 
-__all__ = ["SCHEMES", "open_backend"]
+__all__ = ["SCHEMES", "check_url", "open_backend", "place_of"]
 
 
 class _Scheme(NamedTuple):
@@ -37,7 +37,7 @@ class _Scheme(NamedTuple):
     drivers: tuple[str, ...] = ()
 
 
-_POSTGRES = _Scheme("postgres", "open_postgres", "dsn", "postgres", ("psycopg", "psycopg_pool", "psycopg_binary"))
+_POSTGRES = _Scheme("postgres", "open_postgres", "dsn", "postgres", ("psycopg", "psycopg_binary"))
 #: Each scheme and what opens it.
 SCHEMES: dict[str, _Scheme] = {
     "memory": _Scheme("memory", "open_memory"),
@@ -54,58 +54,96 @@ _LIBPQ = re.compile(r"(?:^|\s)(?:host|hostaddr|port|dbname|user|password|service
 _FORMS = "Write sqlite:///path, jsonl:///folder, postgresql://user@host/database, memory:// or null://."
 
 
+class _Target(NamedTuple):
+    how: _Scheme
+    place: Path | str | None = None
+    options: Mapping[str, Any] = {}  # those of the URL
+
+
 def open_backend(url: str, **options: Any) -> Backend:
     """
     Open the backend that *url* names. *options* go to it, before those in the URL.
 
     Raises `ConfigError` for what names no backend, an unknown option or a missing extra, and what opening raises.
     """
+    target = _target(url, Path())
+    return _open(target.how, target.place, {**target.options, **options})
+
+
+def place_of(url: str, *, base: Path = Path()) -> Path | None:
+    """
+    Return the file or folder that *url* names; ``None`` for what is none, like a database. Nothing is opened.
+
+    A name alone is looked for in *base*. Raises `ConfigError` for what names no backend.
+    """
+    place = _target(url, base).place
+    return place if isinstance(place, Path) else None
+
+
+def check_url(url: str, *, base: Path = Path()) -> None:
+    """
+    Refuse what names no backend, and options of files that there are not; nothing is opened. Raises `ConfigError`.
+    """
+    target = _target(url, base)
+    if target.options:
+        _check_options(target.how, target.options, _opener(target.how))
+
+
+def _target(url: str, base: Path) -> _Target:
     text = url.strip()
+    if "\0" in text:
+        raise ConfigError("url", text, "it holds a NUL character")
     found = _URL.fullmatch(text)
     if _LIBPQ.search(text) and not (found and found[1].lower() in SCHEMES):
-        return _open(_POSTGRES, text, options)
+        return _Target(_POSTGRES, text)
     if found is None:
-        return _open_bare(text, options)
+        return _bare(text, base)
     scheme, rest = found[1].lower(), found[2]
     if scheme not in SCHEMES:
         raise _no_such(scheme)
     how = SCHEMES[scheme]
     if how.takes == "dsn":
-        return _open(how, text, options)
+        return _Target(how, text)
     place, _, query = rest.removeprefix("//").partition("?")
-    given = {name: _value(value) for name, value in parse_qsl(query, keep_blank_values=True)} | options
+    given = {name: _value(value) for name, value in parse_qsl(query, keep_blank_values=True)}
     if how.takes == "":
         if place.strip("/"):
             raise ConfigError("url", text, f"nothing may follow {scheme}://", hint=f"Write {scheme}://.")
-        return _open(how, None, given)
+        return _Target(how, None, given)
     place = re.sub("^/+", "/", unquote(place))
     if not place.strip("/"):
         raise ConfigError("url", text, "the path is missing", hint=_FORMS)
     if rest.startswith("///") and "/" not in place[1:].rstrip("/"):
         place = place[1:]
-    return _open(how, Path(place).expanduser(), given)
+    return _Target(how, Path(place).expanduser(), given)
 
 
-def _open_bare(text: str, options: dict[str, Any]) -> Backend:
+def _bare(text: str, base: Path) -> _Target:
     if not text:
         raise ConfigError("url", text, "it is empty", hint=_FORMS)
     path = Path(text).expanduser()
     if path.suffix in _SQLITE_NAMES:
-        return _open(SCHEMES["sqlite"], path, options)
-    if path.suffix and not path.is_dir():
+        return _Target(SCHEMES["sqlite"], path)
+    there = base / path
+    if path.suffix and not there.is_dir():
         raise ConfigError(
             "url",
             text,
             "a file of this name is no store",
             hint=f"SQLite files end in .db; else name a folder. {_FORMS}",
         )
-    is_name = path.name == text
-    if is_name and not path.exists() and _nearest(text.lower(), [*SCHEMES, _RESERVED], n=1):
+    if path.name == text and not there.exists() and _nearest(text.lower(), [*SCHEMES, _RESERVED], n=1):
         raise _no_such(text.lower())  # a backend's name alone is no URL, and no folder to be made
-    return _open(SCHEMES["jsonl"], path, options)
+    return _Target(SCHEMES["jsonl"], path)
 
 
-def _open(how: _Scheme, place: str | Path | None, options: dict[str, Any]) -> Backend:
+def _open(how: _Scheme, place: str | Path | None, options: Mapping[str, Any]) -> Backend:
+    opener = _opener(how)
+    _check_options(how, options, opener)
+    return opener(**options) if place is None else opener(place, **options)
+
+
+def _opener(how: _Scheme) -> Callable[..., Backend]:
     try:
         opener: Callable[..., Backend] = getattr(import_module(f"backlog_store.backends.{how.module}"), how.function)
     except ImportError as error:
@@ -116,6 +154,10 @@ def _open(how: _Scheme, place: str | Path | None, options: dict[str, Any]) -> Ba
                 hint=f"Run: pip install 'backlog-store[{how.extra}]'",
             ) from error  # fmt: skip
         raise
+    return opener
+
+
+def _check_options(how: _Scheme, options: Mapping[str, Any], opener: Callable[..., Backend]) -> None:
     parameters = inspect.signature(opener).parameters.values()
     known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     for name, value in options.items():
@@ -123,7 +165,6 @@ def _open(how: _Scheme, place: str | Path | None, options: dict[str, Any]) -> Ba
             nearest = _nearest(name, known, n=1)
             hint = f"Did you mean {nearest[0]}?" if nearest else f"Options: {', '.join(known) or 'none'}."
             raise ConfigError(name, str(value), f"{how.module} has no such option", hint=hint)
-    return opener(**options) if place is None else opener(place, **options)
 
 
 def _no_such(name: str) -> ConfigError:
@@ -133,7 +174,8 @@ def _no_such(name: str) -> ConfigError:
             hint="Until then name the one truth: postgresql://…, or jsonl:///folder without a server.",
         )  # fmt: skip
     if name in SCHEMES:
-        return ConfigError("url", name, "a backend's name alone is no URL", hint=_FORMS)
+        hint = f"{_FORMS} A folder of that name would be ./{name}."
+        return ConfigError("url", name, "a backend's name alone is no URL", hint=hint)
     nearest = _nearest(name, SCHEMES, n=1, cutoff=0.5)
     hint = f"Did you mean {nearest[0]}://? {_FORMS}" if nearest else _FORMS
     # Only the scheme is shown: what follows may hold a password.

@@ -15,7 +15,7 @@ import click
 
 from backlog_store.backlog import Backlog, open_backlog
 from backlog_store.cli.text import paint
-from backlog_store.errors import BackendUnavailable, NotFound
+from backlog_store.errors import AmbiguousId, BackendUnavailable, ConfigError, NotFound
 from backlog_store.instants import Instant
 from backlog_store.model import Actor, Item
 from backlog_store.query import EventQuery
@@ -24,6 +24,7 @@ from backlog_store.settings import Found, Settings, load_settings, redacted, sto
 __all__ = ["App", "pass_app", "stdin_is_terminal"]
 
 _LATEST = "@latest"
+_ID_START = "bl_"
 
 
 class App:
@@ -51,12 +52,22 @@ class App:
         Return the settings in force. Raises `ConfigError`.
         """
         if self._settings is None:
-            if redacted(self.flags.get("url", "")) != self.flags.get("url", ""):
-                from backlog_store.cli.settingsfile import refuse_password
-
-                refuse_password(self.flags["url"], "--store")
-            self._settings = load_settings(self.flags, os.environ, Path.cwd())
+            self._settings = self._load(None)
         return self._settings
+
+    def readable_settings(self) -> tuple[Settings, list[ConfigError]]:
+        """
+        Return the settings as far as they can be read, and what is wrong with the others: for what mends them.
+        """
+        faults: list[ConfigError] = []
+        return self._load(faults), faults
+
+    def _load(self, faults: list[ConfigError] | None) -> Settings:
+        if redacted(self.flags.get("url", "")) != self.flags.get("url", ""):
+            from backlog_store.cli.settingsfile import refuse_password
+
+            refuse_password(self.flags["url"], "--store")
+        return load_settings(self.flags, os.environ, Path.cwd(), faults=faults)
 
     def forget_settings(self) -> None:
         """
@@ -144,11 +155,25 @@ class App:
         Return the item of an id, an unambiguous beginning, or ``@latest``: the one that this actor changed last.
         """
         if id != _LATEST:
-            return self.backlog.get(id)
+            return self._named(id)
         events = self.backlog.events(EventQuery(actors=(self.actor.name,), newest_first=True, limit=1))
         if not events:
             raise NotFound("item", id, hint=f"{self.actor.name} has changed nothing in this backlog yet.")
         return self.backlog.get(events[0].item_id)
+
+    def _named(self, id: str) -> Item:
+        if not id.strip():
+            raise click.UsageError("Which item? The id is empty.")
+        try:
+            if id == _ID_START:  # every id begins like this
+                some = [item.id for item in self.backlog.search(order="id", limit=6)]
+                raise AmbiguousId("item", id, some) if some else NotFound("item", id)
+            return self.backlog.get(id)
+        except AmbiguousId as error:
+            ids = error.candidates
+            found = self.backlog.read(lambda reader: reader.items(ids))
+            titles = [found[one].title if one in found else "" for one in ids]
+            raise AmbiguousId(error.kind, id, ids, titles) from error
 
     # Words and data
 

@@ -11,16 +11,17 @@ from typing import Any
 import click
 
 from backlog_store.cli.app import App
-from backlog_store.cli.text import neutral, paint
+from backlog_store.cli.text import cut, neutral, paint
 from backlog_store.codec import encode
-from backlog_store.errors import BacklogError, InvalidInput, InvalidQuery, exit_code
+from backlog_store.errors import AmbiguousId, BacklogError, InvalidInput, InvalidQuery, exit_code
 from backlog_store.settings import redacted
 
 __all__ = ["tell_failure"]
 
 _SHOWN = 20
-_FIELDS = ("id", "kind", "candidates", "expected", "found", "held_by", "from_status", "to_status", "allowed", "path",
-           "offset", "backend", "operation", "setting", "suggestion", "request_id")  # fmt: skip
+_CANDIDATES = 5
+_FIELDS = ("id", "kind", "candidates", "titles", "expected", "found", "held_by", "from_status", "to_status", "allowed",
+           "path", "offset", "backend", "operation", "setting", "suggestion", "request_id")  # fmt: skip
 
 
 def tell_failure(app: App, error: BaseException, *, as_json: bool) -> int:
@@ -80,6 +81,11 @@ def _parts(error: BaseException) -> tuple[str, str, list[str], str]:
         head = f"{error.what}: {len(error.faults)} faults"
         rest = [f"… and {len(error.faults) - _SHOWN} more"] if len(error.faults) > _SHOWN else []
         return error.code, head, [*(f"- {fault}" for fault in error.faults[:_SHOWN]), *rest], error.hint
+    if isinstance(error, AmbiguousId) and any(error.titles):
+        named = [f"{id}  {cut(title, 60)}" for id, title in zip(error.candidates, error.titles, strict=True)]
+        more = ["…"] if len(named) > _CANDIDATES else []
+        message = f"the prefix {error.id!r} names more than one {error.kind}:"
+        return error.code, message, [*named[:_CANDIDATES], *more], error.hint
     if isinstance(error, BacklogError):
         return error.code, error.message, [], error.hint
     if isinstance(error, click.UsageError):

@@ -1,17 +1,22 @@
 """
-Events as lines for people.
+Events as lines for people, and the batches that they belong to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from backlog_store.cli.app import App
 from backlog_store.cli.text import cut, neutral, table
 from backlog_store.cli.writing import changes_in_words
+from backlog_store.errors import AmbiguousId, NotFound
 from backlog_store.model import Event
+from backlog_store.query import EventQuery
 
-__all__ = ["event_lines", "what_happened"]
+__all__ = ["batch_named", "event_lines", "newest_events", "what_happened"]
+
+_PAGE = 500
+_LOOKED_AT = 200_000  # events, newest first; an older batch is named whole
 
 _TYPES = {"auto_update": "updated by a report", "status_change": "moved", "edited": "edited"}
 
@@ -50,3 +55,33 @@ def event_lines(app: App, events: Sequence[Event], *, titles: Mapping[str, str] 
         rows.append([*cells, what])
         styles.append(style)
     return table(rows, styles=styles, color=app.colored, room=app.room)
+
+
+def newest_events(app: App, actor: str = "") -> Iterator[Event]:
+    """
+    Yield the newest events, by page.
+    """
+    after, seen = "", 0
+    while seen < _LOOKED_AT:
+        page = app.backlog.events(
+            EventQuery(actors=(actor,) if actor else None, newest_first=True, after=after, limit=_PAGE)
+        )
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after, seen = page[-1].position, seen + len(page)
+
+
+def batch_named(app: App, name: str) -> str:
+    """
+    Return the whole name of a batch. Raises `NotFound` and `AmbiguousId`.
+    """
+    if app.backlog.events(EventQuery(batch=name, limit=1)):
+        return name
+    start = name if name.startswith("cm_") else f"cm_{name}"
+    found = list(dict.fromkeys(event.batch for event in newest_events(app) if event.batch.startswith(start)))
+    if len(found) > 1:
+        raise AmbiguousId("batch", name, found)
+    if not found:
+        raise NotFound("batch", name, hint="`backlog batch` lists the newest ones.")
+    return found[0]

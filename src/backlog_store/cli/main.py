@@ -72,6 +72,16 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
 }
 
 
+def _refuse_bytes(args: Sequence[str]) -> None:
+    # Python keeps bytes that are no UTF-8 as lone surrogates, which no store, no query and no terminal takes.
+    for number, arg in enumerate(args, 1):
+        if not arg.isascii() and any("\ud800" <= letter <= "\udfff" for letter in arg):
+            raise click.UsageError(
+                f"Argument {number}, {arg[:60]!a}, is not UTF-8. Write it in UTF-8; rename a file of that name, "
+                "or read from stdin."
+            )
+
+
 class Root(LazyGroup):
     """
     The command `backlog` itself.
@@ -92,6 +102,7 @@ class Root(LazyGroup):
 
             register()
         try:
+            _refuse_bytes(given)
             code = super().main(given, prog_name or "backlog", standalone_mode=False, obj=app, **extra)
         except Exception as error:  # noqa: BLE001  (the one place where every error ends, and is told)
             code = tell_failure(app, error, as_json=app.json or "--json" in given)

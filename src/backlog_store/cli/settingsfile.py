@@ -11,10 +11,11 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from backlog_store.backends.registry import check_url
 from backlog_store.errors import ConfigError
 from backlog_store.settings import check_value, redacted
 
-__all__ = ["refuse_password", "write_setting"]
+__all__ = ["refuse_password", "remove_setting", "write_setting"]
 
 _TABLE = re.compile(r"\s*\[")
 
@@ -32,35 +33,58 @@ def refuse_password(url: str, where: str) -> None:
 
 def write_setting(path: Path, key: str, value: str) -> None:
     """
-    Set *key* in a file of settings, or remove it (an empty *value*); the file is made if it is not there.
+    Set *key* in a file of settings, which is made if it is not there.
 
-    Raises `ConfigError` for a value that the setting cannot have, and a file that is not TOML.
+    Raises `ConfigError` for a value that the setting cannot have, and a file that is not TOML or cannot be written.
     """
-    if value:
-        check_value(key, value, where=key)
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    changed = _with(text, key, value)
-    try:
-        tomllib.loads(changed)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError("file", str(path), f"is not TOML: {error}", hint="Mend it by hand.") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, changed)
-
-
-def _with(text: str, key: str, value: str) -> str:
+    check_value(key, value, where=key)
+    if key == "url":
+        check_url(value, base=path.parent)
     # A TOML basic string is written like a JSON one, surrogate pairs apart, which are not used here.
-    line = f"{key} = {json.dumps(value, ensure_ascii=False)}" if value else ""
-    assignment = re.compile(rf"\s*(?:{key}|\"{key}\"|'{key}')\s*=")
+    _change(path, key, f"{key} = {json.dumps(value, ensure_ascii=False)}")
+
+
+def remove_setting(path: Path, key: str) -> bool:
+    """
+    Remove *key*, whether or not there is such a setting, and tell whether it stood there. Raises as `write_setting`.
+    """
+    return path.exists() and _change(path, key, "")
+
+
+def _change(path: Path, key: str, line: str) -> bool:
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        changed = _with(text, key, line)
+        tomllib.loads(changed)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("file", str(path), f"is not TOML: {error}", hint="Mend it by hand.") from error
+    except OSError as error:
+        raise ConfigError("file", str(path), f"cannot be read: {error.strerror}") from error
+    if changed == text:
+        return False
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, changed)
+    except OSError as error:
+        raise ConfigError("file", str(path), f"cannot be written: {error.strerror}",
+                          hint="Nothing was changed. The file and its folder must be writable by this user.",
+                          ) from error  # fmt: skip
+    return True
+
+
+def _with(text: str, key: str, line: str) -> str:
+    name = re.escape(key)
+    assignment = re.compile(rf"\s*(?:{name}|\"{name}\"|'{name}')\s*=")
     lines = text.splitlines()
     top = next((number for number, old in enumerate(lines) if _TABLE.match(old)), len(lines))
     for number in range(top):
         if assignment.match(lines[number]):
             lines[number : number + 1] = [line] if line else []
             return "\n".join(lines) + "\n"
-    if line:
-        lines.insert(top, line)
-    return "\n".join(lines) + "\n" if lines else ""
+    if not line:
+        return text
+    lines.insert(top, line)
+    return "\n".join(lines) + "\n"
 
 
 def _replace(path: Path, text: str) -> None:

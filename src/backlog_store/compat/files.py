@@ -43,7 +43,8 @@ class JsonlBacklogStore(BacklogBackedStore):
     ) -> None:
         self.items_path = Path(items_path)
         self.events_path = Path(events_path)
-        self._files = OldFiles(self.items_path, self.events_path)
+        # The place is fixed now: a process that changes its folder later goes on with the same store.
+        self._files = OldFiles(self.items_path.absolute(), self.events_path.absolute())
         self._folder = self._files.items.with_name(self._files.items.name + ".journal")
         self._following = threading.Lock()
         self._taken_in: Signature | None = None

@@ -37,6 +37,7 @@ class _Meaning(NamedTuple):
     is_setting: bool = False  # at opening it is the URL that is wrong, not the server that is away
 
 
+_DAMAGED = "Nothing was changed. The server's log says more; mend it there, or restore a backup."
 _MEANINGS: dict[str, _Meaning] = {
     "08": _Meaning(BackendUnavailable, "The connection failed; try again."),
     "22012": _Meaning(BackendUnavailable, "Others changed the same things again and again; try again."),
@@ -63,8 +64,8 @@ _MEANINGS: dict[str, _Meaning] = {
     "55P03": _Meaning(BackendUnavailable, "Somebody else holds a lock for long; try again."),
     "57": _Meaning(BackendUnavailable, "The server is stopping or starting; try again."),
     "57014": _Meaning(BackendUnavailable, "The statement took too long or waited for a lock; try again."),
-    "XX001": _Meaning(DataCorrupt, ""),
-    "XX002": _Meaning(DataCorrupt, ""),
+    "XX001": _Meaning(DataCorrupt, _DAMAGED),
+    "XX002": _Meaning(DataCorrupt, _DAMAGED),
 }
 #: What is not listed is no matter of trying again: a value that a table refuses, a fault of this program.
 _OTHER = _Meaning(BackendError, "")
@@ -102,7 +103,7 @@ def failure(error: LinkError, operation: str, *, committing: bool = False, url: 
     if meaning.error is StorageFull:
         return StorageFull(NAME, operation, path="the server's disk")
     if meaning.error is DataCorrupt:
-        return DataCorrupt(NAME, path="a table of the store", offset=0, reason=reason)
+        return DataCorrupt(NAME, path="a table of the store", offset=0, reason=reason, hint=meaning.hint)
     if meaning.error is SchemaMismatch:
         return SchemaMismatch(NAME, found=reason, expected="its own tables", hint=meaning.hint)
     return meaning.error(NAME, operation, reason, hint=meaning.hint)

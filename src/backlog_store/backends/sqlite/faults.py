@@ -28,9 +28,15 @@ _UNAVAILABLE: dict[int, tuple[str, str]] = {
     ),
     sqlite3.SQLITE_PERM: ("access was denied", "The file and its folder must be writable by this user."),
 }
-_CORRUPT = {
-    sqlite3.SQLITE_CORRUPT: "its pages contradict each other",
-    sqlite3.SQLITE_NOTADB: "it is no SQLite database",
+_CORRUPT: dict[int, tuple[str, str]] = {
+    sqlite3.SQLITE_CORRUPT: (
+        "its pages contradict each other",
+        "Nothing was changed. Bring a copy or an export back, or save what is left: `sqlite3 FILE .recover`.",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        "it is no SQLite database",
+        "Nothing was changed. Name another file, or bring a copy back if this was a backlog once.",
+    ),
 }
 #: No room for the part of the log that processes share.
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
@@ -56,7 +62,8 @@ def backend_error(operation: str, path: str, error: sqlite3.Error) -> BackendErr
         reason, hint = _UNAVAILABLE[code]
         return BackendUnavailable(NAME, operation, f"{reason} ({path}: {error})", hint=hint)
     if code in _CORRUPT:
-        return DataCorrupt(NAME, path=path, offset=0, reason=f"{_CORRUPT[code]} ({error})")
+        reason, hint = _CORRUPT[code]
+        return DataCorrupt(NAME, path=path, offset=0, reason=f"{reason} ({error})", hint=hint)
     if full_code in _FULL:
         return StorageFull(NAME, operation, path=path)
     hint = _IO_HINT if code == sqlite3.SQLITE_IOERR else ""

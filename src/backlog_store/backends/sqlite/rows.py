@@ -228,7 +228,8 @@ class Rows:
         if must_hit and cursor.rowcount != len(rows):
             # Each row was read in this transaction: an index must contradict its table.
             path = self._connection.execute("PRAGMA database_list").fetchone()[2]
-            raise DataCorrupt(NAME, path=path, offset=0, reason="a row that was just read cannot be found")
+            raise DataCorrupt(NAME, path=path, offset=0, reason="a row that was just read cannot be found",
+                              hint="Nothing was changed. `backlog doctor` shows the damage.")  # fmt: skip
 
     def _add(self, sql: LiteralString, *values: Any) -> None:
         if self._alone:

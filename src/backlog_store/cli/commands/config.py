@@ -8,14 +8,15 @@ from pathlib import Path
 
 import click
 
+from backlog_store.backends.registry import check_url
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import Choice, group
 from backlog_store.cli.items import json_text
 from backlog_store.cli.options import json_option
-from backlog_store.cli.settingsfile import refuse_password, write_setting
+from backlog_store.cli.settingsfile import refuse_password, remove_setting, write_setting
 from backlog_store.cli.text import table
 from backlog_store.errors import ConfigError
-from backlog_store.settings import SETTINGS, Found, nearest_setting, redacted
+from backlog_store.settings import PROJECT_FILE, SETTINGS, Found, Settings, nearest_setting, redacted
 
 __all__ = ["config"]
 
@@ -25,35 +26,44 @@ _KEYS = [setting.key for setting in SETTINGS]
 @group("config")
 def config() -> None:
     """
-    Look at settings and set them. What wins: flag, BACKLOG_*, project file, user file, default.
+    Look at settings and set them. What wins: flag, BACKLOG_*, project, user file, default.
     """
 
 
-def _in_force(app: App) -> dict[str, Found]:
-    found = dict(app.settings.found)
-    found["url"] = app.settings.store()
-    found["actor"] = app.settings.actor()
+def _in_force(settings: Settings, faults: list[ConfigError]) -> dict[str, Found]:
+    found = dict(settings.found)
+    found["url"] = settings.store()
+    try:
+        check_url(found["url"].value)
+        found["actor"] = settings.actor()
+    except ConfigError as error:
+        faults.append(error)
     return found
 
 
 @config.command("list")
-@click.option("--origin", is_flag=True, help="Show which flag, variable or file each came from.")
 @json_option
 @pass_app
-def list_settings(app: App, origin: bool, as_json: bool) -> None:
+def list_settings(app: App, as_json: bool) -> None:
     """
-    List all settings in force.
+    List the settings in force and where each came from; what is wrong with one is told behind them, with exit code 2.
     """
-    found = _in_force(app)
+    settings, faults = app.readable_settings()
+    found = _in_force(settings, faults)
+    _list(app, found, as_json=as_json)
+    for fault in faults[1:]:
+        app.say(str(fault))
+    if faults:
+        raise faults[0]
+
+
+def _list(app: App, found: dict[str, Found], *, as_json: bool) -> None:
     if as_json:
         app.out(json_text(app, [{"key": key, "value": redacted(found[key].value), "origin": found[key].origin}
                                 for key in _KEYS]))  # fmt: skip
         return
-    rows = []
-    for key in _KEYS:
-        row = [key, redacted(found[key].value)]
-        rows.append([*row, found[key].origin if found[key].value else ""] if origin else row)
-    app.show(table(rows, head=("setting", "value", "origin") if origin else ("setting", "value"), color=app.colored))
+    rows = [[key, redacted(found[key].value), found[key].origin if found[key].value else ""] for key in _KEYS]
+    app.show(table(rows, head=("setting", "value", "origin"), color=app.colored))
 
 
 @config.command("get")
@@ -63,7 +73,8 @@ def get(app: App, key: str) -> None:
     """
     Print one setting.
     """
-    app.out(redacted(_in_force(app)[key].value))
+    found = {"url": app.settings.store, "actor": app.settings.actor}.get(key)
+    app.out(redacted(found().value if found else app.settings.get(key)))
 
 
 @config.command("set", examples=("backlog config set limit 20", "backlog config set --project url jsonl:ops/backlog",
@@ -79,18 +90,59 @@ def set_(app: App, key: str, value: str, project: bool) -> None:
     setting = nearest_setting(key)
     if not setting.in_files:
         raise ConfigError(key, "", "it is no setting for files", hint=f"Set {setting.variable} in the environment.")
+    if not value:
+        _remove(app, key, project=project)
+        return
     refuse_password(value, key)
-    path = app.settings.user_file
-    if project:
-        there = app.settings.project_file
-        path = there if there is not None and there.name == "backlog.toml" else Path.cwd() / "backlog.toml"
+    path = _file(app, project=project)
     write_setting(path, key, value)
-    app.out(f"{key} = {value}" if value else f"{key} removed")
+    app.out(f"{key} = {value}")
     app.say(f"in {path}")
+    now = _tell_faults(app)
+    wins = now.store() if key in ("url", "backend") else now.found[key]
+    if wins.origin != str(path):
+        app.say(f"Not in force: {redacted(wins.value)} ({wins.origin}) wins.")
+
+
+@config.command("unset", examples=("backlog config unset limit",))
+@click.argument("key")
+@click.option("--project", is_flag=True, help="From the project's backlog.toml, instead of the user's own file.")
+@pass_app
+def unset(app: App, key: str, project: bool) -> None:
+    """
+    Remove a setting from the user's file, or from the project's: a misspelt one, too.
+    """
+    _remove(app, key, project=project)
+
+
+def _remove(app: App, key: str, *, project: bool) -> None:
+    path = _file(app, project=project)
+    if remove_setting(path, key):
+        app.out(f"{key} removed")
+        app.say(f"from {path}")
+    else:
+        nearest_setting(key)
+        app.say(f"{key} is not set in {path}.")
+    _tell_faults(app)
+
+
+def _file(app: App, *, project: bool) -> Path:
+    settings, _ = app.readable_settings()
+    if not project:
+        return settings.user_file
+    there = settings.project_file
+    if there is not None and there.name != PROJECT_FILE:
+        hint = f"Change them there, under [tool.backlog]; a {PROJECT_FILE} would hide them."
+        raise ConfigError("--project", "", f"the project's settings stand in {there}", hint=hint)
+    return there or Path.cwd() / PROJECT_FILE
+
+
+def _tell_faults(app: App) -> Settings:
     app.forget_settings()
-    now = app.settings.found[key]
-    if value and now.value != value and now.origin != str(path):
-        app.say(f"Not in force: {now.origin} says {redacted(now.value)}, and wins.")
+    settings, faults = app.readable_settings()
+    for fault in faults:
+        app.say(f"Still wrong: {fault}")
+    return settings
 
 
 @config.command("path")
@@ -99,6 +151,7 @@ def path(app: App) -> None:
     """
     Print the files that are read: the project's (if there is one) and the user's.
     """
-    if app.settings.project_file is not None:
-        app.out(str(app.settings.project_file))
-    app.out(str(app.settings.user_file))
+    settings, _ = app.readable_settings()
+    if settings.project_file is not None:
+        app.out(str(settings.project_file))
+    app.out(str(settings.user_file))

@@ -17,6 +17,7 @@ from backlog_store.cli.options import fields_option, json_option, message_option
 from backlog_store.cli.writing import Targets, change, one_change
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.model import PRIORITIES, Draft, Item
+from backlog_store.rules.checks import json_faults, shorten
 from backlog_store.rules.fields import HOLDABLE
 
 __all__ = ["add", "edit"]
@@ -84,9 +85,26 @@ def _meta(pairs: tuple[str, ...]) -> dict[str, Any]:
             raise click.UsageError(f"--meta {pair!r}: give NAME=VALUE.")
         try:
             members[name] = decode_json(text)
-        except msgspec.DecodeError:
-            members[name] = text  # what is no JSON is a text
+        except (msgspec.DecodeError, RecursionError):
+            members[name] = _text_of(name, text)
     return members
+
+
+def _text_of(name: str, text: str) -> str:
+    """
+    Return what is no JSON as the text that it is. Raises `InvalidInput` for what only means to be JSON: NaN, 1e999.
+    """
+    import json
+
+    try:
+        meant = json.loads(text)
+    except ValueError:
+        return text
+    except RecursionError as error:
+        raise InvalidInput([Fault(f"/meta/{name}", shorten(text), "is nested too deeply")]) from error
+    if faults := json_faults(f"/meta/{name}", meant):
+        raise InvalidInput(faults, hint=f"A text is given in quotes: --meta '{name}=\"…\"'.")
+    return text
 
 
 @command("add", examples=(

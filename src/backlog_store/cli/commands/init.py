@@ -48,14 +48,16 @@ def init(app: App, machine_wide: bool) -> None:
 
 def _make(app: App, path: Path) -> None:
     there = path.exists()
-    other = app.settings.store()
     app.flags["url"] = path_url("sqlite", path)
     app.forget_settings()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     app.writing().check()
     app.out(f"{'There is a backlog already' if there else 'The backlog is'} in {path}")
-    if other.value != app.flags["url"] and other.origin not in ("default", "flag"):
-        app.say(f"Still in use here is {redacted(other.value)} ({other.origin}), which wins over it.")
+    made = app.flags.pop("url")
+    app.forget_settings()
+    wins = app.settings.store()
+    if wins.value != made:
+        app.say(f"Still in use here is {redacted(wins.value)} ({wins.origin}), which wins over it.")
 
 
 def _keep_url(app: App, url: str) -> None:

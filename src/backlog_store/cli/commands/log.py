@@ -9,7 +9,7 @@ import click
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import command
 from backlog_store.cli.complete import complete_ids
-from backlog_store.cli.history import event_lines
+from backlog_store.cli.history import batch_named, event_lines
 from backlog_store.cli.items import json_text, print_rows
 from backlog_store.cli.options import json_option
 from backlog_store.codec import to_builtins
@@ -56,7 +56,7 @@ def log(
         item_ids=(app.item(id).id,) if id else None,
         types=types or None,
         actors=(app.actor.name if who == "@me" else who,) if who else None,
-        batch=batch or None,
+        batch=batch_named(app, batch) if batch else None,
         since=_time(app, since, "--since"),
         until=_time(app, until, "--until"),
         newest_first=not oldest_first,

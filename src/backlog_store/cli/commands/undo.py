@@ -4,26 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import click
 
 from backlog_store import commands as c
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import command
-from backlog_store.cli.history import what_happened
+from backlog_store.cli.history import batch_named, newest_events, what_happened
 from backlog_store.cli.items import fields_of, json_text
 from backlog_store.cli.options import fields_option, json_option
 from backlog_store.cli.text import plural, table
 from backlog_store.cli.writing import print_answer
-from backlog_store.errors import AmbiguousId, Conflict, NotFound
+from backlog_store.errors import Conflict
 from backlog_store.model import Event
 from backlog_store.query import EventQuery
 
 __all__ = ["batch", "undo"]
-
-_PAGE = 500
-_LOOKED_AT = 200_000  # events, newest first; an older batch is named whole
 
 
 @command("undo", examples=("backlog undo", "backlog undo cm_4hq2k7aa", "backlog batch"))
@@ -42,7 +37,7 @@ def undo(app: App, name: str, last: bool, dry_run: bool, fields: str, as_json: b
     if name and last:
         raise click.UsageError("Give a batch, or --last, not both.")
     backlog = app.reading() if dry_run else app.writing()
-    full = _named(app, name) if name else _last(app)
+    full = batch_named(app, name) if name else _last(app)
     ids = {event.item_id for event in backlog.events(EventQuery(batch=full, limit=None))}
     before = backlog.read(lambda reader: reader.items(ids))
     answer = backlog.preview(c.Undo(batch=full)) if dry_run else backlog.undo(full)
@@ -53,41 +48,14 @@ def undo(app: App, name: str, last: bool, dry_run: bool, fields: str, as_json: b
         raise click.exceptions.Exit(1)
 
 
-def _events(app: App, actor: str = "") -> Iterator[Event]:
-    """
-    Yield the newest events, by page.
-    """
-    after, seen = "", 0
-    while seen < _LOOKED_AT:
-        page = app.backlog.events(
-            EventQuery(actors=(actor,) if actor else None, newest_first=True, after=after, limit=_PAGE)
-        )
-        yield from page
-        if len(page) < _PAGE:
-            return
-        after, seen = page[-1].position, seen + len(page)
-
-
 def _last(app: App) -> str:
     undone: set[str] = set()
-    for event in _events(app, app.actor.name):
+    for event in newest_events(app, app.actor.name):
         if event.type == "undone":
             undone |= {str(event.meta.get("batch", "")), event.batch}
         elif event.batch not in undone:
             return event.batch
     raise Conflict(f"{app.actor.name} has nothing to undo here.", hint="`backlog batch` lists what others changed.")
-
-
-def _named(app: App, name: str) -> str:
-    if app.backlog.events(EventQuery(batch=name, limit=1)):
-        return name
-    start = name if name.startswith("cm_") else f"cm_{name}"
-    found = list(dict.fromkeys(event.batch for event in _events(app) if event.batch.startswith(start)))
-    if len(found) > 1:
-        raise AmbiguousId("batch", name, found)
-    if not found:
-        raise NotFound("batch", name, hint="`backlog batch` lists the newest ones.")
-    return found[0]
 
 
 @command("batch", examples=("backlog batch", "backlog batch --who ruff", "backlog log --batch cm_…"))
@@ -102,7 +70,7 @@ def batch(app: App, who: str, limit: int, as_json: bool) -> None:
     app.reading()
     actor = app.actor.name if who == "@me" else who
     found: dict[str, list[Event]] = {}
-    for event in _events(app, actor):
+    for event in newest_events(app, actor):
         if event.batch not in found and len(found) == limit:
             break
         found.setdefault(event.batch, []).append(event)
