@@ -34,11 +34,11 @@ class KilledAt(FileSystem):
         if self.left <= 0:
             raise Killed
 
-    def write(self, fd: int, data: bytes) -> int:
+    def write(self, fd: int, data: bytes, offset: int) -> int:
         if self.left == 1:
-            super().write(fd, data[: self.torn])
+            super().write(fd, data[: self.torn], offset)
         self._step()
-        return super().write(fd, data)
+        return super().write(fd, data, offset)
 
     def sync_data(self, fd: int) -> None:
         self._step()
@@ -73,9 +73,9 @@ class Recording(FileSystem):
     def __init__(self) -> None:
         self.done: list[str] = []
 
-    def write(self, fd: int, data: bytes) -> int:
+    def write(self, fd: int, data: bytes, offset: int) -> int:
         self.done.append("write")
-        return super().write(fd, data)
+        return super().write(fd, data, offset)
 
     def sync_data(self, fd: int) -> None:
         self.done.append("sync_data")
@@ -114,11 +114,11 @@ class Fails(Recording):
         self._fail("open")
         return super().open(path, flags)
 
-    def write(self, fd: int, data: bytes) -> int:
+    def write(self, fd: int, data: bytes, offset: int) -> int:
         if self.errors.get("write") == errno.ENOSPC and len(data) > 20:
-            return super().write(fd, data[:20])
+            return super().write(fd, data[:20], offset)
         self._fail("write")
-        return super().write(fd, data)
+        return super().write(fd, data, offset)
 
     def sync_data(self, fd: int) -> None:
         self._fail("sync_data")

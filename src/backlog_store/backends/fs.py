@@ -46,14 +46,19 @@ class FileSystem:
         """
         Return up to *size* bytes from *offset*; fewer only at the end of the file.
         """
-        os.lseek(fd, offset, os.SEEK_SET)
-        return os.read(fd, size)
+        if sys.platform == "win32":
+            os.lseek(fd, offset, os.SEEK_SET)
+            return os.read(fd, size)
+        return os.pread(fd, size, offset)
 
-    def write(self, fd: int, data: bytes) -> int:
+    def write(self, fd: int, data: bytes, offset: int) -> int:
         """
-        Write at the end of a file opened for appending; return how many bytes were taken.
+        Write at *offset*, over what is there; return how many bytes were taken.
         """
-        return os.write(fd, data)
+        if sys.platform == "win32":
+            os.lseek(fd, offset, os.SEEK_SET)
+            return os.write(fd, data)
+        return os.pwrite(fd, data, offset)
 
     def sync_data(self, fd: int) -> None:
         """

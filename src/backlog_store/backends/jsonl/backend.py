@@ -5,6 +5,7 @@ The jsonl backend: transactions over a journal, for the threads of a process and
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -155,16 +156,18 @@ class JsonlBackend:
 
     def close(self) -> None:
         """
-        Let go of the files. Idempotent.
+        Let go of the files, and of the space reserved in them unless another process is at work. Idempotent.
         """
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
+                self._give_back()
                 self._let_go()
 
     def __del__(self) -> None:
-        # A store that was forgotten keeps no file open.
-        if not self._is_closed:
+        # A store that was forgotten keeps no file open. While the interpreter goes, so do the modules that would close
+        # them, and the system does it.
+        if not self._is_closed and not sys.is_finalizing():
             self._let_go()
 
     # The steps of the above.
@@ -190,6 +193,19 @@ class JsonlBackend:
         with self._file_lock.held(exclusive=False):
             self._journal.refresh(exclusive=False)
 
+    def _give_back(self) -> None:
+        journal = self._journal
+        if journal.busy or not journal.has_reserved:
+            return
+        try:
+            locked = self._file_lock.acquire(exclusive=True, timeout_s=0)
+            try:
+                journal.cut_reserve()
+            finally:
+                self._file_lock.release(locked)
+        except BackendError:
+            return  # it is filler, which does no harm, and all that was acknowledged is safe
+
     def _let_go(self) -> None:
         for part in (self._journal, self._file_lock):
             try:
@@ -213,10 +229,13 @@ class JsonlBackend:
             raise BackendUnavailable(
                 NAME, "write", "the process was forked inside the transaction", hint="Write again in the child."
             )
-        journal.append(effects)
+        journal.append(effects, reserve_to=self._compact_at(journal))
+
+    def _compact_at(self, journal: Journal) -> int:
+        return max(2 * journal.state.size + self._compact_slack, self._compact_from)
 
     def _compact_if_due(self, journal: Journal) -> None:
-        if journal.end < max(2 * journal.state.size + self._compact_slack, self._compact_from):
+        if journal.end < self._compact_at(journal):
             return
         try:
             journal.compact()

@@ -52,12 +52,12 @@ class FileLock:
         finally:
             self.release(fd)
 
-    def acquire(self, *, exclusive: bool) -> int:
+    def acquire(self, *, exclusive: bool, timeout_s: float | None = None) -> int:
         """
-        Take the lock; return what `release` wants. Raises as `held`.
+        Take the lock, waiting as long as all do or *timeout_s*; return what `release` wants. Raises as `held`.
         """
         try:
-            return self._acquire(exclusive=exclusive)
+            return self._acquire(exclusive, self._timeout_s if timeout_s is None else timeout_s)
         except OSError as error:
             raise backend_error("locking", self._path, error) from error
 
@@ -76,14 +76,14 @@ class FileLock:
             fd, self._fd = self._fd, -1
             self._fs.close(fd)
 
-    def _acquire(self, *, exclusive: bool) -> int:
+    def _acquire(self, exclusive: bool, timeout_s: float) -> int:
         fs = self._fs
         while True:
             if self._fd < 0:
                 self._fd = fs.open(self._path, os.O_RDWR | os.O_CREAT)
-            if not fs.lock(self._fd, exclusive=exclusive, timeout_s=self._timeout_s):
+            if not fs.lock(self._fd, exclusive=exclusive, timeout_s=timeout_s):
                 raise BackendUnavailable(
-                    NAME, "locking", f"{self._path} has been held by another process for {self._timeout_s:g} s",
+                    NAME, "locking", f"{self._path} has been held by another process for {timeout_s:g} s",
                     hint="Try again; if it goes on, look for a process that hangs with that file open.",
                 )  # fmt: skip
             if fs.is_linked(self._fd):
@@ -110,11 +110,11 @@ def write_file(fs: FileSystem, path: str, parts: Iterable[bytes]) -> int:
     """
     with suppress(FileNotFoundError):
         fs.unlink(path)
-    fd = fs.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+    fd = fs.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     size = 0
     try:
         for part in parts:
-            write_all(fs, fd, part)
+            write_all(fs, fd, part, size)
             size += len(part)
         fs.sync_data(fd)
     finally:
@@ -122,13 +122,13 @@ def write_file(fs: FileSystem, path: str, parts: Iterable[bytes]) -> int:
     return size
 
 
-def write_all(fs: FileSystem, fd: int, data: bytes) -> None:
+def write_all(fs: FileSystem, fd: int, data: bytes, offset: int) -> None:
     """
-    Write *data* with one call, or with more where the system takes less at a time.
+    Write *data* at *offset* with one call, or with more where the system takes less at a time.
     """
-    taken = fs.write(fd, data)
+    taken = fs.write(fd, data, offset)
     while taken < len(data):
-        taken += fs.write(fd, data[taken:])
+        taken += fs.write(fd, data[taken:], offset + taken)
 
 
 def keep_aside(fs: FileSystem, paths: Paths, name: str, data: bytes) -> None:

@@ -41,6 +41,7 @@ def look_at(journal: Journal, file_lock: FileLock, *, compact_failure: str) -> H
             "generation": str(fresh.generation),
             "bytes": str(fresh.end + fresh.tail),
             "live bytes": str(fresh.state.size),
+            "reserved bytes": str(fresh.size - fresh.end - fresh.tail),
         }
         if counts["items"] > ITEMS_ADVISED:
             warnings.append(

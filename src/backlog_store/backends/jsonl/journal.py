@@ -2,8 +2,9 @@
 The journal: the file of a store, and the state that it amounts to.
 
 Its owner calls one method at a time, with the file lock held where it says so. What another process does to the file
-is noticed by its length (it appended) or by its number (it compacted); this process's own bytes are never read back.
-The rules that keep acknowledged writes safe stand, each with its reason, in ../DESIGN.md.
+is noticed by the bytes at its known end (it appended) or by its number (it compacted). Behind the end there may be
+reserved space, full of filler: a line written over it has no new length of the file to make durable, which costs half
+of a sync. The rules that keep acknowledged writes safe stand, each with its reason, in ../DESIGN.md.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.jsonl.faults import FULL, NAME, backend_error
 from backlog_store.backends.jsonl.files import Paths, keep_aside, write_all, write_file
 from backlog_store.backends.jsonl.lines import (
+    FILLER,
     LINE_MAX,
     VERSION,
     Damaged,
@@ -25,17 +27,25 @@ from backlog_store.backends.jsonl.lines import (
     effects_of,
     header_line,
     header_of,
+    is_unfinished,
     lines,
     transaction_line,
-    whole_line_within,
+    used,
 )
 from backlog_store.backends.state import Effect, State
-from backlog_store.errors import DataCorrupt, Fault, InvalidInput, OutcomeUnknown, SchemaMismatch
+from backlog_store.errors import DataCorrupt, Fault, InvalidInput, OutcomeUnknown, SchemaMismatch, StorageFull
 
 __all__ = ["Journal"]
 
 #: Compaction collects effects into lines of about so many bytes.
 _LINE_GOAL = 1024 * 1024
+#: A handle reserves space from its so-manieth line on: who writes a few lines and closes need not pay for it.
+_RESERVES_FROM = 4
+#: It reserves a quarter of the journal's length, within these limits, in bytes.
+_RESERVE_MIN, _RESERVE_MAX = 64 * 1024, 1024 * 1024
+#: What a line ends in, and what comes behind the last one: nothing, or filler.
+_LINE_END = b"}\n"
+_QUIET = (_LINE_END, _LINE_END + FILLER)
 
 
 class Journal:
@@ -51,12 +61,15 @@ class Journal:
         self.seq = 0  # of the last transaction that was taken in
         self.end = 0  # of its line, in bytes
         self.tail = 0  # bytes behind that: an unfinished write
+        self.size = 0  # of the file: what is behind end and tail is filler
         self.stopped = ""  # why nothing is acknowledged any more
         self.busy = 0  # functions of callers that are looking at the state
         self._fd = -1
         self._file = (0, 0)  # device and number of the file behind `_fd`
         self._is_synced = False  # this process has synced what was taken in
         self._is_folder_synced = False
+        self._appended = 0  # lines, by this handle
+        self.has_reserved = False  # behind the end of this file
 
     # Taking in what is in the file.
 
@@ -79,7 +92,10 @@ class Journal:
         if self._fd < 0:
             return True
         found = self._stat()
-        return found.st_size != self.end or (found.st_dev, found.st_ino) != self._file
+        try:
+            return self._is_other(found) or not self._is_quiet(found.st_size)
+        except OSError as error:
+            raise backend_error("reading", self.paths.journal, error) from error
 
     def refresh(self, *, exclusive: bool) -> None:
         """
@@ -89,10 +105,12 @@ class Journal:
         """
         found = self._stat()
         try:
-            if self._fd < 0 or (found.st_dev, found.st_ino) != self._file or found.st_size < self.end:
+            if self._fd < 0 or self._is_other(found):
                 self._load()
-            elif found.st_size != self.end:
-                self._take_in(found.st_size)
+            elif not self._is_quiet(found.st_size):
+                reason = self._take_in(found.st_size)
+                if reason:
+                    self._look_behind(reason)
             if exclusive and self.tail:
                 self._cut_tail()
         except OSError as error:
@@ -131,10 +149,11 @@ class Journal:
         """
         self.rewrite(State(), generation=1, seq=0)
 
-    def append(self, effects: Sequence[Effect]) -> None:
+    def append(self, effects: Sequence[Effect], *, reserve_to: int = 0) -> None:
         """
         Make a transaction durable. The exclusive lock is held, the journal refreshed, the effects stand in the state.
 
+        No space is reserved beyond the length *reserve_to*.
         Raises `InvalidInput` for more than a line holds, `StorageFull` or `BackendUnavailable` (not executed),
         `OutcomeUnknown` (a sync failed). After the last two the journal is stopped.
         """
@@ -145,9 +164,10 @@ class Journal:
         if len(line) > LINE_MAX:
             fault = Fault("/changes", f"{len(line)} bytes", f"one transaction holds at most {LINE_MAX} bytes")
             raise InvalidInput([fault], what="transaction", hint="Write in smaller parts.")
-        self._write(line)
+        self._write(line, reserve_to)
         try:
-            self._sync_folder()
+            if not self._is_folder_synced:
+                self._sync_folder()
             self.fs.sync_data(self._fd)
         except OSError as error:
             self._stop(error, "a sync failed")
@@ -159,6 +179,21 @@ class Journal:
         self._is_synced = True
         self.seq += 1
         self.end += len(line)
+        self._appended += 1
+
+    def cut_reserve(self) -> None:
+        """
+        Give back what this handle has reserved. The exclusive lock is held. Raises as `refresh`.
+        """
+        if not self.has_reserved or self.stopped:
+            return
+        self.refresh(exclusive=True)
+        try:
+            if self.has_reserved:  # in the file that has the name now
+                self.fs.truncate(self._fd, self.end)
+        except OSError as error:
+            raise backend_error("cutting", self.paths.journal, error) from error
+        self.size, self.has_reserved = self.end, False
 
     def compact(self) -> None:
         """
@@ -193,7 +228,7 @@ class Journal:
         except OSError as error:
             raise backend_error("opening", paths.journal, error) from error
         self.state, self.generation = state, generation
-        self.seq, self.end, self.tail = seq + len(packed), size, 0
+        self.seq, self.end, self.tail, self.size = seq + len(packed), size, 0, size
         self._is_synced = self._is_folder_synced = True
 
     # The steps of the above.
@@ -204,15 +239,27 @@ class Journal:
         except OSError as error:
             raise backend_error("reading", self.paths.journal, error) from error
 
+    def _is_other(self, found: os.stat_result) -> bool:
+        return found.st_size < self.end or (found.st_dev, found.st_ino) != self._file
+
+    def _is_quiet(self, size: int) -> bool:
+        """
+        Tell whether nothing but filler is behind the last line, and that line stands where it stood.
+
+        Only a machine's end leaves filler in front of bytes of an unfinished line, and then no handle is open.
+        """
+        self.size = size
+        return self.fs.read(self._fd, 3, self.end - len(_LINE_END)) in _QUIET
+
     def _open(self) -> int:
         """
         Open the journal, whose name stays while the file lock is held; return its size.
         """
         self.let_go()
-        self._fd = self.fs.open(self.paths.journal, os.O_RDWR | os.O_APPEND)
+        self._fd = self.fs.open(self.paths.journal, os.O_RDWR)
         found = self.fs.stat(self.paths.journal)
         self._file = (found.st_dev, found.st_ino)
-        self._is_synced = self._is_folder_synced = False
+        self._is_synced = self._is_folder_synced = self.has_reserved = False
         return found.st_size
 
     def _load(self) -> None:
@@ -221,7 +268,7 @@ class Journal:
             header, self.end = self._read_header(size)
             self.generation, self.seq = header.generation, header.first - 1
             self.state = State()
-            self._take_in(size)
+            self._look_behind(self._take_in(size) or "these bytes are no line")
         except BaseException:
             self.let_go()
             raise
@@ -238,16 +285,18 @@ class Journal:
             )
         return header, len(line)
 
-    def _take_in(self, size: int) -> None:
+    def _take_in(self, size: int) -> str:
+        """
+        Take in the whole lines up to filler or the end; return what is wrong with the line behind them, if any.
+        """
         path = self.paths.journal
         do = self.state.do
+        self.size, self.tail = size, 0
         for at, line in lines(self.fs, self._fd, self.end, size):
             try:
                 seq, effects = effects_of(line)
             except Damaged as damage:
-                if at + len(line) == size and not whole_line_within(line):
-                    break  # the last line: a write that was not finished, so nobody was told that it was
-                raise DataCorrupt(NAME, path=path, offset=at, reason=str(damage)) from damage
+                return str(damage)
             if seq != self.seq + 1:
                 reason = f"transaction {self.seq + 1} should stand here, {seq} does"
                 raise DataCorrupt(NAME, path=path, offset=at, reason=reason)
@@ -258,25 +307,62 @@ class Journal:
                 self.let_go()  # the state holds half of it
                 raise DataCorrupt(NAME, path=path, offset=at, reason=f"an effect is no document ({error})") from error
             self.seq, self.end, self._is_synced = seq, at + len(line), False
-        self.tail = size - self.end
+        return ""
+
+    def _look_behind(self, reason: str) -> None:
+        """
+        Tell an unfinished write behind the last whole line, of which nobody was told, from damage.
+        """
+        rest = self._read_all(self.end, self.size)
+        self.tail = used(rest)
+        if self.tail and not is_unfinished(rest, self.end):
+            raise DataCorrupt(NAME, path=self.paths.journal, offset=self.end, reason=reason)
 
     def _cut_tail(self) -> None:
-        keep_aside(self.fs, self.paths, f"{self.generation}-{self.end}-torn", self._read_all(self.end, self.tail))
+        torn = self._read_all(self.end, self.end + self.tail)
+        if torn:  # else another handle has cut it
+            keep_aside(self.fs, self.paths, f"{self.generation}-{self.end}-torn", torn)
         self.fs.truncate(self._fd, self.end)
         self.fs.sync_data(self._fd)
-        self.tail = 0
+        self.tail, self.size = 0, self.end
 
-    def _read_all(self, start: int, size: int) -> bytes:
-        return b"".join(line for _, line in lines(self.fs, self._fd, start, start + size))
+    def _read_all(self, start: int, end: int) -> bytes:
+        parts = []
+        while start < end:
+            part = self.fs.read(self._fd, end - start, start)
+            if not part:
+                break
+            parts.append(part)
+            start += len(part)
+        return b"".join(parts)
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, line: bytes, reserve_to: int) -> None:
+        """
+        Write a line, over reserved space where there is enough; else with new space behind it, if there is room.
+        """
+        end = self.end + len(line)
+        if end > self.size and self._appended >= _RESERVES_FROM:
+            space = min(max(_RESERVE_MIN, end // 4), _RESERVE_MAX, max(reserve_to - end, 0))
+            try:
+                self._write_at_end(line + FILLER * space)
+            except StorageFull:
+                if self.stopped:
+                    raise
+                self._appended = 0  # no room for more than lines: it is tried again after as many as at first
+            else:
+                self.has_reserved = True
+                return
+        self._write_at_end(line)
+
+    def _write_at_end(self, data: bytes) -> None:
         try:
-            write_all(self.fs, self._fd, line)
+            write_all(self.fs, self._fd, data, self.end)
         except OSError as error:
             if error.errno not in FULL:
                 self._stop(error, "a write failed")
             self._cut_back()
             raise backend_error("write", self.paths.journal, error) from error
+        self.size = max(self.size, self.end + len(data))
 
     def _cut_back(self) -> None:
         """
@@ -284,6 +370,7 @@ class Journal:
         """
         try:
             self.fs.truncate(self._fd, self.end)
+            self.size = self.end
         except OSError as error:
             self._stop(error, "an unfinished line could not be cut away")
 

@@ -22,8 +22,8 @@ from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.state import Effect
 
 __all__ = [
-    "LINE_MAX", "VERSION", "Damaged", "Header", "effects_of", "header_line", "header_of", "lines", "transaction_line",
-    "whole_line_within",
+    "FILLER", "LINE_MAX", "VERSION", "Damaged", "Header", "effects_of", "header_line", "header_of", "is_unfinished",
+    "lines", "transaction_line", "used", "whole_line_within",
 ]  # fmt: skip
 
 #: The version of the format that this program writes.
@@ -31,8 +31,15 @@ VERSION = 1
 #: A transaction's line is at most so long, in bytes.
 LINE_MAX = 8 * 1024 * 1024
 
+#: What fills the space reserved behind the last line: a byte that no line holds but at its end, and that every tool
+#: for lines of JSON passes over.
+FILLER = b"\n"
+
 _FORMAT = "backlog-store journal"
-_CHUNK = 4 * 1024 * 1024
+_CHUNK_MIN, _CHUNK_MAX = 64 * 1024, 4 * 1024 * 1024
+_SECTOR = 512  # the least that a disk writes as one; larger ones are multiples of it
+_HOLES = FILLER + b"\0"  # what stands where a write never came: filler, or zeros where the file had just grown
+_END = b"\t]}"  # of a transaction, before the newline
 _START = b'{"sum":"'
 _REST_AT = len(_START) + 8  # behind the checksum, which covers all from here to the newline
 _HEAD = re.compile(rb'\{"sum":"[0-9a-f]{8}","seq":([0-9]{1,18}),"effects":\[("[a-z]+",)')
@@ -110,22 +117,57 @@ def effects_of(line: bytes) -> tuple[int, Sequence[Effect]]:
 
 def lines(fs: FileSystem, fd: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     """
-    Yield offset and bytes of each line from *start* to *end*, with its newline; only the last one may lack it.
+    Yield offset and bytes of each line from *start* to *end* or filler, with its newline; only the last may lack it.
     """
     at, ahead = start, b""
-    offset = start
+    offset, chunk = start, _CHUNK_MIN
     while offset < end:
-        data = fs.read(fd, min(_CHUNK, end - offset), offset)
+        data = fs.read(fd, min(chunk, end - offset), offset)
         if not data:
             break
-        offset += len(data)
-        found = (ahead + data).split(b"\n")
+        offset, chunk = offset + len(data), min(2 * chunk, _CHUNK_MAX)
+        data = ahead + data
+        filler = 0 if data.startswith(FILLER) else data.find(b"\n" + FILLER) + 1
+        is_end = filler > 0 or data.startswith(FILLER)
+        found = (data[:filler] if is_end else data).split(b"\n")
         ahead = found.pop()
         for line in found:
             yield at, line + b"\n"
             at += len(line) + 1
+        if is_end:
+            return
     if ahead:
         yield at, ahead
+
+
+def used(rest: bytes) -> int:
+    """
+    Return how long *rest*, all that follows the last whole line, is without the filler at its end.
+
+    The newline that may be a last line's own counts as part of it.
+    """
+    length = len(rest.rstrip(FILLER))
+    return length + rest.startswith(FILLER, length) if length else 0
+
+
+def is_unfinished(rest: bytes, offset: int) -> bool:
+    """
+    Tell whether *rest*, from *offset* behind the last whole line, can be one write that never came to its end.
+
+    Of such a write any sectors may have come and the others not; in an ended process' last write all from some byte
+    on is missing. So no sector that is followed by others is half filler, and none holds bytes behind filler. What
+    has no hole and ends as a line does was whole, and so did each line that another one follows: they were
+    acknowledged, and are damaged.
+    """
+    body = rest.rstrip(_HOLES)
+    if FILLER in body:
+        for start in range(-(offset % _SECTOR), len(body), _SECTOR):
+            sector = body[max(start, 0) : start + _SECTOR]
+            if FILLER in sector and sector.strip(_HOLES):
+                return False
+    elif b"\0" not in body and body.endswith(_END) and rest.startswith(FILLER, len(body)):
+        return False
+    return not whole_line_within(body + b"\n")
 
 
 def whole_line_within(line: bytes) -> int:

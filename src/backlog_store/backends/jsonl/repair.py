@@ -14,12 +14,14 @@ from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.jsonl.faults import NAME, backend_error
 from backlog_store.backends.jsonl.files import FileLock, Paths, keep_aside
 from backlog_store.backends.jsonl.journal import Journal
-from backlog_store.backends.jsonl.lines import VERSION, Damaged, effects_of, header_of, lines, whole_line_within
+from backlog_store.backends.jsonl.lines import FILLER, VERSION, Damaged, effects_of, header_of, lines, whole_line_within
 from backlog_store.backends.places import prepare_folder
 from backlog_store.backends.state import State
 from backlog_store.errors import SchemaMismatch
 
 __all__ = ["Piece", "Repaired", "repair"]
+
+_FILLER_AT_A_TIME = 1024 * 1024
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -71,10 +73,11 @@ def _repair(journal: Journal, paths: Paths, fs: FileSystem) -> Repaired:
         size = fs.stat(paths.journal).st_size
         state, generation, seq, kept = State(), 0, 0, 0
         pieces: list[tuple[Piece, bytes]] = []
-        is_damage_before = False
-        for at, line in _apart(lines(fs, fd, 0, size)):
+        is_headed = is_damage_before = False
+        for at, line in _apart(_all_lines(fs, fd, size)):
             try:
                 if at == 0:
+                    is_headed = True
                     header = header_of(line)
                     if header.version > VERSION:
                         raise SchemaMismatch(NAME, found=str(header.version), expected=str(VERSION))
@@ -91,12 +94,27 @@ def _repair(journal: Journal, paths: Paths, fs: FileSystem) -> Repaired:
                 is_damage_before = True
     finally:
         fs.close(fd)
-    if pieces or size == 0:
+    if not is_headed:
+        pieces.append((Piece(0, 0, "the header is missing"), b""))
+    if pieces:
         for piece, line in pieces:
             if line:
                 keep_aside(fs, paths, f"{generation}-{piece.offset}-damaged", line)
         journal.rewrite(state, generation=generation + 1, seq=seq)
     return Repaired(tuple(piece for piece, _ in pieces), kept, paths.cut)
+
+
+def _all_lines(fs: FileSystem, fd: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """
+    Yield every line, also those behind filler: where a line was damaged it may hold some.
+    """
+    at = 0
+    while at < size:
+        for start, line in lines(fs, fd, at, size):
+            yield start, line
+            at = start + len(line)
+        filler = fs.read(fd, _FILLER_AT_A_TIME, at)
+        at += len(filler) - len(filler.lstrip(FILLER))
 
 
 def _apart(found: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
