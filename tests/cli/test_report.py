@@ -69,14 +69,60 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(cli: Cli, reported: Report)
     assert dry["counts"] == wet["counts"]
 
 
-def test_without_a_service_the_refusal_says_what_to_do(cli: Cli) -> None:
+@pytest.mark.parametrize("name", ["ruff.sarif", "trivy.json", "npm-audit.json", "osv-scanner.json", "pytest.xml"])
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_without_a_service_the_refusal_says_what_to_do(cli: Cli, name: str, dry: tuple[str, ...]) -> None:
     """
-    A report that names no service is refused, outside of a repository, with the option that helps; the exit code is 1.
+    A report that nobody placed is one error with the option that helps, before there is a store.
     """
-    result = cli("report", str(REPORTS / "ruff.sarif"), expect=1)
+    result = cli("report", str(REPORTS / name), *dry, expect=2)
 
+    assert result.stderr.count("error:") == 1
     assert "--service" in result.stderr
-    assert cli("list", "--all", "--json").stdout == "[]\n"
+    assert result.stdout == ""
+    assert not (cli.folder.parent / "data").exists()
+    assert list(cli.folder.iterdir()) == []
+
+
+def test_a_report_of_nothing_but_refusals_makes_no_store(cli: Cli) -> None:
+    """
+    Where every finding is refused, they are listed, and nothing was made.
+    """
+    result = cli("report", "-", input='[{"title": 5}, {"priority": "P1"}]', expect=1)
+
+    assert "2 refused" in result.stdout
+    assert not (cli.folder.parent / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [(b'{"a":', "byte 5"), (b'[{"title": "x"},', "byte 16"), (b'{"title": "x"', "byte 13"), (b'{"a": 1]', "byte 7")],
+)
+def test_json_that_is_cut_off_is_told_as_that(cli: Cli, content: bytes, place: str) -> None:
+    """
+    Not as a format that nobody knows: the error says where the text ends, or what is wrong there.
+    """
+    result = cli("report", "-", input=content, expect=2)
+
+    assert place in result.stderr
+    assert "known format" not in result.stderr
+    assert ("cut off" in result.stderr) == (content[-1:] != b"]")
+    assert not (cli.folder.parent / "data").exists()
+
+
+def test_a_long_dry_run_tells_the_same(cli: Cli, reported: Report, tmp_path: Path) -> None:
+    """
+    Two drafts of one key that lie thousands of others apart are told as one problem, as they then are.
+    """
+    file = tmp_path / "drafts.ndjson"
+    keys = [*(f"k{number % 2100}" for number in range(2150)), *["k7"] * 5]
+    file.write_text("".join(f'{{"title": "x{place}", "dedupe_key": "{key}"}}\n' for place, key in enumerate(keys)),
+                    encoding="utf-8")  # fmt: skip
+    dry = cli.json("report", str(file), "--dry-run")
+    wet = cli.json("report", str(file))
+
+    assert dry["counts"] == wet["counts"]
+    assert wet["counts"]["created"] == 2100
 
 
 def test_the_service_is_the_name_of_the_git_remote(cli: Cli, reported: Report) -> None:

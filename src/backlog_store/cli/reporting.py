@@ -5,7 +5,7 @@ Taking in a report: findings in bounded chunks, each by the machine that found t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -87,20 +87,22 @@ class Account(Struct, kw_only=True):
     services: set[str] = field(default_factory=set)
 
 
-def take_in(backlog: Backlog, parsed: Iterable[Parsed], plan: Plan) -> Account:
+def take_in(backlog: Backlog, parsed: Iterable[Parsed], plan: Plan, *, repeats: bool = False) -> Account:
     """
     Report every finding, and withdraw those that are resolved; all of it is one batch.
 
-    Each source acts as a machine of its own name. Raises what the store raises; chunks before it are done, and
-    reporting again with the same request id goes on behind them.
+    *repeats*: a key may stand there more than once. A dry run then holds the whole report, to tell the first from the
+    second. Each source acts as a machine of its own name. Raises what the store raises; chunks before it are done,
+    and reporting again with the same request id goes on behind them.
     """
-    return _Intake(backlog, plan).run(parsed)
+    return _Intake(backlog, plan, hold=repeats and plan.dry_run).run(parsed)
 
 
 class _Intake:
-    def __init__(self, backlog: Backlog, plan: Plan) -> None:
+    def __init__(self, backlog: Backlog, plan: Plan, *, hold: bool) -> None:
         self.backlog = backlog
         self.plan = plan
+        self.hold = hold  # until the end, all of a key in one chunk: a preview of one knows nothing of another
         self.account = Account(batch=batch_id(backlog.ids()))
         self.open: dict[str, list[Finding]] = {}
         self.gone: dict[tuple[str, str, str], list[str]] = {}
@@ -135,7 +137,7 @@ class _Intake:
             return
         waiting = self.open.setdefault(draft.source, [])
         waiting.append(finding)
-        if len(waiting) >= self.plan.chunk:
+        if len(waiting) >= self.plan.chunk and not self.hold:
             self._report(draft.source)
 
     def _execute(self, body: c.Report | c.Resolve, source: str) -> Sequence[c.Outcome]:
@@ -148,15 +150,16 @@ class _Intake:
 
     def _report(self, source: str) -> None:
         # Sorted by key: writers that report the same keys take their locks in one order.
-        findings = sorted(self.open.pop(source), key=lambda one: (one.draft.env, one.draft.dedupe_key))
-        body = c.Report(
-            drafts=tuple(finding.draft for finding in findings),
-            opens=self.plan.opens,
-            baseline=self.plan.baseline,
-            due_days=self.plan.due_days,
-        )
-        for finding, outcome in zip(findings, self._execute(body, source), strict=True):
-            self._count(finding.draft, finding.pointer, outcome)
+        findings = sorted(self.open.pop(source), key=_key)
+        for part in _parts(findings, self.plan.chunk):
+            body = c.Report(
+                drafts=tuple(finding.draft for finding in part),
+                opens=self.plan.opens,
+                baseline=self.plan.baseline,
+                due_days=self.plan.due_days,
+            )
+            for finding, outcome in zip(part, self._execute(body, source), strict=True):
+                self._count(finding.draft, finding.pointer, outcome)
 
     def _resolve(self, env: str, source: str, observed_at: str) -> None:
         keys = self.gone.pop((env, source, observed_at))
@@ -186,6 +189,25 @@ class _Intake:
             if kind and condition.holds(kind, priority):
                 account.failing.append((condition, priority, title))
                 return
+
+
+def _key(finding: Finding) -> tuple[str, str]:
+    return finding.draft.env, finding.draft.dedupe_key
+
+
+def _parts(findings: Sequence[Finding], size: int) -> Iterator[Sequence[Finding]]:
+    """
+    Cut sorted findings into parts of at most *size*, each key in one part unless it alone is more.
+    """
+    start = 0
+    while start < len(findings):
+        end = min(start + size, len(findings))
+        cut = end
+        while start < cut < len(findings) and _key(findings[cut - 1]) == _key(findings[cut]):
+            cut -= 1
+        end = cut if cut > start else end
+        yield findings[start:end]
+        start = end
 
 
 def _kind(outcome: c.Outcome) -> str:

@@ -38,6 +38,7 @@ def parse_json(stream: BinaryIO, context: ReportContext) -> Iterator[Parsed]:
     data = read_all(stream)
     ordinals = Ordinals()
     if data[:1_000].lstrip()[:1] == b"{":
+        decode(data, Raw, "")  # cut off is not faulty: it is refused as a whole
         yield _parsed(data, "", context, ordinals)
         return
     for index, raw in enumerate(decode(data, list[Raw], "")):

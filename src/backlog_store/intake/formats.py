@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import BinaryIO
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.intake import (
@@ -24,9 +24,10 @@ from backlog_store.intake import (
     sarif,
     trivy,
 )
+from backlog_store.intake.jsontext import decode
 from backlog_store.intake.keys import compact
 from backlog_store.intake.streams import Chained
-from backlog_store.intake.values import Finding, Notice, Parsed, Refusal, ReportContext
+from backlog_store.intake.values import Finding, Notice, Parsed, Refusal, ReportContext, no_service
 from backlog_store.rules.checks import draft_faults
 
 __all__ = ["FORMATS", "HEAD_BYTES", "Format", "Head", "read_report", "recognise", "recognised"]
@@ -52,7 +53,8 @@ class Format(Struct, frozen=True):
     """
     One format: its name on the command line, what it is, how it is recognised and read.
 
-    `own_keys`: drafts bring keys of the caller's, and saying one twice is the caller's business.
+    `own_keys`: drafts bring keys of the caller's, and saying one twice is the caller's business. `about`: what such a
+    report is called, where it cannot say itself which service it is about.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Format(Struct, frozen=True):
     sniff: Callable[[Head], bool]
     parse: Callable[[BinaryIO, ReportContext], Iterator[Parsed]]
     own_keys: bool = False
+    about: str = ""
 
 
 _OSV = re.compile(rb'"packages"\s*:\s*\[\s*\{\s*"package"')
@@ -69,21 +72,23 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 
 #: In the order in which they are tried.
 FORMATS: tuple[Format, ...] = (
-    Format("sarif", "SARIF 2.1.0", lambda h: h.shape == "object" and "runs" in h, sarif.parse),
+    Format("sarif", "SARIF 2.1.0", lambda h: h.shape == "object" and "runs" in h, sarif.parse, about="SARIF"),
     Format("npm-audit", "npm audit --json, version 2",
-           lambda h: h.shape == "object" and "auditReportVersion" in h, npm_audit.parse),
+           lambda h: h.shape == "object" and "auditReportVersion" in h, npm_audit.parse, about="npm audit"),
     Format("pip-audit", "pip-audit -f json",
            lambda h: (h.shape == "object" and "dependencies" in h and "title" not in h)
-           or (h.shape == "array" and "name" in h and ("vulns" in h or "skip_reason" in h)), pip_audit.parse),
+           or (h.shape == "array" and "name" in h and ("vulns" in h or "skip_reason" in h)), pip_audit.parse,
+           about="pip-audit"),
     Format("trivy", "trivy --format json",
-           lambda h: h.shape == "object" and ("SchemaVersion" in h or "ArtifactName" in h), trivy.parse),
+           lambda h: h.shape == "object" and ("SchemaVersion" in h or "ArtifactName" in h), trivy.parse,
+           about="Trivy"),
     Format("alertmanager", "the body of an Alertmanager webhook",
            lambda h: h.shape == "object" and ("alerts" in h or "groupLabels" in h), alertmanager.parse),
     Format("osv-scanner", "osv-scanner --format json",
            lambda h: h.shape == "object" and "results" in h
            and ("experimental_config" in h or bool(_OSV.search(h.data)) or bool(_NO_RESULTS.match(h.data))),
-           osv_scanner.parse),
-    Format("junit", "JUnit XML", lambda h: h.shape == "xml", junit.parse),
+           osv_scanner.parse, about="OSV-Scanner"),
+    Format("junit", "JUnit XML", lambda h: h.shape == "xml", junit.parse, about="JUnit"),
     Format("ndjson", "drafts, one JSON object a line", lambda h: h.shape == "lines", drafts.parse_lines, True),
     Format("json", "drafts as a JSON object or array",
            lambda h: h.shape in ("object", "array") and ("title" in h or h.data.split() == [b"[]"]),
@@ -108,13 +113,17 @@ _OTHERS: tuple[tuple[frozenset[str], str], ...] = (
 
 def recognise(head: bytes) -> Format:
     """
-    Return the format of a report that begins with *head*. Raises `InvalidInput` listing the known formats.
+    Return the format of a report that begins with *head*.
+
+    Raises `InvalidInput` listing the known formats, or saying where a short JSON is not well-formed.
     """
     _refuse_wrapped(head)
     seen = _look(head.removeprefix(b"\xef\xbb\xbf"))
     for one in FORMATS:
         if one.sniff(seen):
             return one
+    if len(head) < HEAD_BYTES and seen.shape in ("object", "array"):
+        decode(head.removeprefix(b"\xef\xbb\xbf"), Raw, "")  # what ends in the middle is of no format, and says where
     hint = next((text for names, text in _OTHERS if names <= seen.names), "")
     raise InvalidInput([Fault("", _shown(seen), f"not a known format; {_known()}")], what="report",
                        hint=hint or "Name the format with --format if it is one of these.")  # fmt: skip
@@ -138,7 +147,8 @@ def read_report(stream: BinaryIO, context: ReportContext, *, format: str = "") -
 
     Every draft is checked against the limits of the store, and a problem that the report names twice is yielded once.
     The iterator raises `InvalidInput` before its first finding where the report as a whole cannot be read (cut off, not
-    well-formed): nothing of it has been taken in by then. NDJSON stands line by line.
+    well-formed): nothing of it has been taken in by then. NDJSON stands line by line. A report that needs a service
+    and gets none is refused before it is read.
     """
     head = b""
     while len(head) < HEAD_BYTES and (chunk := stream.read(HEAD_BYTES - len(head))):
@@ -149,6 +159,8 @@ def read_report(stream: BinaryIO, context: ReportContext, *, format: str = "") -
     if format:
         _refuse_wrapped(head)
     chosen = recognised(format) if format else recognise(head)
+    if chosen.about and not context.service:
+        raise no_service(chosen.about)
     whole = io.BufferedReader(Chained(head, stream))
     return chosen, _checked(chosen.parse(whole, context), own_keys=chosen.own_keys)
 

@@ -12,7 +12,7 @@ from backlog_store.errors import Fault, InvalidInput
 from backlog_store.instants import Instant, parse_instant
 from backlog_store.model import Draft, Priority
 
-__all__ = ["Finding", "Notice", "Parsed", "Refusal", "ReportContext", "merge_context", "observed"]
+__all__ = ["Finding", "Notice", "Parsed", "Refusal", "ReportContext", "merge_context", "no_service", "observed"]
 
 
 class ReportContext(Struct, frozen=True, kw_only=True):
@@ -90,12 +90,19 @@ def merge_context(
     """
     service = service or context.service
     if not service:
-        raise InvalidInput(
-            [Fault("/service", "", f"a {kind} report does not say which service or repository it is about")],
-            what="report",
-            hint="Name it with --service.",
-        )
+        raise no_service(kind)
     return env or context.env or "prod", service, context.source or source, context.category or category
+
+
+def no_service(kind: str) -> InvalidInput:
+    """
+    Return the error of a report of which nobody knows what it is about.
+    """
+    return InvalidInput(
+        [Fault("/service", "", f"a {kind} report does not say which service or repository it is about")],
+        what="report",
+        hint="Name it with --service (or BACKLOG_SERVICE); where there is a git remote, that names it.",
+    )
 
 
 def observed(text: str) -> Instant:

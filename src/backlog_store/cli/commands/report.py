@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 
+from backlog_store.backlog import open_backlog
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import Choice, command
 from backlog_store.cli.items import json_text
@@ -19,7 +20,7 @@ from backlog_store.cli.options import json_option
 from backlog_store.cli.reporting import VERDICTS, Account, FailOn, Plan, take_in
 from backlog_store.cli.text import neutral, paint, plural
 from backlog_store.cli.writing import say_undo
-from backlog_store.intake import FORMATS, Format, ReportContext, read_report
+from backlog_store.intake import FORMATS, Finding, Format, Parsed, Refusal, ReportContext, read_report
 from backlog_store.model import PRIORITIES
 from backlog_store.policy import DUE_DAYS
 
@@ -85,10 +86,19 @@ def report(app: App, file: BinaryIO, format_: str | None, dry_run: bool, as_json
     plan = _plan(app, given, name, dry_run=dry_run)
     with watched(file, name) as stream:
         format, parsed = read_report(stream, context, format=format_ or "")
-        # What cannot be read as a whole fails before its first finding: no store is made for it.
-        first = list(islice(parsed, 1))
-        backlog = app.reading() if dry_run else app.writing()
-        account = take_in(backlog, chain(first, parsed), plan)
+        # What cannot be read as a whole fails before its first finding: no store is made for it, nor for what holds
+        # nothing but refusals.
+        first: list[Parsed] = []
+        for one in parsed:
+            first.append(one)
+            if isinstance(one, Finding):
+                break
+        kinds = {type(one) for one in first}
+        if Refusal in kinds and Finding not in kinds:
+            backlog = open_backlog("memory://", actor=app.actor)
+        else:
+            backlog = app.reading() if dry_run else app.writing()
+        account = take_in(backlog, chain(first, parsed), plan, repeats=format.own_keys)
     if as_json:
         app.out(json_text(app, _as_data(account, format, plan)))
     else:
