@@ -33,6 +33,22 @@ def test_a_backlog_moves_to_postgresql_and_back(cli: Cli, postgres_dsn: str, tmp
     assert cli.json("verify")["ok"]
 
 
+def _has_store(dsn: str) -> bool:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT to_regnamespace('backlog_store') IS NOT NULL").fetchone()
+    return bool(row and row[0])
+
+
+def test_a_database_without_old_tables_stays_as_it_is(cli: Cli, postgres_dsn: str) -> None:
+    """
+    There is nothing to migrate: the refusal leaves no store behind.
+    """
+    cli.env["BACKLOG_URL"] = postgres_dsn
+    for more in ((), ("--dry-run",), ("--finish",)):
+        assert "no tables of the original module" in cli("migrate", "--in-place", "--yes", *more, expect=2).stderr
+    assert not _has_store(postgres_dsn)
+
+
 def test_old_tables_are_migrated_in_place(cli: Cli, postgres_dsn: str) -> None:
     """
     First a look, then a yes; old processes go on until --finish.
@@ -55,6 +71,8 @@ def test_old_tables_are_migrated_in_place(cli: Cli, postgres_dsn: str) -> None:
     cli.env["BACKLOG_URL"] = postgres_dsn
     assert cli.json("migrate", "--in-place", "--dry-run")["created"] == 1
     assert "Nobody can be asked" in cli("migrate", "--in-place", expect=2).stderr
+    assert "not taken in yet" in cli("migrate", "--in-place", "--finish", "--yes", expect=5).stderr
+    assert not _has_store(postgres_dsn)
     cli("migrate", "--in-place", "--yes")
     assert [row["title"] for row in cli.json("list")] == ["Old"]
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backlog_store.backends.registry import open_backend
+from backlog_store.backlog import open_backlog
 from backlog_store.cli.app import App
 from backlog_store.cli.items import plain_json
 from backlog_store.cli.text import neutral, plural
@@ -35,23 +37,30 @@ def migrate_in_place(app: App, *, finish: bool, dry_run: bool, yes: bool, as_jso
             "--in-place", redacted(url), "the tables of the original module are in PostgreSQL",
             hint="Name the database in BACKLOG_URL. Its files open as they are; `backlog import --legacy` copies them.",
         )  # fmt: skip
-    # The registry says which extra is missing, before the driver is asked for by name.
-    backlog = app.reading() if dry_run else app.writing()
-    from backlog_store.legacy.tables import OldTables
-
+    try:
+        from backlog_store.legacy.tables import OldTables, not_taken_in
+    except ImportError:
+        open_backend(url).close()  # without the driver this says which extra is missing
+        raise
     tables = OldTables(url)
     try:
-        if not tables.standing().is_there:
+        standing = tables.standing()
+        if not standing.is_there:
             raise ConfigError("--in-place", redacted(url), "the database has no tables of the original module")
+        if finish and not standing.has_store:
+            raise not_taken_in()
+        # Up to here, and for a look, nothing is opened that would make its own tables.
+        trial = open_backlog("memory://", actor=app.actor)
         if dry_run:
-            _print(app, tables.preview(backlog), "Would take in", as_json=as_json)
+            _print(app, tables.preview(trial), "Would take in", as_json=as_json)
             return
         if finish:
             app.confirm("Set the old tables aside? Processes of the original module fail from then on.", yes=yes)
-            _print(app, tables.finish(backlog), "The old tables are set aside; taken in last", as_json=as_json)
+            _print(app, tables.finish(app.writing()), "The old tables are set aside; taken in last", as_json=as_json)
             return
-        app.confirm(f"Take in what the old tables hold ({_told(tables.preview(backlog))})?", yes=yes)
-        _print(app, tables.migrate(backlog), "Taken in", as_json=as_json)
+        if not yes:
+            app.confirm(f"Take in what the old tables hold ({_told(tables.preview(trial))})?", yes=yes)
+        _print(app, tables.migrate(app.writing()), "Taken in", as_json=as_json)
         app.hint("Old processes go on working, and what they write is followed. When none is left: --finish")
     finally:
         tables.close()

@@ -35,7 +35,7 @@ from backlog_store.legacy.report import Note, in_pages, write_notes, write_recor
 from backlog_store.legacy.rows import EventRow, ItemRow, Mapped, read_event, read_item
 from backlog_store.legacy.times import iso
 
-__all__ = ["EVENTS", "ITEMS", "RECORD", "OldTables", "Standing"]
+__all__ = ["EVENTS", "ITEMS", "RECORD", "OldTables", "Standing", "not_taken_in"]
 
 ITEMS = "backlog_items"
 EVENTS = "backlog_events"
@@ -129,7 +129,7 @@ class OldTables:
         Take in what is left, then set the old tables aside. Raises `Conflict` before `migrate`, or while one runs.
         """
         if not self.is_taken_in(backlog):
-            raise Conflict("the old tables were not taken in yet.", hint="Run `backlog migrate --in-place` first.")
+            raise not_taken_in()
         with self._alone() as link:
             taken = self.take_in_news(backlog)
             moment = moment_after(self._statement_s)
@@ -286,6 +286,13 @@ class OldTables:
 
 #: Pools of a parent process: letting go of them would close connections that are still its own.
 _abandoned: list[Pool] = []
+
+
+def not_taken_in() -> Conflict:
+    """
+    Return the error of finishing what was not begun.
+    """
+    return Conflict("the old tables were not taken in yet.", hint="Run `backlog migrate --in-place` first.")
 
 
 def _tell(taken: Taken, told: dict[str, list[Note]]) -> None:
