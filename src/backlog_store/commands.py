@@ -22,7 +22,7 @@ __all__ = [
 
 LinkKind = Literal["blocks", "parent", "relates", "duplicates", "caused_by"]
 OutcomeVerdict = Literal[
-    "created", "updated", "unchanged", "reopened", "suppressed", "refused", "closed", "purged"
+    "created", "updated", "unchanged", "reopened", "suppressed", "refused", "closed", "purged", "accepted"
 ]  # fmt: skip
 
 
@@ -266,11 +266,17 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     What the store said: one outcome a draft or body, in order. `replayed`: the first answer to a repeated request.
+
+    `accepted`: not recorded yet, but kept until the database is back (see `executors.failover`); its outcomes are
+    ``accepted``, with the ids that the items will have, or ``refused``. `volatile`: kept in memory only, because the
+    spool's disk refused it too.
     """
 
     batch: str
     outcomes: tuple[Outcome, ...] = ()
     replayed: bool = False
+    accepted: bool = False
+    volatile: bool = False
 
     def counts(self) -> dict[str, int]:
         """

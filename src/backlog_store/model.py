@@ -30,7 +30,11 @@ ClosingReason = Literal["fixed", "wont_fix", "false_positive", "accepted_risk", 
 UpsertVerdict = Literal["created", "updated", "unchanged", "reopened", "suppressed", "refused"]
 #: Judging kinds are put only together with an event: key. Working kinds without: answer, view, link, alias, guard,
 #: sighting (kept by the backend, see `Sighting`), store (one record: the store's id and incarnation).
-RecordKind = Literal["key", "answer", "view", "link", "alias", "guard", "sighting", "store", "run", "policy", "lease"]
+#: Only in the store that is a spool (executors/failover): spool, parked, account.
+RecordKind = Literal[
+    "key", "answer", "view", "link", "alias", "guard", "sighting", "store", "run", "policy", "lease", "spool", "parked",
+    "account",
+]  # fmt: skip
 
 STATUSES: tuple[Status, ...] = ("open", "in_progress", "blocked", "done", "canceled")
 LIVE: frozenset[str] = frozenset({"open", "in_progress", "blocked"})
