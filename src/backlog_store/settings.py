@@ -198,9 +198,9 @@ def load_settings(
     from_env = _environment(environ, found)
     project_file, table = _project(cwd, found)
     path = user_file()
-    own = _read_toml(path, found) if path.is_file() else {}
+    own = _read_toml(path, found)
     project = [_Layer(_checked(table, project_file, found), f"{project_file}")]
-    folder = next((folder for folder in _upwards(cwd) if (folder / _STORE_FOLDER / _STORE_FILE).is_file()), None)
+    folder = next((folder for folder in _upwards(cwd) if _is_file(folder / _STORE_FOLDER / _STORE_FILE)), None)
     if folder is not None:
         store = _Layer({"url": path_url("sqlite", folder / _STORE_FOLDER / _STORE_FILE)}, f"found in {folder}")
         is_nearer = project_file is None or len(folder.parts) > len(project_file.parent.parts)
@@ -236,13 +236,20 @@ def _upwards(folder: Path) -> Iterator[Path]:
     yield from folder.parents
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False  # a folder above that this user may not look into is no project of theirs
+
+
 def _project(cwd: Path, faults: list[ConfigError]) -> tuple[Path | None, dict[str, Any]]:
     for folder in _upwards(cwd):
         path = folder / PROJECT_FILE
-        if path.is_file():
+        if _is_file(path):
             return path, _read_toml(path, faults)
         path = folder / "pyproject.toml"
-        if path.is_file():
+        if _is_file(path):
             tool = _read_toml(path, faults).get("tool")
             table = tool.get(_APP) if isinstance(tool, dict) else None
             if isinstance(table, dict):
@@ -255,8 +262,11 @@ def _read_toml(path: Path, faults: list[ConfigError]) -> dict[str, Any]:
 
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # nobody made it
     except OSError as error:
-        faults.append(ConfigError("file", str(path), f"cannot be read: {error.strerror}"))
+        hint = "Let this user read it."
+        faults.append(ConfigError("file", str(path), f"cannot be read: {error.strerror}", hint=hint))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         faults.append(ConfigError("file", str(path), f"is not TOML: {error}", hint="Mend it by hand."))
     return {}

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,17 @@ def test_without_an_environment_it_is_auto() -> None:
     assert os.path.isdir("ops/backlog/items.jsonl.journal")  # noqa: PTH112
     with JsonlBacklogStore() as other:
         assert item == other.get(item.id)
+
+
+def test_a_process_that_changes_its_folder_keeps_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place is fixed when the store is made, not at its first use."""
+    (tmp_path / "elsewhere").mkdir()
+    store = JsonlBacklogStore("items.jsonl", "events.jsonl")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    store.create(an_item())
+    store.close()
+    assert (tmp_path / "items.jsonl.journal").is_dir()
+    assert [] == list((tmp_path / "elsewhere").iterdir())
 
 
 @pytest.mark.parametrize("name", ["postgress", "sqlite3", "json", "memroy"])

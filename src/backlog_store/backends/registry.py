@@ -20,13 +20,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from backlog_store.backends.port import Backend
-from backlog_store.errors import ConfigError
+from backlog_store.errors import BackendUnavailable, ConfigError
 
-__all__ = ["SCHEMES", "check_url", "open_backend", "place_of"]
+__all__ = ["SCHEMES", "check_url", "is_made", "open_backend", "place_of"]
 
 
 class _Scheme(NamedTuple):
@@ -78,6 +79,31 @@ def place_of(url: str, *, base: Path = Path()) -> Path | None:
     """
     place = _target(url, base).place
     return place if isinstance(place, Path) else None
+
+
+def is_made(url: str) -> bool:
+    """
+    Tell whether the store was made: not of an empty file, nor of a folder without a journal. True of a database.
+
+    Raises `ConfigError` for what names no backend, and `BackendUnavailable` where the place cannot be looked at.
+    """
+    target = _target(url, Path())
+    path = target.place
+    if not isinstance(path, Path):
+        return True
+    try:
+        found = path.stat()
+        if target.how.module == "jsonl" and S_ISDIR(found.st_mode):
+            from backlog_store.backends.jsonl.files import Paths
+
+            Path(Paths(path).journal).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise BackendUnavailable(target.how.module, "opening", f"{error.strerror}: {path}",
+                                 hint="The store and its folder must be readable and writable by this user.",
+                                 ) from error  # fmt: skip
+    return target.how.module == "jsonl" or not S_ISREG(found.st_mode) or found.st_size > 0
 
 
 def check_url(url: str, *, base: Path = Path()) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from backlog_store.backends.registry import is_made
 from backlog_store.backlog import Backlog, open_backlog
 from backlog_store.cli.text import paint
 from backlog_store.errors import AmbiguousId, BackendUnavailable, ConfigError, NotFound
@@ -112,7 +113,7 @@ class App:
             return self._backlog
         url, origin = self.store.value, self.store.origin
         path = store_path(url)
-        if path is not None and not path.exists():
+        if path is not None and not is_made(url):
             if make:
                 self.made = redacted(url)
             elif origin == "default":

@@ -27,7 +27,10 @@ def _set(name: str, value: Callable[[Any], Any]) -> Callable[[click.Context, cli
 
 
 def _flag(key: str, value: str = "") -> Callable[[click.Context, click.Parameter, Any], None]:
-    def callback(context: click.Context, _: click.Parameter, given: Any) -> None:
+    def callback(context: click.Context, parameter: click.Parameter, given: Any) -> None:
+        if given == "":
+            # An empty variable of a script must not mean another store, or another name.
+            raise click.UsageError(f"{parameter.opts[0]} is empty; leave it out for the one of the settings.")
         if given not in (None, False):
             context.ensure_object(App).flags[key] = value or given
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from backlog_store.cli.app import App
 from backlog_store.cli.complete import complete_fields, complete_fixes, complete_ids
 
-__all__ = ["fields_option", "id_argument", "json_option", "message_option", "target_options"]
+__all__ = ["fields_option", "id_argument", "json_option", "message_option", "not_empty", "target_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,6 +21,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _as_json(context: click.Context, _: click.Parameter, given: bool) -> bool:
     if given:
         context.ensure_object(App).json = True
+    return given
+
+
+def not_empty(context: click.Context, parameter: click.Parameter, given: str) -> str:
+    """
+    Refuse an empty text where one was given: a script's empty variable must not mean everything, or the newest.
+    """
+    if not given and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE:
+        raise click.BadParameter("it is empty.", ctx=context, param=parameter)
     return given
 
 
@@ -76,7 +86,7 @@ def _with_targets(function: F, metavar: str) -> F:
                      help="Every live item that this one fix clears (`backlog list --by fix`)."),
         click.option("-n", "--dry-run", is_flag=True, help="Show what would change, and change nothing."),
         click.option("-y", "--yes", is_flag=True, help="Do not ask."),
-        click.option("--token", default="", metavar="TOKEN",
+        click.option("--token", default="", metavar="TOKEN", callback=not_empty,
                      help="Only if the items are still exactly those that a --dry-run showed with this token."),
     )):  # fmt: skip
         function = decorate(function)

@@ -48,12 +48,12 @@ def remove_setting(path: Path, key: str) -> bool:
     """
     Remove *key*, whether or not there is such a setting, and tell whether it stood there. Raises as `write_setting`.
     """
-    return path.exists() and _change(path, key, "")
+    return _change(path, key, "")
 
 
 def _change(path: Path, key: str, line: str) -> bool:
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = _text(path)
         changed = _with(text, key, line)
         tomllib.loads(changed)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -70,6 +70,13 @@ def _change(path: Path, key: str, line: str) -> bool:
                           hint="Nothing was changed. The file and its folder must be writable by this user.",
                           ) from error  # fmt: skip
     return True
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
 
 
 def _with(text: str, key: str, line: str) -> str:

@@ -131,4 +131,4 @@ def _meaning(sqlstate: str) -> _Meaning:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")
+    return "; ".join(" ".join(line.split()) for line in text.splitlines() if line.strip()).rstrip(".")

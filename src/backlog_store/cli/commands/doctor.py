@@ -17,11 +17,12 @@ import click
 from msgspec import Struct, field
 
 from backlog_store import __version__
+from backlog_store.backends.registry import is_made
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import command
 from backlog_store.cli.items import json_text
 from backlog_store.cli.options import json_option
-from backlog_store.cli.text import neutral, paint, table
+from backlog_store.cli.text import neutral, paint, plural, table
 from backlog_store.errors import EXIT_CODES, BackendError, BacklogError
 from backlog_store.settings import redacted, store_path
 
@@ -118,7 +119,7 @@ def _repair(app: App, found: _Findings, *, yes: bool) -> None:
 
 def _store(app: App, found: _Findings) -> None:
     path = store_path(app.store.value)
-    if path is not None and not path.exists():
+    if path is not None and not is_made(app.store.value):
         note = "the first item makes it" if app.store.origin == "default" else "`backlog init` makes it"
         found.warnings.append(f"there is no backlog at {path} yet; {note}")
         return
@@ -146,7 +147,7 @@ def _print(app: App, found: _Findings) -> None:
         app.out(line)
     if found.repaired is not None:
         pieces = found.repaired["pieces"]
-        app.out(f"\nrepaired: {len(pieces)} damaged lines were set aside into {found.repaired['folder']}"
+        app.out(f"\nrepaired, set aside into {found.repaired['folder']}: {plural(len(pieces), 'damaged line')}"
                 if pieces else "\nrepaired: nothing was damaged")  # fmt: skip
         for piece in pieces:
             app.out(f"  at byte {piece['offset']}, {piece['size']} bytes: {neutral(str(piece['reason']))}")

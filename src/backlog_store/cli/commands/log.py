@@ -11,7 +11,7 @@ from backlog_store.cli.command import command
 from backlog_store.cli.complete import complete_ids
 from backlog_store.cli.history import batch_named, event_lines
 from backlog_store.cli.items import json_text, print_rows
-from backlog_store.cli.options import json_option
+from backlog_store.cli.options import json_option, not_empty
 from backlog_store.codec import to_builtins
 from backlog_store.model import Event
 from backlog_store.query import EventQuery
@@ -22,7 +22,7 @@ _NAMES = tuple(name for name in Event.__struct_fields__ if name not in ("extra",
 
 
 @command("log", examples=("backlog log", "backlog log k3jq7a2m", "backlog log --who ana --since -7d"))
-@click.argument("id", required=False, default="", shell_complete=complete_ids)
+@click.argument("id", required=False, default="", shell_complete=complete_ids, callback=not_empty)
 @click.option(
     "-n", "--limit", type=click.IntRange(min=0), metavar="N", default=50, show_default=True, help="How many; 0 is all."
 )
@@ -30,7 +30,7 @@ _NAMES = tuple(name for name in Event.__struct_fields__ if name not in ("extra",
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only events of a type, like closed or comment.")
 @click.option("--since", default="", metavar="TIME", help="From then on: -7d, yesterday, 2026-11-01.")
 @click.option("--until", default="", metavar="TIME", help="Before then.")
-@click.option("--batch", default="", metavar="BATCH", help="Only what one command did.")
+@click.option("--batch", default="", metavar="BATCH", callback=not_empty, help="Only what one command did.")
 @click.option("--oldest-first", is_flag=True, help="Begin with the oldest.")
 @click.option("--jsonl", is_flag=True, help="Print one JSON object a line.")
 @json_option

@@ -11,7 +11,7 @@ from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import command
 from backlog_store.cli.history import batch_named, newest_events, what_happened
 from backlog_store.cli.items import fields_of, json_text
-from backlog_store.cli.options import fields_option, json_option
+from backlog_store.cli.options import fields_option, json_option, not_empty
 from backlog_store.cli.text import plural, table
 from backlog_store.cli.writing import print_answer
 from backlog_store.errors import Conflict
@@ -22,7 +22,7 @@ __all__ = ["batch", "undo"]
 
 
 @command("undo", examples=("backlog undo", "backlog undo cm_4hq2k7aa", "backlog batch"))
-@click.argument("name", metavar="[BATCH]", required=False, default="")
+@click.argument("name", metavar="[BATCH]", required=False, default="", callback=not_empty)
 @click.option("--last", is_flag=True, help="The last batch of yours that is not undone; the same as naming none.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show what would be set back.")
 @fields_option
