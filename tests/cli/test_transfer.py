@@ -218,11 +218,12 @@ def test_a_folder_or_missing_file_is_wrong_usage(full: Cli) -> None:
     for command, file, told in (
         ("import", "here", "here is a folder"),
         ("import", "nosuch", "no file nosuch"),
+        ("import", "--legacy .", ". is a folder"),
         ("export", "here", "here is a folder"),
         ("export", "nosuch/a", "no folder nosuch"),
         ("export", "here/a" + "x" * 300, "cannot be written"),
     ):
-        stderr = full(command, file, expect=2).stderr
+        stderr = full(command, *file.split(), expect=2).stderr
         assert told in stderr
         assert ".part" not in stderr
     assert [path.name for path in full.folder.iterdir()] == ["here"]
@@ -244,6 +245,13 @@ def test_a_pipe_gets_the_export_and_stays(full: Cli) -> None:
 
     assert read == [content]
     assert pipe.is_fifo()
+
+
+def test_a_full_disk_is_told_as_that(full: Cli) -> None:
+    """
+    Not as wrong usage: the error says that there is no room, and the exit code is that of the store.
+    """
+    assert "no space left for /dev/full" in full("export", "/dev/full", expect=6).stderr
 
 
 def test_what_is_judged_differently_there_is_told(full: Cli) -> None:
@@ -314,6 +322,7 @@ def test_in_place_migration_wants_a_database(cli: Cli) -> None:
     """
     assert "import --legacy" in cli("migrate", "--in-place", expect=2).stderr
     assert "--to URL" in cli("migrate", expect=2).stderr
+    assert "keeps nothing" in cli("migrate", "--to", "memory://", expect=2).stderr
 
 
 def test_the_doctor_tells_facts_and_problems(full: Cli) -> None:

@@ -74,11 +74,12 @@ def import_files(app: App, files: tuple[str, ...], *, as_json: bool) -> None:
 
     if len(files) > 2:
         raise click.UsageError("--legacy takes the file of items and the file of events.")
+    for file in files:
+        if not Path(file).is_file():
+            what = f"{file} is a folder" if Path(file).is_dir() else f"There is no file {file}"
+            raise click.UsageError(f"{what}: name items.jsonl, and events.jsonl if it does not lie beside it.")
     items = Path(files[0])
     events = Path(files[1]) if len(files) == 2 else items.with_name("events.jsonl")
-    for path in (items, *([events] if len(files) == 2 else [])):
-        if not path.is_file():
-            raise click.UsageError(f"There is no file {path}.")
     _print(app, OldFiles(items, events).take_in(app.writing()), f"Taken in from {items}", as_json=as_json)
 
 

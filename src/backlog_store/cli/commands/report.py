@@ -234,7 +234,7 @@ def _print_refused(app: App, account: Account) -> None:
     word = paint("refused", "red", on=app.colors(sys.stderr))
     for reason, pointers in list(places.items())[:_SHOWN]:
         more = f" and {len(pointers) - 3:,} more" if len(pointers) > 3 else ""
-        app.say(f"{word}  {neutral(', '.join(pointers[:3]))}{more}: {neutral(reason)}")
+        app.say(f"{word}  {neutral(', '.join(pointers[:3])) or 'the draft'}{more}: {neutral(reason)}")
     if len(places) > _SHOWN:
         app.say(f"… and {len(places) - _SHOWN:,} more reasons (--json lists all)")
     if any(reason.startswith("/service:") for reason in places):

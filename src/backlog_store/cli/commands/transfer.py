@@ -44,18 +44,20 @@ def export(app: App, file: str, force: bool, as_json: bool) -> None:
     """
     Write everything as lines of canonical JSON: items, their whole history, verdicts, links, views. `-` is stdout.
     """
-    if file == "-":
-        done = export_store(_backend(app, make=False), sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-        app.say(f"Exported {_told(done)}")
-        return
-    path = Path(file)
     try:
+        if file == "-":
+            done = export_store(_backend(app, make=False), sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            app.say(f"Exported {_told(done)}")
+            return
+        path = Path(file)
         _check_target(path, force=force)
         done = _export_to(_backend(app, make=False), path)
+    except BrokenPipeError:
+        raise  # the reader has enough
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull("export", "writing", path=file) from error
+            raise StorageFull("export", "writing", path="stdout" if file == "-" else file) from error
         raise click.UsageError(f"{file} cannot be written: {error.strerror}. Name another file.") from error
     _print(app, done, f"Exported to {file}", as_json=as_json)
 
@@ -165,6 +167,8 @@ def migrate(app: App, to: str | None, source: str | None, in_place: bool, finish
         raise click.UsageError("--finish and --dry-run go with --in-place.")
     for url, option in ((to, "--to"), (source or "", "--from")):
         refuse_password(url, option)
+    if to.partition(":")[0] in ("memory", "null"):
+        raise click.UsageError(f"{to} keeps nothing: name a store that does, sqlite:backlog.db for one.")
     if source:
         app.flags["url"] = source
         app.forget_settings()
