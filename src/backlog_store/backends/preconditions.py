@@ -49,36 +49,40 @@ def check_changes(standing: Standing, changes: Sequence[Change]) -> None:
     Raises `RevisionConflict`, `AlreadyExists`, `NotFound` (a sighting of an absent item), `InvalidInput` (an event that
     is not the item's own, a second `Put` of one item).
     """
+    if len(changes) == 1:  # nothing stands before it
+        _check(standing, changes[0], 0)
+        return
     after = _After(standing)
     for index, change in enumerate(changes):
-        match change:
-            case Put():
-                _check_put(after, change, index)
-            case Load(item, events):
-                for event in events:
-                    _check_event(event, item, index)
-                _check_absent(after, item)
-                after.put(item.id, item.revision, item.key)
-            case Purge(id, revision):
-                _check_present(id, expected=revision, found=after.item_standing(id)[0])
-                after.put(id, 0, None)
-            case PutRecord(record, _, force):
-                if not force:
-                    found = after.record_revision(record.kind, record.id)
-                    _check_revision(f"{record.kind}/{record.id}", expected=record.revision - 1, found=found)
-                after.records[record.kind, record.id] = record.revision
-            case DropRecord(kind, id, revision):
-                _check_present(f"{kind}/{id}", expected=revision, found=after.record_revision(kind, id))
-                after.records[kind, id] = 0
-            case Sighting(id):
-                if not after.item_standing(id)[0]:
-                    raise NotFound("item", id, hint="Only an item that is stored can be sighted.")
-            case Require("item", id, revision):
-                _check_revision(id, expected=revision, found=after.item_standing(id)[0])
-            case Require(kind, id, revision):
-                _check_revision(f"{kind}/{id}", expected=revision, found=after.record_revision(kind, id))
-            case _:
-                raise InvalidInput([Fault(f"/{index}", repr(change)[:80], "not a change")], what="change")
+        _check(after, change, index)
+        after.note(change, index)
+
+
+def _check(standing: Standing, change: Change, index: int) -> None:
+    match change:
+        case Put():
+            _check_put(standing, change, index)
+        case Load(item, events):
+            for event in events:
+                _check_event(event, item, index)
+            _check_absent(standing, item)
+        case Purge(id, revision):
+            _check_present(id, expected=revision, found=standing.item_standing(id)[0])
+        case PutRecord(record, _, force):
+            if not force:
+                found = standing.record_revision(record.kind, record.id)
+                _check_revision(f"{record.kind}/{record.id}", expected=record.revision - 1, found=found)
+        case DropRecord(kind, id, revision):
+            _check_present(f"{kind}/{id}", expected=revision, found=standing.record_revision(kind, id))
+        case Sighting(id):
+            if not standing.item_standing(id)[0]:
+                raise NotFound("item", id, hint="Only an item that is stored can be sighted.")
+        case Require("item", id, revision):
+            _check_revision(id, expected=revision, found=standing.item_standing(id)[0])
+        case Require(kind, id, revision):
+            _check_revision(f"{kind}/{id}", expected=revision, found=standing.record_revision(kind, id))
+        case _:
+            raise InvalidInput([Fault(f"/{index}", repr(change)[:80], "not a change")], what="change")
 
 
 class _After:
@@ -90,8 +94,8 @@ class _After:
         self._standing = standing
         self._items: dict[ItemId, tuple[int, Key | None]] = {}
         self._holders: dict[Key, ItemId | None] = {}
-        self.records: dict[tuple[str, str], int] = {}
-        self.written: set[ItemId] = set()
+        self._records: dict[tuple[str, str], int] = {}
+        self._written: set[ItemId] = set()
 
     def item_standing(self, id: ItemId) -> tuple[int, Key | None]:
         return self._items[id] if id in self._items else self._standing.item_standing(id)
@@ -100,10 +104,27 @@ class _After:
         return self._holders[key] if key in self._holders else self._standing.key_holder(key)
 
     def record_revision(self, kind: str, id: str) -> int:
-        known = self.records.get((kind, id))
+        known = self._records.get((kind, id))
         return self._standing.record_revision(kind, id) if known is None else known
 
-    def put(self, id: ItemId, revision: int, key: Key | None) -> None:
+    def note(self, change: Change, index: int) -> None:
+        match change:
+            case Put(item):
+                if item.id in self._written:
+                    fault = Fault(f"/{index}/item/id", item.id, "one list puts an item once")
+                    raise InvalidInput([fault], what="change")
+                self._written.add(item.id)
+                self._put(item.id, item.revision, item.key)
+            case Load(item):
+                self._put(item.id, item.revision, item.key)
+            case Purge(id):
+                self._put(id, 0, None)
+            case PutRecord(record):
+                self._records[record.kind, record.id] = record.revision
+            case DropRecord(kind, id):
+                self._records[kind, id] = 0
+
+    def _put(self, id: ItemId, revision: int, key: Key | None) -> None:
         _, before = self.item_standing(id)
         if before is not None and before != key:
             self._holders[before] = None
@@ -112,23 +133,19 @@ class _After:
         self._items[id] = (revision, key)
 
 
-def _check_put(after: _After, put: Put, index: int) -> None:
-    item = put.item
-    _check_event(put.event, item, index)
-    if put.event.revision != item.revision:
-        fault = Fault(f"/{index}/event/revision", str(put.event.revision), f"the item's revision is {item.revision}")
+def _check_put(standing: Standing, put: Put, index: int) -> None:
+    item, event = put.item, put.event
+    _check_event(event, item, index)
+    if event.revision != item.revision:
+        fault = Fault(f"/{index}/event/revision", str(event.revision), f"the item's revision is {item.revision}")
         raise InvalidInput([fault], what="change")
     if put.created:
-        _check_absent(after, item)
+        _check_absent(standing, item)
     else:
-        found, key = after.item_standing(item.id)
+        found, key = standing.item_standing(item.id)
         _check_present(item.id, expected=item.revision - 1, found=found)
         if item.key != key:
-            _check_key_free(after, item)
-    if item.id in after.written:
-        raise InvalidInput([Fault(f"/{index}/item/id", item.id, "one list puts an item once")], what="change")
-    after.written.add(item.id)
-    after.put(item.id, item.revision, item.key)
+            _check_key_free(standing, item)
 
 
 def _check_event(event: Event, item: Item, index: int) -> None:
@@ -137,16 +154,18 @@ def _check_event(event: Event, item: Item, index: int) -> None:
         raise InvalidInput([fault], what="change")
 
 
-def _check_absent(after: _After, item: Item) -> None:
-    if after.item_standing(item.id)[0]:
+def _check_absent(standing: Standing, item: Item) -> None:
+    if standing.item_standing(item.id)[0]:
         raise AlreadyExists("item", item.id, held_by=item.id)
-    _check_key_free(after, item)
+    _check_key_free(standing, item)
 
 
-def _check_key_free(after: _After, item: Item) -> None:
+def _check_key_free(standing: Standing, item: Item) -> None:
     key = item.key
-    holder = after.key_holder(key) if key is not None else None
-    if key is not None and holder is not None and holder != item.id:
+    if key is None:
+        return
+    holder = standing.key_holder(key)
+    if holder is not None and holder != item.id:
         raise AlreadyExists("key", key_record_id(key), held_by=holder)
 
 

@@ -242,10 +242,13 @@ class State:
         Do what a checked change says, and add its effects.
         """
         match change:
-            case Put(item, event):
-                self._carry_out_item(item, (event,), effects)
+            case Put():
+                self._carry_out_item(change.item, effects)
+                self._carry_out_event(change.event, effects)
             case Load(item, events):
-                self._carry_out_item(item, events, effects)
+                self._carry_out_item(item, effects)
+                for event in events:
+                    self._carry_out_event(event, effects)
             case PutRecord(record, event):
                 self._carry_out_record(record, effects)
                 if event is not None:
@@ -259,12 +262,10 @@ class State:
                 self._drop_record(kind, id)
                 effects.append((b"drop", codec.encode((kind, id))))
 
-    def _carry_out_item(self, item: Item, events: tuple[Event, ...], effects: list[Effect]) -> None:
+    def _carry_out_item(self, item: Item, effects: list[Effect]) -> None:
         raw = codec.encode_item(item)
         self._set_item(item.id, raw, item.key)
         effects.append((b"item", raw))
-        for event in events:
-            self._carry_out_event(event, effects)
 
     def _carry_out_event(self, event: Event, effects: list[Effect]) -> None:
         raw = codec.encode_event(event)

@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -123,9 +124,10 @@ class JsonlBackend:
             journal.busy += 1
             try:
                 journal.refresh(exclusive=True)
-                answer = transact(journal.state, NAME, fn, lambda effects: self._commit(journal, effects))
+                answer = transact(journal.state, NAME, fn, partial(self._commit, journal))
                 journal.settle()
-                self._compact_if_due(journal)
+                if journal.end >= journal.longest():
+                    self._compact_if_due(journal)
                 return answer
             except BaseException as error:
                 if not isinstance(error, Exception):
@@ -174,7 +176,7 @@ class JsonlBackend:
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
-        self._journal = Journal(self._paths, self._fs)
+        self._journal = Journal(self._paths, self._fs, slack=self._compact_slack)
         self._file_lock = FileLock(self._fs, self._paths.lock, timeout_s=self._lock_timeout_s)
 
     def _open(self, missing: Sequence[Path], *, create: bool) -> None:
@@ -229,13 +231,10 @@ class JsonlBackend:
             raise BackendUnavailable(
                 NAME, "write", "the process was forked inside the transaction", hint="Write again in the child."
             )
-        journal.append(effects, reserve_to=self._compact_at(journal))
-
-    def _compact_at(self, journal: Journal) -> int:
-        return max(2 * journal.state.size + self._compact_slack, self._compact_from)
+        journal.append(effects)
 
     def _compact_if_due(self, journal: Journal) -> None:
-        if journal.end < self._compact_at(journal):
+        if journal.end < self._compact_from:
             return
         try:
             journal.compact()

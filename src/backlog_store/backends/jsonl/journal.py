@@ -29,6 +29,7 @@ from backlog_store.backends.jsonl.lines import (
     header_of,
     is_unfinished,
     lines,
+    packed,
     transaction_line,
     used,
 )
@@ -37,8 +38,6 @@ from backlog_store.errors import DataCorrupt, Fault, InvalidInput, OutcomeUnknow
 
 __all__ = ["Journal"]
 
-#: Compaction collects effects into lines of about so many bytes.
-_LINE_GOAL = 1024 * 1024
 #: A handle reserves space from its so-manieth line on: who writes a few lines and closes need not pay for it.
 _RESERVES_FROM = 4
 #: It reserves a quarter of the journal's length, within these limits, in bytes.
@@ -53,7 +52,7 @@ class Journal:
     One handle to a store's journal. Not safe for several threads.
     """
 
-    def __init__(self, paths: Paths, fs: FileSystem) -> None:
+    def __init__(self, paths: Paths, fs: FileSystem, *, slack: int = 0) -> None:
         self.paths = paths
         self.fs = fs
         self.state = State()
@@ -64,6 +63,7 @@ class Journal:
         self.size = 0  # of the file: what is behind end and tail is filler
         self.stopped = ""  # why nothing is acknowledged any more
         self.busy = 0  # functions of callers that are looking at the state
+        self._slack = slack
         self._fd = -1
         self._file = (0, 0)  # device and number of the file behind `_fd`
         self._is_synced = False  # this process has synced what was taken in
@@ -149,22 +149,27 @@ class Journal:
         """
         self.rewrite(State(), generation=1, seq=0)
 
-    def append(self, effects: Sequence[Effect], *, reserve_to: int = 0) -> None:
+    def longest(self) -> int:
+        """
+        Return the length in bytes from which on a compaction is worth while. No space is reserved beyond it.
+        """
+        return 2 * self.state.size + self._slack
+
+    def append(self, effects: Sequence[Effect]) -> None:
         """
         Make a transaction durable. The exclusive lock is held, the journal refreshed, the effects stand in the state.
 
-        No space is reserved beyond the length *reserve_to*.
         Raises `InvalidInput` for more than a line holds, `StorageFull` or `BackendUnavailable` (not executed),
         `OutcomeUnknown` (a sync failed). After the last two the journal is stopped.
         """
-        events = sum(kind == b"event" for kind, _ in effects)
+        events = [kind for kind, _ in effects].count(b"event")
         if events:
             effects = [(b"at", b"%d" % (self.state.events.next - events)), *effects]
         line = transaction_line(self.seq + 1, effects)
         if len(line) > LINE_MAX:
             fault = Fault("/changes", f"{len(line)} bytes", f"one transaction holds at most {LINE_MAX} bytes")
             raise InvalidInput([fault], what="transaction", hint="Write in smaller parts.")
-        self._write(line, reserve_to)
+        self._write(line)
         try:
             if not self._is_folder_synced:
                 self._sync_folder()
@@ -208,9 +213,9 @@ class Journal:
         Replace the journal by one that amounts to *state* and goes on after *seq*. The exclusive lock is held.
         """
         fs, paths = self.fs, self.paths
-        packed = _packed(state)
+        parts = packed(state.all_effects())
         header = header_line(generation=generation, first=seq + 1)
-        numbered = (transaction_line(seq + number, effects) for number, effects in enumerate(packed, 1))
+        numbered = (transaction_line(seq + number, effects) for number, effects in enumerate(parts, 1))
         try:
             size = write_file(fs, paths.new, chain([header], numbered))
             self.let_go()  # Windows renames neither an open file nor over one
@@ -228,7 +233,7 @@ class Journal:
         except OSError as error:
             raise backend_error("opening", paths.journal, error) from error
         self.state, self.generation = state, generation
-        self.seq, self.end, self.tail, self.size = seq + len(packed), size, 0, size
+        self.seq, self.end, self.tail, self.size = seq + len(parts), size, 0, size
         self._is_synced = self._is_folder_synced = True
 
     # The steps of the above.
@@ -336,13 +341,13 @@ class Journal:
             start += len(part)
         return b"".join(parts)
 
-    def _write(self, line: bytes, reserve_to: int) -> None:
+    def _write(self, line: bytes) -> None:
         """
         Write a line, over reserved space where there is enough; else with new space behind it, if there is room.
         """
         end = self.end + len(line)
         if end > self.size and self._appended >= _RESERVES_FROM:
-            space = min(max(_RESERVE_MIN, end // 4), _RESERVE_MAX, max(reserve_to - end, 0))
+            space = min(max(_RESERVE_MIN, end // 4), _RESERVE_MAX, max(self.longest() - end, 0))
             try:
                 self._write_at_end(line + FILLER * space)
             except StorageFull:
@@ -383,18 +388,3 @@ class Journal:
 
     def _stop(self, error: OSError, what: str) -> None:
         self.stopped = self.stopped or f"{what} ({error.strerror or error})"
-
-
-def _packed(state: State) -> list[list[Effect]]:
-    """
-    Return the effects that make up *state*, in lists of about one mebibyte.
-    """
-    packed: list[list[Effect]] = []
-    room = 0
-    for effect in state.all_effects():
-        if room <= 0 or len(effect[1]) > LINE_MAX - _LINE_GOAL:
-            packed.append([])
-            room = _LINE_GOAL
-        packed[-1].append(effect)
-        room -= len(effect[1])
-    return packed

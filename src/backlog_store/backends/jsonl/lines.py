@@ -23,7 +23,7 @@ from backlog_store.backends.state import Effect
 
 __all__ = [
     "FILLER", "LINE_MAX", "VERSION", "Damaged", "Header", "effects_of", "header_line", "header_of", "is_unfinished",
-    "lines", "transaction_line", "used", "whole_line_within",
+    "lines", "packed", "transaction_line", "used", "whole_line_within",
 ]  # fmt: skip
 
 #: The version of the format that this program writes.
@@ -35,6 +35,8 @@ LINE_MAX = 8 * 1024 * 1024
 #: for lines of JSON passes over.
 FILLER = b"\n"
 
+#: Compaction collects effects into lines of about so many bytes.
+_LINE_GOAL = 1024 * 1024
 _FORMAT = "backlog-store journal"
 _CHUNK_MIN, _CHUNK_MAX = 64 * 1024, 4 * 1024 * 1024
 _SECTOR = 512  # the least that a disk writes as one; larger ones are multiples of it
@@ -96,6 +98,21 @@ def transaction_line(seq: int, effects: Iterable[Effect]) -> bytes:
     parts[1] = b'"'
     parts.append(b"]}")
     return _summed(b"".join(parts))
+
+
+def packed(effects: Iterable[Effect]) -> list[list[Effect]]:
+    """
+    Return *effects* in lists, each of about one mebibyte, that make a line.
+    """
+    found: list[list[Effect]] = []
+    room = 0
+    for effect in effects:
+        if room <= 0 or len(effect[1]) > LINE_MAX - _LINE_GOAL:
+            found.append([])
+            room = _LINE_GOAL
+        found[-1].append(effect)
+        room -= len(effect[1])
+    return found
 
 
 def effects_of(line: bytes) -> tuple[int, Sequence[Effect]]:
