@@ -19,7 +19,7 @@ __all__ = ["Glance", "is_small", "take"]
 #: A hint that names more is left to the reads themselves, each of which takes a list.
 _THINGS_MAX = 4
 #: What was seen: ("id", id), ("key", key) or (kind, id of a record), and its row or `None`.
-Glance = dict[tuple[Any, ...], tuple[bytes, int] | None]
+Glance = dict[tuple[str, Any], tuple[bytes, int] | None]
 
 
 def is_small(hint: Hint) -> bool:
@@ -33,16 +33,30 @@ def take(connection: sqlite3.Connection, hint: Hint) -> tuple[Glance, int]:
     """
     Return what stands under the names of a small *hint*, and the last position of an event.
     """
-    ids = [id for id in hint.ids if is_storable(id)]
-    keys = [key for key in hint.keys if key[1] and is_storable(key[0]) and is_storable(key[1])]
-    records = [record for record in hint.records if record[0] != "sighting" and is_storable(record[1])]
-    names: list[tuple[Any, ...]] = [*(("id", id) for id in ids), *(("key", key) for key in keys), *records]
-    parameters: list[str] = [*ids, *(part for key in keys for part in key), *(part for one in records for part in one)]
-    rows = connection.execute(_sql(len(ids), len(keys), len(records)), parameters).fetchall()
+    names: list[tuple[str, Any]] = []
+    parameters: list[str] = []
+    for id in hint.ids:
+        if is_storable(id):
+            names.append(("id", id))
+            parameters.append(id)
+    ids = len(names)
+    for key in hint.keys:
+        env, dedupe_key = key
+        if dedupe_key and is_storable(env) and is_storable(dedupe_key):
+            names.append(("key", key))
+            parameters += key
+    keys = len(names) - ids
+    for record in hint.records:
+        kind, id = record
+        if kind != "sighting" and is_storable(id):
+            names.append(record)
+            parameters += record
+    rows = connection.execute(_sql(ids, keys, len(names) - ids - keys), parameters).fetchall()
     seen: Glance = dict.fromkeys(names)
-    for number, doc, last_event in rows[:-1]:
+    _, _, position = rows.pop()
+    for number, doc, last_event in rows:
         seen[names[number]] = (doc, last_event)
-    return seen, rows[-1][2]
+    return seen, position
 
 
 @cache

@@ -1,15 +1,17 @@
 """
-From changes to rows: what a list of changes writes, gathered by statement and sent many rows at a time.
+From changes to rows: those of one change are sent at once, those of a list gathered by statement and sent together.
 
-Rows are sent in a fixed order of tables. That is the order of the list as long as no two changes touch one item, key or
-record; where a second one does, what was gathered is sent first.
+Gathered rows are sent in a fixed order of tables. That is the order of the list as long as no two changes touch one
+item, key or record; where a second one does, what was gathered is sent first.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from functools import cache
-from typing import Any, LiteralString
+from itertools import compress
+from operator import ne
+from typing import Any, LiteralString, NoReturn
 
 from backlog_store.backends.port import Sighting
 from backlog_store.backends.sqlite.faults import NAME
@@ -18,7 +20,7 @@ from backlog_store.errors import DataCorrupt, Fault, InvalidInput
 from backlog_store.model import PRIORITIES, STATUSES, Event, Item, Record, Sighted
 from backlog_store.query import NO_DUE
 
-__all__ = ["Rows"]
+__all__ = ["GatheredRows", "Rows"]
 
 _STATUSES, _PRIORITIES = frozenset(STATUSES), frozenset(PRIORITIES)
 _COLUMNS: tuple[LiteralString, ...] = (
@@ -103,152 +105,183 @@ _MARK_STALE: LiteralString = """
 
 
 @cache
-def _update(columns: tuple[LiteralString, ...]) -> LiteralString:
+def _update(differs: tuple[bool, ...]) -> LiteralString:
     # Only what differs is set: SQLite rewrites each index that one of the columns is in.
-    changed: LiteralString = ", ".join([f"{column} = ?" for column in columns])
-    return f"UPDATE items SET {changed}, last_event = ?, doc = ? WHERE id = ?"  # noqa: S608
+    changed: LiteralString = "".join([f"{column} = ?, " for column in compress(_COLUMNS, differs)])
+    return f"UPDATE items SET {changed}last_event = ?, doc = ? WHERE id = ?"  # noqa: S608
 
 
 class Rows:
     """
-    The rows of one list of changes; with *alone* of one change, which is sent at once.
+    The rows of one change, each sent at once.
     """
 
-    def __init__(self, connection: sqlite3.Connection, *, alone: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._alone = alone
         self._purges = False
-        self._touched: set[tuple[str, str]] = set()
-        self._gone: set[tuple[str, str]] = set()  # removed or replaced by what is gathered
-        self._pending: dict[LiteralString, list[tuple[Any, ...]]] = {}
-        self._updates: dict[tuple[LiteralString, ...], list[tuple[Any, ...]]] = {}
 
-    def insert_item(self, item: Item, *, last_event: int) -> None:
+    def insert_item(self, item: Item, last_event: int) -> None:
         """
         Write a new item.
         """
-        self._touch(("item", item.id), *_key_of(item))
-        self._add(_INSERT_ITEM, *_row(item), last_event, encode_item(item))
+        self._touch_item(item)
+        self._add(_INSERT_ITEM, (*_row(item), last_event, encode_item(item)))
 
-    def update_item(self, old: Item, new: Item, *, last_event: int) -> None:
+    def update_item(self, old: Item, new: Item, last_event: int) -> None:
         """
         Write the next state of an item.
         """
-        self._touch(("item", new.id), *(() if old.key == new.key else (*_key_of(old), *_key_of(new))))
-        differing = [
-            (column, after)
-            for column, before, after in zip(_COLUMNS, _row(old), _row(new), strict=True)
-            if before != after
-        ]
-        columns = tuple(column for column, _ in differing)
-        values = (*(value for _, value in differing), last_event, encode_item(new), new.id)
-        if self._alone:
-            self._send(_update(columns), [values], must_hit=True)
-        else:
-            self._updates.setdefault(columns, []).append(values)
+        self._touch_item(new, old)
+        values = _row(new)
+        differs = tuple(map(ne, _row(old), values))
+        self._update(differs, (*compress(values, differs), last_event, encode_item(new), new.id))
         if _texts(old) != _texts(new):
-            self._add(_MARK_STALE, new.id)
+            self._add(_MARK_STALE, (new.id,))
 
     def purge_item(self, item: Item) -> None:
         """
         Remove an item with its events and sightings.
         """
-        self._touch(("item", item.id), *_key_of(item))
-        self._gone.add(("item", item.id))
-        self._add(_PURGE_SIGHTINGS, f"{item.id}/", f"{item.id}0", item.id)
+        self._touch_item(item, gone=True)
+        self._add(_PURGE_SIGHTINGS, (f"{item.id}/", f"{item.id}0", item.id))
         for sql in _PURGE:
-            self._add(sql, item.id)
+            self._add(sql, (item.id,))
         if not self._purges:
-            self._add(_LOWER_MARK)
+            self._add(_LOWER_MARK, ())
         self._purges = True
 
     def put_record(self, record: Record) -> None:
         """
         Write a record, whether it was there or not.
         """
-        self._touch((record.kind, record.id))
+        self._touch_record(record.kind, record.id)
         if record.kind == "sighting":
-            self._gone.add((record.kind, record.id))
             seen = from_builtins(record.body, Sighted)
             item_id = record.id.partition("/")[0]
-            self._add(_PUT_SIGHTING, record.id, item_id, seen.n, seen.first_at, seen.last_at, seen.run)
+            self._add(_PUT_SIGHTING, (record.id, item_id, seen.n, seen.first_at, seen.last_at, seen.run))
         else:
-            self._add(_PUT_RECORD, record.kind, record.id, record.revision, record.expires_at, encode(record))
+            self._add(_PUT_RECORD, (record.kind, record.id, record.revision, record.expires_at, encode(record)))
 
     def drop_record(self, kind: str, id: str) -> None:
         """
         Remove a record.
         """
-        self._touch((kind, id))
+        self._touch_record(kind, id)
         if kind == "sighting":
-            self._gone.add((kind, id))
-            self._add("DELETE FROM sightings WHERE id = ?", id)
+            self._add("DELETE FROM sightings WHERE id = ?", (id,))
         else:
-            self._add("DELETE FROM records WHERE kind = ? AND id = ?", kind, id)
+            self._add("DELETE FROM records WHERE kind = ? AND id = ?", (kind, id))
 
     def sight(self, seen: Sighting) -> None:
         """
         Count reports of an item.
         """
         id = f"{seen.item_id}/{seen.source}"
-        self._follow("sighting", id)
-        self._add(_SIGHT, id, seen.item_id, seen.n, seen.first_at, seen.last_at, seen.run)
-        self._touched.add(("item", seen.item_id))
+        self._follow("sighting", id, of_item=seen.item_id)
+        self._add(_SIGHT, (id, seen.item_id, seen.n, seen.first_at, seen.last_at, seen.run))
 
-    def add_event(self, event: Event, *, position: int, prev: int) -> None:
+    def add_event(self, event: Event, position: int, prev: int) -> None:
         """
         Write an event; *prev* is the position of the item's event before, 0 for its first, -1 outside of its chain.
         """
         self._follow("item", event.item_id)
-        self._add(
-            _INSERT_EVENT, position, event.item_id, prev, event.revision, event.ts, event.type, event.actor,
-            event.batch, event.added, encode_event(event),
-        )  # fmt: skip
+        self._add(_INSERT_EVENT, (
+            position, event.item_id, prev, event.revision, event.ts, event.type, event.actor, event.batch, event.added,
+            encode_event(event),
+        ))  # fmt: skip
 
     def flush(self) -> None:
         """
         Send what was gathered.
         """
-        for columns, rows in self._updates.items():
-            self._send(_update(columns), rows, must_hit=True)
-        for sql, rows in self._pending.items():
-            self._send(sql, rows)
         if self._purges:
             for sql in _AFTER_PURGE:
                 self._connection.execute(sql)
             self._purges = False
+
+    # What differs where rows are gathered.
+
+    def _add(self, sql: LiteralString, values: tuple[Any, ...]) -> None:
+        self._connection.execute(sql, values)
+
+    def _update(self, differs: tuple[bool, ...], values: tuple[Any, ...]) -> None:
+        if self._connection.execute(_update(differs), values).rowcount != 1:
+            self._fail()
+
+    def _touch_item(self, item: Item, old: Item | None = None, *, gone: bool = False) -> None:
+        pass
+
+    def _touch_record(self, kind: str, id: str) -> None:
+        pass
+
+    def _follow(self, kind: str, id: str, *, of_item: str = "") -> None:
+        pass
+
+    def _fail(self) -> NoReturn:
+        # Each row was read in this transaction: an index must contradict its table.
+        path = self._connection.execute("PRAGMA database_list").fetchone()[2]
+        raise DataCorrupt(NAME, path=path, offset=0, reason="a row that was just read cannot be found",
+                          hint="Nothing was changed. `backlog doctor` shows the damage.")  # fmt: skip
+
+
+class GatheredRows(Rows):
+    """
+    The rows of a list of changes, sent by `flush`.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self._touched: set[tuple[str, str]] = set()
+        self._gone: set[tuple[str, str]] = set()  # removed or replaced by what is gathered
+        self._pending: dict[LiteralString, list[tuple[Any, ...]]] = {}
+        self._updates: dict[tuple[bool, ...], list[tuple[Any, ...]]] = {}
+
+    def flush(self) -> None:
+        """
+        Send what was gathered.
+        """
+        for differs, rows in self._updates.items():
+            if self._connection.executemany(_update(differs), rows).rowcount != len(rows):
+                self._fail()
+        for sql, rows in self._pending.items():
+            self._connection.executemany(sql, rows)
+        super().flush()
         self._updates.clear()
         self._pending.clear()
         self._touched.clear()
         self._gone.clear()
 
-    def _send(self, sql: LiteralString, rows: list[tuple[Any, ...]], *, must_hit: bool = False) -> None:
-        send = self._connection
-        cursor = send.execute(sql, rows[0]) if len(rows) == 1 else send.executemany(sql, rows)
-        if must_hit and cursor.rowcount != len(rows):
-            # Each row was read in this transaction: an index must contradict its table.
-            path = self._connection.execute("PRAGMA database_list").fetchone()[2]
-            raise DataCorrupt(NAME, path=path, offset=0, reason="a row that was just read cannot be found",
-                              hint="Nothing was changed. `backlog doctor` shows the damage.")  # fmt: skip
+    def _add(self, sql: LiteralString, values: tuple[Any, ...]) -> None:
+        self._pending.setdefault(sql, []).append(values)
 
-    def _add(self, sql: LiteralString, *values: Any) -> None:
-        if self._alone:
-            self._connection.execute(sql, values)
-        else:
-            self._pending.setdefault(sql, []).append(values)
+    def _update(self, differs: tuple[bool, ...], values: tuple[Any, ...]) -> None:
+        self._updates.setdefault(differs, []).append(values)
+
+    def _touch_item(self, item: Item, old: Item | None = None, *, gone: bool = False) -> None:
+        keys = _key_of(item)
+        if old is not None:
+            keys = () if old.key == item.key else (*_key_of(old), *keys)
+        self._touch(("item", item.id), *keys)
+        if gone:
+            self._gone.add(("item", item.id))
+
+    def _touch_record(self, kind: str, id: str) -> None:
+        self._touch((kind, id))
+        if kind == "sighting":
+            self._gone.add((kind, id))
 
     def _touch(self, *names: tuple[str, str]) -> None:
-        if self._alone:
-            return
         if not self._touched.isdisjoint(names):
             self.flush()
         self._touched.update(names)
 
-    def _follow(self, kind: str, id: str) -> None:
+    def _follow(self, kind: str, id: str, *, of_item: str = "") -> None:
         # Events and sightings are only added: they wait for what removes or replaces them, and for nothing else.
         if (kind, id) in self._gone:
             self.flush()
         self._touched.add((kind, id))
+        if of_item:
+            self._touched.add(("item", of_item))
 
 
 def _key_of(item: Item) -> tuple[tuple[str, str], ...]:

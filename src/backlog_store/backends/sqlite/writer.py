@@ -17,7 +17,7 @@ from backlog_store.backends.sql.dialects import Statement
 from backlog_store.backends.sqlite import glance, words
 from backlog_store.backends.sqlite.faults import backend_error
 from backlog_store.backends.sqlite.reader import SqliteReader, among_ids
-from backlog_store.backends.sqlite.rows import Rows
+from backlog_store.backends.sqlite.rows import GatheredRows, Rows
 from backlog_store.codec import decode_record
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 
@@ -54,7 +54,7 @@ class SqliteWriter(SqliteReader):
         """
         Return the items of these ids, and remember them.
         """
-        seen = self._seen([("id", id) for id in ids])
+        seen = self._seen("id", ids)
         found = super().items(ids) if seen is None else {item.id: item for item in map(self._item, seen)}
         for id in ids:
             if id not in found:
@@ -65,7 +65,7 @@ class SqliteWriter(SqliteReader):
         """
         Return the items that hold these keys now, and remember them.
         """
-        seen = self._seen([("key", key) for key in keys])
+        seen = self._seen("key", keys)
         found: Mapping[Key, Item]
         if seen is None:
             found = super().items_by_key(keys)
@@ -80,7 +80,7 @@ class SqliteWriter(SqliteReader):
         """
         Return the records of this kind and these ids, and remember their revisions.
         """
-        seen = self._seen([(kind, id) for id in ids])
+        seen = self._seen(kind, ids)
         found: Mapping[str, Record]
         if seen is None:
             found = super().records(kind, ids)
@@ -144,15 +144,20 @@ class SqliteWriter(SqliteReader):
         if words.is_due(self._connection, before=self._position_before, after=self._position):
             self.catch_up()
 
-    def _seen(self, names: Sequence[tuple[Any, ...]]) -> list[tuple[bytes, int]] | None:
+    def _seen(self, kind: str, names: Collection[Any]) -> list[tuple[bytes, int]] | None:
         """
         Return the rows under these names if all of them were looked at ahead; `None` if the store must be asked.
         """
-        if not self._glance or not all(name in self._glance for name in names):
-            return None
         self._require_open()
-        rows = map(self._glance.__getitem__, names)
-        return [row for row in rows if row is not None]
+        glance = self._glance
+        rows = []
+        for name in names:
+            if (kind, name) not in glance:
+                return None
+            row = glance[kind, name]
+            if row is not None:
+                rows.append(row)
+        return rows
 
     # What the preconditions look at; `_look_up` has fetched it, and what it did not find is absent.
 
@@ -226,7 +231,7 @@ class SqliteWriter(SqliteReader):
     # Writing, once every condition holds.
 
     def _write(self, changes: Sequence[Change]) -> None:
-        rows = Rows(self._connection, alone=len(changes) == 1)
+        rows = Rows(self._connection) if len(changes) == 1 else GatheredRows(self._connection)
         for change in changes:
             match change:
                 case Put(item, event):
@@ -239,7 +244,7 @@ class SqliteWriter(SqliteReader):
                     self._revisions[record.kind, record.id] = record.revision
                     rows.put_record(record)
                     if event is not None:
-                        rows.add_event(event, position=self._next_positions(1), prev=-1)
+                        rows.add_event(event, self._next_positions(1), -1)
                 case DropRecord(kind, id):
                     self._revisions[kind, id] = 0
                     rows.drop_record(kind, id)
@@ -256,13 +261,13 @@ class SqliteWriter(SqliteReader):
         first = self._next_positions(len(events))
         last = first + len(events) - 1 if events else prev
         if stored is None:
-            rows.insert_item(item, last_event=last)
+            rows.insert_item(item, last)
         else:
-            rows.update_item(stored, item, last_event=last)
+            rows.update_item(stored, item, last)
             if stored.key is not None and stored.key != item.key:
                 self._holders[stored.key] = None
         for position, event in enumerate(events, first):
-            rows.add_event(event, position=position, prev=prev)
+            rows.add_event(event, position, prev)
             prev = position
         if item.key is not None:
             self._holders[item.key] = item.id
@@ -296,6 +301,7 @@ class SqliteWriter(SqliteReader):
         return item
 
     def _require_open(self) -> None:
-        super()._require_open()
+        if self.is_over:
+            super()._require_open()
         if self.failure is not None:
             raise self.failure
