@@ -18,12 +18,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from backlog_store.backends.registry import place_of
+from backlog_store.backends.registry import place_of as store_path
 from backlog_store.errors import ConfigError
 
 __all__ = [
-    "PROJECT_FILE", "SETTINGS", "Found", "Setting", "Settings", "check_value", "load_settings", "nearest_setting",
-    "path_url", "redacted", "store_path", "user_file",
+    "PROJECT_FILE", "SETTINGS", "Found", "Setting", "Settings", "anchored", "check_value", "load_settings",
+    "nearest_setting", "path_url", "redacted", "store_path", "user_file",
 ]  # fmt: skip
 
 _APP = "backlog"
@@ -170,7 +170,13 @@ def _folder(kind: str, variable: str, usual: str) -> Path:
     # What platformdirs does on Linux is this one rule, and importing it costs a tenth of a whole `backlog list`.
     if sys.platform == "linux":
         named = os.environ.get(variable, "").strip()
-        return (Path(named) if os.path.isabs(named) else Path.home() / usual) / _APP  # noqa: PTH117  (no Path of "")
+        if os.path.isabs(named):  # noqa: PTH117  (no Path of "")
+            return Path(named) / _APP
+        try:
+            return Path.home() / usual / _APP
+        except RuntimeError as error:
+            hint = f"Set HOME, or {variable}, to a folder of this user."
+            raise ConfigError("HOME", "", f"this user has no home folder ({error})", hint=hint) from error
     import platformdirs
 
     return (platformdirs.user_config_path if kind == "config" else platformdirs.user_data_path)(_APP)
@@ -280,7 +286,7 @@ def _checked(values: Mapping[str, Any], path: Path | None, faults: list[ConfigEr
         except ConfigError as error:
             faults.append(error)
     if path is not None and "url" in texts:
-        texts["url"] = _anchored(texts["url"], path.parent)
+        texts["url"] = anchored(texts["url"], path.parent)
     return texts
 
 
@@ -359,21 +365,12 @@ def path_url(scheme: str, path: Path) -> str:
     return f"{scheme}://{text}" if path.is_absolute() and text.count("/") > 1 else f"{scheme}:{text}"
 
 
-def store_path(url: str) -> Path | None:
+def anchored(url: str, folder: Path) -> str:
     """
-    Return the file or folder that a store's URL names, as `backends.registry` reads it; ``None`` for a database.
-
-    Raises `ConfigError` for what names no backend.
-    """
-    return place_of(url)
-
-
-def _anchored(url: str, folder: Path) -> str:
-    """
-    Return a URL from a file in *folder* with its relative path made absolute.
+    Return a URL that was given in *folder* with its relative path made absolute.
     """
     try:
-        path = place_of(url, base=folder)
+        path = store_path(url, base=folder)
     except ConfigError:
         return url  # told when the store is opened: what mends the file must run
     if path is None or path.is_absolute():

@@ -166,7 +166,8 @@ def test_of_many_candidates_a_few_are_shown(cli: Cli) -> None:
 @pytest.mark.parametrize(
     "args",
     [["show", ""], ["show", " "], ["close", ""], ["log", ""], ["log", "--batch", ""], ["undo", ""],
-     ["list", "--store", ""], ["list", "--actor", ""], ["close", "--query", "One", "--yes", "--token", ""]],
+     ["list", "--store", ""], ["list", "--actor", ""], ["assign", "@latest", ""],
+     ["close", "--query", "One", "--yes", "--token", ""]],
 )  # fmt: skip
 def test_an_empty_variable_of_a_script_means_nothing_else(cli: Cli, args: list[str]) -> None:
     """
@@ -248,6 +249,15 @@ def test_looking_makes_no_store_of_what_is_none(cli: Cli, url: str) -> None:
     assert (cli.folder / "empty.db").stat().st_size == 0
     cli("add", "x", "--store", url)
     assert len(cli.json("list", "--store", url)) == 1
+
+
+@pytest.mark.parametrize("url", ["jsonl:~nobody-here/x", "~nobody-here/x.db"])
+def test_the_home_of_nobody_is_no_path(cli: Cli, url: str) -> None:
+    """
+    A user that the system does not know is a wrong setting; nothing called ~… is made.
+    """
+    assert "no such home folder" in cli("add", "x", "--store", url, expect=2).stderr
+    assert list(cli.folder.iterdir()) == []
 
 
 def test_a_newer_database_is_left_alone(cli: Cli) -> None:

@@ -379,3 +379,29 @@ def test_a_file_of_settings_that_cannot_be_written_is_told(cli: Cli, tmp_path: P
     (tmp_path / "config").write_text("", encoding="utf-8")
 
     assert "config.toml" in cli("config", "set", "limit", "3", expect=2).stderr
+
+
+def test_a_url_of_the_user_means_the_same_everywhere(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A relative path is meant from where it was typed, and kept whole: the user's file lies elsewhere.
+    """
+    cli("config", "set", "url", "sqlite:x.db?busy_timeout_s=1")
+    (cli.folder / "deep").mkdir()
+    monkeypatch.chdir(cli.folder / "deep")
+
+    assert cli("config", "get", "url").stdout == f"sqlite://{cli.folder}/x.db?busy_timeout_s=1\n"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where the system knows no home folder, the refusal names the variables.
+    """
+
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(Path, "home", unknown)
+    with pytest.raises(ConfigError, match="Set HOME, or XDG_CONFIG_HOME"):
+        load(home)

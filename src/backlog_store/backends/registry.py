@@ -141,13 +141,13 @@ def _target(url: str, base: Path) -> _Target:
         raise ConfigError("url", text, "the path is missing", hint=_FORMS)
     if rest.startswith("///") and "/" not in place[1:].rstrip("/"):
         place = place[1:]
-    return _Target(how, Path(place).expanduser(), given)
+    return _Target(how, _path(text, place), given)
 
 
 def _bare(text: str, base: Path) -> _Target:
     if not text:
         raise ConfigError("url", text, "it is empty", hint=_FORMS)
-    path = Path(text).expanduser()
+    path = _path(text, text)
     if path.suffix in _SQLITE_NAMES:
         return _Target(SCHEMES["sqlite"], path)
     there = base / path
@@ -161,6 +161,14 @@ def _bare(text: str, base: Path) -> _Target:
     if path.name == text and not there.exists() and _nearest(text.lower(), [*SCHEMES, _RESERVED], n=1):
         raise _no_such(text.lower())  # a backend's name alone is no URL, and no folder to be made
     return _Target(SCHEMES["jsonl"], path)
+
+
+def _path(url: str, place: str) -> Path:
+    try:
+        return Path(place).expanduser()
+    except RuntimeError as error:
+        hint = "Write the path out; a name that begins with ~ is ./~name."
+        raise ConfigError("url", url, "there is no such home folder", hint=hint) from error
 
 
 def _open(how: _Scheme, place: str | Path | None, options: Mapping[str, Any]) -> Backend:

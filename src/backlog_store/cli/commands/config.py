@@ -16,7 +16,7 @@ from backlog_store.cli.options import json_option
 from backlog_store.cli.settingsfile import refuse_password, remove_setting, write_setting
 from backlog_store.cli.text import table
 from backlog_store.errors import ConfigError
-from backlog_store.settings import PROJECT_FILE, SETTINGS, Found, Settings, nearest_setting, redacted
+from backlog_store.settings import PROJECT_FILE, SETTINGS, Found, Settings, anchored, nearest_setting, redacted
 
 __all__ = ["config"]
 
@@ -95,6 +95,8 @@ def set_(app: App, key: str, value: str, project: bool) -> None:
         return
     refuse_password(value, key)
     path = _file(app, project=project)
+    if key == "url" and not project:
+        value = anchored(value, Path.cwd())  # the user's file lies elsewhere, and is for all folders
     write_setting(path, key, value)
     app.out(f"{key} = {value}")
     app.say(f"in {path}")

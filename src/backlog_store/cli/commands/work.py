@@ -166,6 +166,8 @@ def assign(app: App, message: str, **options: Any) -> None:
     Give items an owner: `backlog assign ID... OWNER`; `@me` is you, `none` nobody.
     """
     ids, owner = _split(options, "owner")
+    if not owner:
+        raise click.UsageError("The owner is empty. Give a name, @me, or none for nobody.")
     name = {"@me": app.actor.name, "none": ""}.get(owner, owner)
     targets = _targets(options, ids)
     change(app, targets, lambda item: c.Edit(id=item.id, fields={"owner": name}, message=message,
