@@ -23,7 +23,7 @@ def system_clock() -> Instant:
     """
     Return the present instant.
     """
-    return f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    return datetime.now(UTC).isoformat("T", "microseconds")[:-6] + "Z"  # in place of +00:00
 
 
 def system_ids() -> str:

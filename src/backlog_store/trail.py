@@ -5,15 +5,17 @@ Each event holds the hash of its predecessor, the item the newest one (`head`). 
 the event as they are, and every field that can hold people's words through a salted digest: such a text can be erased
 later, its digest kept, and the chain still verifies, while the salt (dropped with the text) prevents guessing it.
 
-    key(i)   = bytes 16 i … 16 i + 15 of SHAKE-256(event salt), one for each private field
-    leaf(i)  = blake2b-128(value as JSON, key = key(i))
-    hash     = blake2b-128([previous hash, public fields, names of the private ones] as JSON | leaf | leaf | …)
+    key(i)   = bytes 16 i … 16 i + 15 of SHAKE-256(event salt), for the i-th private field that the event has
+    leaf(i)  = SHA-256(key(i) | value as JSON)
+    hash     = first 128 bits of SHA-256([previous hash, public fields, names of the private ones] as JSON | leaf | …)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b, shake_256
+from hashlib import sha256, shake_256
+from itertools import compress
+from operator import is_not
 from typing import Any
 
 import msgspec
@@ -36,7 +38,8 @@ __all__ = [
 
 #: Item fields that events explain; `revision` and `head` follow from the events themselves.
 _UNTRACKED = frozenset({"id", "revision", "head"})
-TRACKED: tuple[str, ...] = tuple(name for name in Item.__struct_fields__ if name not in _UNTRACKED)
+_FIELDS: tuple[str, ...] = Item.__struct_fields__
+TRACKED: tuple[str, ...] = tuple(name for name in _FIELDS if name not in _UNTRACKED)
 #: Fields whose values may hold people's words or secrets; they enter the hash as salted digests.
 PRIVATE: frozenset[str] = frozenset(
     {
@@ -44,18 +47,9 @@ PRIVATE: frozenset[str] = frozenset(
         "extra",
     }
 )  # fmt: skip
-_PRIVATE_SORTED = tuple(sorted(PRIVATE))
 _STRUCTURED = frozenset({"claims", "tags"})
-_SIZE = 16
-#: Where each private field's key begins. A new field goes to the end: the places are part of every hash.
-_SLOTS = {
-    name: number * _SIZE
-    for number, name in enumerate(
-        ("approver", "closed_by", "description", "event_extra", "event_meta", "evidence_refs", "extra", "held",
-         "key_inputs", "message", "meta", "owner", "tags", "title")
-    )
-}  # fmt: skip
-_KEYS_SIZE = len(_SLOTS) * _SIZE
+_KEY_SIZE = 16
+_HEX_DIGITS = 32
 
 
 def plain_fields(item: Item | None) -> dict[str, Any]:
@@ -71,25 +65,28 @@ def _plain(name: str, value: Any) -> Any:
     return to_builtins(value) if name in _STRUCTURED else value
 
 
-_BLANK = astuple(Item(id="", revision=0, env="", status="", priority="", created_at="", updated_at=""))
-
-
 def difference(old: Item | None, new: Item, ts: str) -> dict[str, tuple[Any, Any]]:
     """
     Return each field that differs, with its old and new value. For a new item: each that is not empty.
 
     `updated_at` is named just where a change did not set it to *ts*, the event's own instant: `rebuild` relies on it.
     """
-    changes: dict[str, tuple[Any, Any]] = {}
-    base = _BLANK if old is None else astuple(old)
-    for name, before, after in zip(Item.__struct_fields__, base, astuple(new), strict=True):
-        if before is not after and before != after and name not in _UNTRACKED:
-            changes[name] = (None if old is None else _plain(name, before), _plain(name, after))
+    changes: dict[str, tuple[Any, Any]]
+    if old is None:
+        fields: dict[str, Any] = msgspec.to_builtins(new)
+        changes = {name: (None, value) for name, value in fields.items() if name not in _UNTRACKED}
+    else:
+        before, after = astuple(old), astuple(new)
+        changes = {}
+        # What a change leaves alone is the very same object: few fields are looked at.
+        for name, was, now in compress(zip(_FIELDS, before, after, strict=True), map(is_not, before, after)):
+            if was != now and name not in _UNTRACKED:
+                changes[name] = (_plain(name, was), _plain(name, now))
     if changes and changes.keys() != {"updated_at"}:
         if new.updated_at == ts:
             changes.pop("updated_at", None)
-        else:
-            changes["updated_at"] = (old.updated_at if old else None, new.updated_at)
+        elif old is not None:
+            changes["updated_at"] = (old.updated_at, new.updated_at)
     return changes
 
 
@@ -97,33 +94,36 @@ def event_hash(event: Event) -> str:
     """
     Return the hash of an event over its content and `prev`, in hexadecimal.
     """
-    public = dict(event.changes)
-    private: list[tuple[str, Any]] = [(name, public.pop(name)) for name in _PRIVATE_SORTED if name in public]
+    public: dict[str, Any] = dict(event.changes)
+    names = sorted(PRIVATE.intersection(public))
+    private = [public.pop(name) for name in names]
     if event.message:
-        private.append(("message", event.message))
+        names.append("message")
+        private.append(event.message)
     if event.meta:
-        private.append(("event_meta", event.meta))
+        names.append("event_meta")
+        private.append(event.meta)
     if event.extra:
-        private.append(("event_extra", event.extra))
-    head = [
+        names.append("event_extra")
+        private.append(event.extra)
+    head = encode((
         event.prev, event.id, event.item_id, event.revision, event.ts, event.type, event.actor, event.actor_kind,
-        event.added, event.batch, event.request, event.policy, public, [name for name, _ in private],
-    ]  # fmt: skip
-    parts = [encode(head)]
-    if private:
-        keys = shake_256(event.salt.encode()).digest(_KEYS_SIZE)
-        for name, value in private:
-            slot = _SLOTS[name]
-            parts.append(blake2b(encode(value), key=keys[slot : slot + _SIZE], digest_size=_SIZE).digest())
-    return blake2b(b"".join(parts), digest_size=_SIZE).hexdigest()
+        event.added, event.batch, event.request, event.policy, public, names,
+    ))  # fmt: skip
+    size = _KEY_SIZE * len(private)
+    keys = shake_256(event.salt.encode()).digest(size)
+    leaves = [
+        sha256(keys[at : at + _KEY_SIZE] + encode(value)).digest()
+        for at, value in zip(range(0, size, _KEY_SIZE), private, strict=True)
+    ]
+    return sha256(b"".join((head, *leaves))).hexdigest()[:_HEX_DIGITS]
 
 
-def sealed(event: Event, prev: str) -> Event:
+def sealed(event: Event) -> Event:
     """
-    Return *event* chained behind *prev*.
+    Return *event* with its hash.
     """
-    chained = replace(event, prev=prev)
-    return replace(chained, hash=event_hash(chained))
+    return replace(event, hash=event_hash(event))
 
 
 def apply_changes(fields: dict[str, Any], event: Event) -> None:
@@ -179,7 +179,7 @@ def faults_of_trail(item: Item, events: Sequence[Event]) -> list[str]:
     except (ValueError, msgspec.ValidationError) as error:
         return [*faults, f"the events do not make an item: {error}"]
     if rebuilt != item:
-        wrong = [name for name in Item.__struct_fields__ if getattr(rebuilt, name) != getattr(item, name)]
+        wrong = [name for name in _FIELDS if getattr(rebuilt, name) != getattr(item, name)]
         faults.append(f"the events do not explain: {', '.join(wrong)}")
     return faults
 

@@ -60,7 +60,7 @@ class PostgresBacklogStore(BacklogBackedStore):
         self._look_again_at = 0.0
         self._tables: OldTables | None = None
         # Not the DSN itself: items remember the place, and may be pickled; a password may be in it.
-        super().__init__(f"postgres:{derived('dsn', self._dsn)}", actor=actor, clock=clock, ids=ids)
+        super().__init__(f"postgres:{derived('dsn', ascii(self._dsn))}", actor=actor, clock=clock, ids=ids)
 
     def close(self) -> None:
         """

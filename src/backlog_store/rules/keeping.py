@@ -70,8 +70,9 @@ def _key_event(context: Context, state: KeyState, type: str, message: str) -> Ev
         request=context.command.request_id,
         policy=context.policy.revision,
         salt=event_salt(context.command.seed, state.item_id, revision),
+        prev=state.head,
     )
-    return sealed(event, state.head)
+    return sealed(event)
 
 
 def cleanup(context: Context, body: Cleanup) -> tuple[Outcome, ...]:

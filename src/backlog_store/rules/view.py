@@ -57,14 +57,17 @@ class Context:
         Read the items of these keys in one go, and the key records of those that no item holds.
         """
         missing = [key for key in dict.fromkeys(keys) if key not in self._by_key]
-        if missing:
-            found = self.reader.items_by_key(missing)
-            for key in missing:
-                self._by_key[key] = found.get(key)
-                item = found.get(key)
-                if item is not None:
-                    self._items[item.id] = item
-        self.load_records("key", [key_record_id(key) for key in missing if self._by_key[key] is None])
+        if not missing:
+            return
+        found = self.reader.items_by_key(missing)
+        free = []
+        for key in missing:
+            item = self._by_key[key] = found.get(key)
+            if item is None:
+                free.append(key_record_id(key))
+            else:
+                self._items[item.id] = item
+        self.load_records("key", free)
 
     def load_records(self, kind: RecordKind, ids: Collection[str]) -> None:
         """
@@ -104,14 +107,24 @@ class Context:
         """
         Return the item that holds *key*, following an alias.
         """
-        if key not in self._by_key:
-            self.load_keys([key])
-        item = self._by_key[key]
-        if item is None:
-            state = self.key_state(key)
-            if state is not None and state.alias_of:
-                return self.by_key((key[0], state.alias_of))
-        return item
+        return self.holder(key)[0]
+
+    def holder(self, key: Key) -> tuple[Item | None, Key, KeyState | None]:
+        """
+        Return the item that holds *key*, following aliases, and the key that it is held by.
+
+        Where none does: the key that *key* is another name of (mostly itself) and what is remembered about that one.
+        """
+        seen = [key]
+        while True:
+            if key not in self._by_key:
+                self.load_keys([key])
+            item = self._by_key[key]
+            state = self.key_state(key) if item is None else None
+            if state is None or not state.alias_of or (key[0], state.alias_of) in seen:
+                return item, key, state
+            key = (key[0], state.alias_of)
+            seen.append(key)
 
     def record(self, kind: RecordKind, id: str) -> Record | None:
         """
@@ -160,7 +173,7 @@ class Context:
         if old is not None and new is not old and new.updated_at == old.updated_at and new != old:
             # The clock stood still or went back; a copy from before must not pass for a fresh one.
             new = replace(new, updated_at=add_seconds(old.updated_at, 0.000_001))
-        event = Event(
+        event = sealed(Event(
             id=own_event_id or event_id(new.id, revision),
             item_id=new.id,
             revision=revision,
@@ -170,19 +183,19 @@ class Context:
             actor_kind=self.actor.kind,
             message=message,
             changes=difference(old, new, ts),
-            meta=dict(meta or {}),
+            meta=dict(meta) if meta else {},
             added=added,
             batch=self.batch,
             request=self.command.request_id,
             policy=self.policy.revision,
             salt=event_salt(self.command.seed, new.id, revision),
-            extra=dict(extra or {}),
-        )
-        event = sealed(event, (old or new).head)
+            prev=(old or new).head,
+            extra=dict(extra) if extra else {},
+        ))  # fmt: skip
         item = replace(new, revision=revision, head=event.hash)
-        self._remember(item, id=item.id)
-        if old is not None and old.key is not None and old.key != item.key:
+        if old is not None and old.key is not None:
             self._by_key[old.key] = None
+        self._remember(item, id=item.id)
         self.changes.append(Put(item, event, created=old is None))
         return item
 
@@ -228,14 +241,17 @@ class Context:
 
     def _remember(self, item: Item | None, *, id: ItemId) -> None:
         self._items[id] = item
-        if item is not None and item.key is not None:
-            self._by_key[item.key] = item
+        key = None if item is None else item.key
+        if key is not None:
+            self._by_key[key] = item
 
 
 def split_by_item(changes: Sequence[Change]) -> list[list[Change]]:
     """
     Cut a list of changes where an item or record comes up again: a backend takes each at most once in one call.
     """
+    if len(changes) == 1:
+        return [list(changes)]
     parts: list[list[Change]] = [[]]
     seen: set[tuple[str, str]] = set()
     for change in changes:
