@@ -93,6 +93,18 @@ def json_faults(pointer: str, value: Any, *, depth: int = LIMITS.meta_depth) -> 
     return faults
 
 
+def _is_plain_object(value: Mapping[Any, Any], longest: int) -> bool:
+    """
+    Tell at once that nothing is wrong with a small object of texts, as is usual.
+    """
+    try:
+        every = "".join((*value, *value.values()))
+    except TypeError:
+        return False
+    # A character of ASCII is at most 6 bytes of JSON, and so is what stands around a member.
+    return every.isascii() and "\0" not in every and 6 * (len(every) + len(value)) + 2 <= longest
+
+
 class Checker:
     """
     Collects the faults of one input; each method checks one kind of field.
@@ -176,6 +188,8 @@ class Checker:
         if not isinstance(value, Mapping):
             self.fault(name, value, "give an object")
             return
+        if _is_plain_object(value, longest):
+            return
         faults = json_faults(f"{self.prefix}/{name}", value)
         self.faults += faults
         if not faults and len(encode(value)) > longest:
@@ -231,14 +245,20 @@ def draft_faults(draft: Draft, prefix: str = "") -> list[Fault]:
         for name in ("service", "category", "owner", "source", "fix"):
             check.text(name, getattr(draft, name), LIMITS.name)
         check.text("dedupe_key", draft.dedupe_key, LIMITS.dedupe_key)
-    check.one_of("priority", draft.priority, PRIORITIES)
-    check.day("due_date", draft.due_date)
-    check.evidence(draft.evidence_refs)
-    check.tags("tags", draft.tags)
-    check.document("meta", draft.meta, longest=LIMITS.meta_bytes)
+        check.tags("tags", draft.tags)
+    if draft.priority not in PRIORITIES:
+        check.one_of("priority", draft.priority, PRIORITIES)
+    # What most drafts leave out is not even looked at: this runs for each reported draft.
+    if draft.due_date != "":
+        check.day("due_date", draft.due_date)
+    if draft.evidence_refs != {}:
+        check.evidence(draft.evidence_refs)
+    if draft.meta != {}:
+        check.document("meta", draft.meta, longest=LIMITS.meta_bytes)
     if draft.key_inputs:
         check.texts("key_inputs", draft.key_inputs, most=LIMITS.key_inputs)
-    check.instant("observed_at", draft.observed_at)
+    if draft.observed_at != "":
+        check.instant("observed_at", draft.observed_at)
     if draft.volatile:
         check.tags("volatile", draft.volatile)
     if draft.id:
@@ -248,11 +268,14 @@ def draft_faults(draft: Draft, prefix: str = "") -> list[Fault]:
 
 def _has_plain_texts(draft: Draft) -> bool:
     """
-    Tell at once that nothing is wrong with any text of a draft, as is usual: this runs for each reported draft.
+    Tell at once that nothing is wrong with any text of a draft, as is usual.
     """
     names = (draft.service, draft.category, draft.owner, draft.source, draft.fix)
+    tags = draft.tags
+    if type(tags) is not tuple:
+        return False
     try:
-        every = "".join((draft.title, draft.env, draft.description, draft.dedupe_key, *names))
+        every = "".join((draft.title, draft.env, draft.description, draft.dedupe_key, *names, *tags))
     except TypeError:
         return False
     return (
@@ -267,6 +290,10 @@ def _has_plain_texts(draft: Draft) -> bool:
         and len(draft.description) <= LIMITS.description
         and len(draft.dedupe_key) <= LIMITS.dedupe_key
         and max(map(len, names)) <= LIMITS.name
+        and len(tags) <= LIMITS.tags
+        and max(map(len, tags), default=0) <= LIMITS.tag
+        and "" not in tags
+        and not any(map(str.isspace, tags))
     )
 
 

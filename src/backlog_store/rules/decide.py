@@ -36,7 +36,7 @@ from backlog_store.commands import (
 )
 from backlog_store.errors import BacklogError, RequestExpired, RequestReused
 from backlog_store.instants import add_seconds
-from backlog_store.model import LIMITS, Actor, Key
+from backlog_store.model import LIMITS, Actor, Key, RecordKind, key_record_id
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.rules import editing, keeping, lifecycle, links, upsert
 from backlog_store.rules.checks import Checker
@@ -154,21 +154,27 @@ def check_command(command: Command) -> None:
     check.one_of("actor/kind", command.actor.kind, ("person", "machine"))
     check.instant("at", command.at, required=True)
     check.text("seed", command.seed, 64, required=True)
-    check.text("request_id", command.request_id, LIMITS.request_id)
-    check.text("batch", command.batch, LIMITS.id)
-    count = len(command.body.drafts) if isinstance(command.body, Report) else 0
-    count = len(command.body.bodies) if isinstance(command.body, Bulk) else count
-    if count > LIMITS.drafts_per_command:
-        check.fault("body", f"{count} entries", f"at most {LIMITS.drafts_per_command} in one command; send several")
-    if isinstance(command.body, Bulk):
-        for index, body in enumerate(command.body.bodies):
-            if type(body) not in _ONE or isinstance(body, SaveView | DropView):
-                check.fault(f"body/bodies/{index}", type(body).__name__, "not a change of one item")
-    if isinstance(command.body, Report):
-        for priority, days in command.body.due_days.items():
+    if command.request_id != "":
+        check.text("request_id", command.request_id, LIMITS.request_id)
+    if command.batch != "":
+        check.text("batch", command.batch, LIMITS.id)
+    body = command.body
+    if isinstance(body, Report):
+        _check_count(check, len(body.drafts))
+        for priority, days in body.due_days.items():
             if not 0 <= days <= 36_500:
                 check.fault(f"body/due_days/{priority}", days, "0 to 36500 days")
+    elif isinstance(body, Bulk):
+        _check_count(check, len(body.bodies))
+        for index, single in enumerate(body.bodies):
+            if type(single) not in _ONE or isinstance(single, SaveView | DropView):
+                check.fault(f"body/bodies/{index}", type(single).__name__, "not a change of one item")
     check.done("command")
+
+
+def _check_count(check: Checker, count: int) -> None:
+    if count > LIMITS.drafts_per_command:
+        check.fault("body", f"{count} entries", f"at most {LIMITS.drafts_per_command} in one command; send several")
 
 
 def hint_of(command: Command) -> Hint:
@@ -176,19 +182,20 @@ def hint_of(command: Command) -> Hint:
     Return what deciding this command is going to read.
     """
     body = command.body
-    keys: tuple[Key, ...] = ()
+    keys: list[Key] = []
     ids: list[str] = []
     if isinstance(body, Report):
-        keys = tuple(draft.key for draft in body.drafts if draft.key is not None)
+        keys = [key for draft in body.drafts if (key := draft.key) is not None]
     elif isinstance(body, Resolve):
-        keys = tuple((body.env, key) for key in body.dedupe_keys)
-    elif isinstance(body, Create) and body.draft.key is not None:
-        keys = (body.draft.key,)
+        keys = [(body.env, key) for key in body.dedupe_keys]
+    elif isinstance(body, Create):
+        keys = [key] if (key := body.draft.key) is not None else []
     elif isinstance(body, LiftVerdict):
-        keys = ((body.env, body.dedupe_key),)
-    for single in body.bodies if isinstance(body, Bulk) else (body,):
-        ids += [getattr(single, name) for name in ("id", "other") if hasattr(single, name)]
-    records: list[Any] = [("key", f"{env}/{key}") for env, key in keys]
+        keys = [(body.env, body.dedupe_key)]
+    else:
+        for single in body.bodies if isinstance(body, Bulk) else (body,):
+            ids += [getattr(single, name) for name in ("id", "other") if hasattr(single, name)]
+    records: list[tuple[RecordKind, str]] = [("key", key_record_id(key)) for key in keys]
     if command.request_id:
         records.append(("answer", _answer_id(command.actor, command.request_id)))
-    return Hint(tuple(ids), keys, tuple(records))
+    return Hint(tuple(ids), tuple(keys), tuple(records))

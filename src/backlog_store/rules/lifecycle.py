@@ -16,7 +16,6 @@ from backlog_store.rules.upsert import (
     clear_verdict,
     identity,
     keep_given_id,
-    known_key,
     new_item,
     put_verdict,
     reopened,
@@ -63,10 +62,9 @@ def create(context: Context, body: Create) -> Outcome:
     draft, key = body.draft, body.draft.key
     state = None
     if key is not None:
-        holder = context.by_key(key)
+        holder, key, state = context.holder(key)
         if holder is not None:
-            raise AlreadyExists("key", key[1], held_by=f"the item {holder.id} ({holder.title!r})")
-        key, state = known_key(context, key)
+            raise AlreadyExists("key", body.draft.dedupe_key, held_by=f"the item {holder.id} ({holder.title!r})")
     if state is not None and state.purged_at:
         id, generation = state.item_id, state.generation
         keep_given_id(context, draft, id)
@@ -74,12 +72,11 @@ def create(context: Context, body: Create) -> Outcome:
         key = draft.key
         id, generation = identity(context, draft, known=state is not None)
     seen_at = draft.observed_at or context.now
-    item = new_item(context, draft, id=id, due=draft.due_date, seen_at=seen_at)
+    item = new_item(context, draft, id=id, due=draft.due_date, seen_at=seen_at, generation=generation)
     created_at = body.created_at or body.updated_at or context.now
     updated_at = max(body.updated_at or created_at, created_at)
     item = replace(
-        item, status=body.status, created_at=created_at, updated_at=updated_at, extra=to_builtins(body.extra),
-        generation=generation,
+        item, status=body.status, created_at=created_at, updated_at=updated_at, extra=to_builtins(body.extra)
     )  # fmt: skip
     if state is not None and key is not None and state.purged_at:
         item = replace(

@@ -40,7 +40,7 @@ from backlog_store.rules.fields import (
 from backlog_store.rules.view import Context
 from backlog_store.workflow import REOPENED_BY_REPORTS
 
-__all__ = ["NOT_OPENING", "decide_report", "identity", "keep_given_id", "known_key", "new_item", "report_one"]
+__all__ = ["NOT_OPENING", "decide_report", "identity", "keep_given_id", "new_item", "report_one"]
 
 
 def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
@@ -48,15 +48,12 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
     Decide every draft of a report. A faulty draft is refused with all its faults; the rest go on.
     """
     faults = [draft_faults(draft, f"/drafts/{index}") for index, draft in enumerate(body.drafts)]
-    sound = [draft for draft, wrong in zip(body.drafts, faults, strict=True) if not wrong]
-    context.load_keys([draft.key for draft in sound if draft.key is not None])
+    checked = list(zip(body.drafts, faults, strict=True))
+    context.load_keys([key for draft, wrong in checked if not wrong and (key := draft.key) is not None])
     outcomes = []
-    for draft, wrong in zip(body.drafts, faults, strict=True):
-        if wrong:
-            outcomes.append(_refused(InvalidInput(wrong, what="draft")))
-            continue
+    for draft, wrong in checked:
         try:
-            outcomes.append(report_one(context, draft, body))
+            outcomes.append(_refused(InvalidInput(wrong, what="draft")) if wrong else report_one(context, draft, body))
         except BacklogError as error:
             outcomes.append(_refused(error))
     return tuple(outcomes)
@@ -71,16 +68,19 @@ def report_one(context: Context, draft: Draft, body: Report) -> Outcome:
     Decide one sound draft.
     """
     seen_at = draft.observed_at or context.now
-    item = context.by_key(draft.key) if draft.key is not None else None
+    key = draft.key
+    if key is None:
+        return _unknown(context, draft, body, seen_at, key, None)
+    item, key, state = context.holder(key)
     if item is None:
-        return _unknown(context, draft, body, seen_at)
+        return _unknown(context, draft, body, seen_at, key, state)
     if item.status in CLOSED:
         return _closed(context, item, draft, body, seen_at)
     return _refresh(context, item, draft, body, seen_at)
 
 
-def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant) -> Outcome:
-    key, state = known_key(context, draft.key) if draft.key is not None else (None, None)
+def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant, key: Key | None, state: KeyState | None,
+             ) -> Outcome:  # fmt: skip
     if key is not None and state is not None and state.purged_at:
         blocked = _why_suppressed(
             state.verdict.reason if state.verdict else REOPENED_BY_REPORTS,
@@ -94,24 +94,11 @@ def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant) -> 
         return Outcome(verdict="suppressed", why=NOT_OPENING)
     id, generation = identity(context, draft, known=state is not None)
     fresh = new_item(context, draft, id=id, due=_due(draft, body, seen_at), seen_at=seen_at,
-                     tags=("baseline",) if body.baseline else ())  # fmt: skip
-    item = context.put(None, replace(fresh, generation=generation), "created")
+                     generation=generation, tags=("baseline",) if body.baseline else ())  # fmt: skip
+    item = context.put(None, fresh, "created")
     if draft.key is not None and state is not None:
         context.put_key_state(draft.key, KeyState(item_id=item.id))
     return Outcome(verdict="created", id=item.id, revision=item.revision, item=item)
-
-
-def known_key(context: Context, key: Key) -> tuple[Key, KeyState | None]:
-    """
-    Return the key that *key* is another name of (mostly itself), and what is remembered about that one.
-    """
-    seen = {key}
-    state = context.key_state(key)
-    while state is not None and state.alias_of and (key[0], state.alias_of) not in seen:
-        key = (key[0], state.alias_of)
-        seen.add(key)
-        state = context.key_state(key)
-    return key, state
 
 
 def identity(context: Context, draft: Draft, *, known: bool) -> tuple[ItemId, int]:
@@ -160,7 +147,7 @@ def _due(draft: Draft, body: Report, seen_at: Instant) -> str:
 
 
 def new_item(context: Context, draft: Draft, *, id: str, due: str, seen_at: Instant, revision: int = 1,
-             tags: tuple[str, ...] = ()) -> Item:  # fmt: skip
+             generation: int = 0, tags: tuple[str, ...] = ()) -> Item:  # fmt: skip
     """
     Return the item that a draft opens.
     """
@@ -188,14 +175,15 @@ def new_item(context: Context, draft: Draft, *, id: str, due: str, seen_at: Inst
         meta=to_builtins(draft.meta) if draft.meta else {},
         fix=draft.fix,
         key_inputs=dict(draft.key_inputs),
+        generation=generation,
         claims={draft.source: claim},
     )
 
 
 def _returned(context: Context, draft: Draft, body: Report, seen_at: Instant, key: Key, state: KeyState) -> Outcome:
     fresh = new_item(context, draft, id=state.item_id, due=_due(draft, body, seen_at), seen_at=seen_at,
-                     revision=state.last_revision + 1)  # fmt: skip
-    fresh = replace(fresh, dedupe_key=key[1], head=state.head, episode=state.episode + 1, generation=state.generation)
+                     revision=state.last_revision + 1, generation=state.generation)  # fmt: skip
+    fresh = replace(fresh, dedupe_key=key[1], head=state.head, episode=state.episode + 1)
     keep_given_id(context, draft, fresh.id)
     item = context.put(None, fresh, "created", message=f"returned; purged at {state.purged_at}")
     context.put_key_state(key, KeyState(item_id=item.id))
