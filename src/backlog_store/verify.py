@@ -8,14 +8,13 @@ keeps beside the documents (columns, indexes, checksums) it looks at itself, see
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import partial
 
 import msgspec
 from msgspec import Struct
 
 from backlog_store.backends.port import Reader
 from backlog_store.codec import from_builtins
-from backlog_store.errors import BackendError, BackendUnavailable
+from backlog_store.errors import BackendError, BackendUnavailable, DataCorrupt
 from backlog_store.model import CLOSED, Event, Item, KeyState, Record, RecordKind, Sighted
 from backlog_store.query import ANY, EventQuery, ItemQuery, order_key
 from backlog_store.trail import faults_of_key_trail, faults_of_trail
@@ -65,8 +64,8 @@ def verify(reader: Reader, *, audit: Iterable[str] = (), watch: Watch = silent) 
     """
     Rebuild every item from its events, check every chain, and that keys, sightings, links and events belong to items.
 
-    The faults of *audit*, the backend's own look at what it keeps, come first. What cannot be read is a fault, too;
-    `BackendUnavailable` is raised.
+    The faults of *audit*, the backend's own look at what it keeps, come first; where it raises `DataCorrupt`, nothing
+    more is read. What cannot be read is a fault, too; `BackendUnavailable` is raised.
     """
     return _Verifier(reader, watch).run(audit)
 
@@ -79,8 +78,13 @@ class _Verifier:
         self.explained = 0  # events that stand in the trail of an item or of a purged key
 
     def run(self, audit: Iterable[str]) -> Verified:
+        try:
+            for fault in audit:
+                self.result.add(fault)
+        except DataCorrupt as error:
+            self.result.add(str(error))
+            return self.result
         steps: tuple[tuple[str, Callable[[], None]], ...] = (
-            ("the store's own form", partial(self._audit, audit)),
             ("items", self._items),
             ("keys", self._keys),
             ("sightings", self._sightings),
@@ -95,10 +99,6 @@ class _Verifier:
             except (BackendError, msgspec.MsgspecError, UnicodeDecodeError) as error:
                 self.result.add(f"{what}: reading ended early: {error}")
         return self.result
-
-    def _audit(self, audit: Iterable[str]) -> None:
-        for fault in audit:
-            self.result.add(fault)
 
     def _items(self) -> None:
         total = self.reader.tally(ANY, ()).get((), 0)

@@ -126,7 +126,7 @@ class PostgresBackend:
         def run(link: Link, moment: float) -> tuple[PostgresReader, T]:
             start = begin(self.schema, self.deadlines.read_s, read_only=True)
             session = Session(link, start, moment)
-            reader = PostgresReader(session, longest=longest, settled=settled)
+            reader = PostgresReader(session, longest=longest, settled=settled, patience_s=self.deadlines.batch_s)
             with _ending(session):
                 return reader, fn(reader)
 

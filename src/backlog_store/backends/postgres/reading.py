@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from backlog_store import codec
 from backlog_store.backends.port import NO_HINT, Hint
 from backlog_store.backends.postgres import statements as sql
+from backlog_store.backends.postgres.deadlines import moment_after
 from backlog_store.backends.postgres.sessions import DIALECT, FEED, Session, numbered, position_text
 from backlog_store.backends.postgres.wire import Rows, Statement
 from backlog_store.backends.sql.compile import compile_events, compile_items, compile_tally, tally_keys
@@ -24,12 +25,18 @@ class PostgresReader:
     A `port.Reader` in a session.
 
     *settled* is the newest transaction that this handle had committed before: what it wrote itself, it sees in a feed,
-    too. `is_behind` says that it could not. *longest* is the deadline for what is large: a read without a limit.
+    too. `is_behind` says that it could not. *longest* is the deadline for what is large: a read without a limit. With
+    *patience_s* each exchange from such a read on has so many seconds anew: who reads a whole store, page by page,
+    takes what time it takes, and yet does not wait longer than that for a server that is silent.
     """
 
-    def __init__(self, session: Session, *, longest: float, settled: int | None = None) -> None:
+    def __init__(
+        self, session: Session, *, longest: float, settled: int | None = None, patience_s: float = 0.0
+    ) -> None:
         self._session = session
         self._longest = longest
+        self._patience_s = patience_s
+        self._is_large = False
         self._settled = settled
         self.is_behind = False
         #: Items as this transaction last read or wrote them.
@@ -151,9 +158,11 @@ class PostgresReader:
     def _asked(self, *statements: Statement, whole: bool = False) -> list[Rows]:
         if self._session.is_over:
             raise BackendError("postgres", "reading", "the transaction is over", hint="Read only inside the function.")
-        if not whole:
+        self._is_large = self._is_large or (whole and bool(self._patience_s))
+        if not whole and not self._is_large:
             return self._session.ask(*statements)
-        return self._session.ask(self._session.extend(self._longest), *statements)[1:]
+        moment = max(self._longest, moment_after(self._patience_s))
+        return self._session.ask(self._session.extend(moment), *statements)[1:]
 
     def _item(self, doc: bytes) -> Item:
         # Decoded for each caller alone: the free objects inside are plain dicts, and may be changed.

@@ -22,7 +22,7 @@ from backlog_store.model import LIMITS, Item
 from backlog_store.query import item_text
 from backlog_store.words import words_of
 
-__all__ = ["PENDING_MAX", "catch_up", "pending", "register"]
+__all__ = ["PENDING_MAX", "catch_up", "indexed", "is_due", "pending", "register"]
 
 #: A write lets so many items wait. A search looks at as many in some 60 ms, once.
 PENDING_MAX = 4_096
@@ -72,7 +72,7 @@ def catch_up(connection: sqlite3.Connection) -> None:
         UNION ALL
         SELECT num, doc FROM items WHERE num IN (SELECT num FROM stale_words)""")
     while found := waiting.fetchmany(_CHUNK):
-        rows = [_indexed(num, decode_item(doc)) for num, doc in found]
+        rows = [indexed(num, decode_item(doc)) for num, doc in found]
         connection.executemany("INSERT INTO item_words (rowid, words, terms) VALUES (?, ?, ?)", rows)
     connection.execute("DELETE FROM stale_words")
     connection.execute("UPDATE marks SET words_mark = IFNULL((SELECT MAX(num) FROM items), 0)")
@@ -104,7 +104,10 @@ class _Tags(Struct):
 _decode_tags = Decoder(_Tags).decode
 
 
-def _indexed(num: int, item: Item) -> tuple[int, str, str]:
+def indexed(num: int, item: Item) -> tuple[int, str, str]:
+    """
+    Return an item's row in the index: its number, words and terms, each between single spaces.
+    """
     terms = [sqlite_term("tag", tag) for tag in item.tags]
     terms += [sqlite_term(column, value) for column, value in (("owner", item.owner), ("fix", item.fix)) if value]
     return num, _words(item), " ".join(terms)
