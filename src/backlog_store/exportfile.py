@@ -36,6 +36,7 @@ KINDS: tuple[tuple[RecordKind, str], ...] = (
 #: Far beyond what the limits of the store allow; it bounds the memory of a check.
 _LINE_MAX = 64 * 1024 * 1024
 _FAULTS_MAX = 20
+_COUNT_MAX = 2**53 - 1  # what every reader of JSON holds exactly (RFC 8259, section 6)
 _PREFIXES = dict(KINDS)
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _BOM = b"\xef\xbb\xbf"
@@ -281,7 +282,9 @@ def _decode(members: _Line) -> Item | Event | Record | _Sighting | None:
     if "item" in members:
         return _item(decode_item(bytes(members["item"])))
     if "event" in members:
-        return decode_event(bytes(members["event"]))
+        event = decode_event(bytes(members["event"]))
+        _check_count("revision", event.revision)
+        return event
     if "record" in members:
         return _record(decode_record(bytes(members["record"])))
     if "end" in members or "format" in members:
@@ -289,7 +292,13 @@ def _decode(members: _Line) -> Item | Event | Record | _Sighting | None:
     raise ValueError("neither item nor event nor record")
 
 
+def _check_count(name: str, value: int) -> None:
+    if not 1 <= value <= _COUNT_MAX:
+        raise ValueError(f"{name} {value} is not from 1 to {_COUNT_MAX}")
+
+
 def _item(item: Item) -> Item:
+    _check_count("revision", item.revision)
     for name in ("created_at", "updated_at"):
         parse_instant(getattr(item, name))
     for name, known in (("status", STATUSES), ("priority", PRIORITIES)):
@@ -299,8 +308,9 @@ def _item(item: Item) -> Item:
 
 
 def _record(record: Record) -> Record | _Sighting:
+    _check_count("revision", record.revision)
     if record.kind == "sighting":
-        from_builtins(record.body, Sighted)
+        _check_count("n", from_builtins(record.body, Sighted).n)
         return _Sighting(record)
     if record.kind not in _PREFIXES or not record.id.startswith(_PREFIXES[record.kind]):
         raise ValueError(f"the record {record.kind} {record.id} does not travel")

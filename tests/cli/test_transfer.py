@@ -140,6 +140,7 @@ def test_a_faulty_export_makes_no_store(full: Cli, damage: str) -> None:
         (b'{"item"', b'"title":"', b'"title":"x', "do not explain: title"),
         (b'{"event"', b'"actor":"', b'"actor":"x', "was changed after it was written"),
         (b'{"item"', b'"status":"open"', b'"status":"wip"', "none of"),
+        (b'{"item"', b'"revision":1', b'"revision":9223372036854775808', "is not from 1"),
         (b'{"item"', b'"title":"', b'"title":"\\u0000', "NUL"),
         (b'{"item"', b'"title":"', b'"title":5,"x":"', "str"),
     ],
