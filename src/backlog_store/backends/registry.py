@@ -106,6 +106,13 @@ def is_made(url: str) -> bool:
     return target.how.module == "jsonl" or not S_ISREG(found.st_mode) or found.st_size > 0
 
 
+def scheme_of(url: str) -> str:
+    """
+    Return the kind of store that *url* names, as the module of its backend is called. Raises `ConfigError`.
+    """
+    return _target(url, Path()).how.module
+
+
 def check_url(url: str, *, base: Path = Path()) -> None:
     """
     Refuse what names no backend, and options of files that there are not; nothing is opened. Raises `ConfigError`.
