@@ -270,9 +270,9 @@ class Backlog:
         self.execute(c.DropView(name=name))
 
     def _one(self, body: c.Body, request_id: str) -> c.Outcome:
-        answer = self.execute(body, request_id=request_id)
+        answer = self.executor.execute(self.command(body, request_id=request_id))
         outcome = answer.outcomes[0]
-        if outcome.item is None and outcome.id and answer.replayed:
+        if answer.replayed and outcome.item is None and outcome.id:
             return replace(outcome, item=self.find(outcome.id))
         return outcome
 

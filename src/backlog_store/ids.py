@@ -56,4 +56,4 @@ def event_salt(seed: str, item_id: ItemId, revision: int) -> str:
 
 def _short(kind: str, text: str) -> str:
     # Nobody types these: 128 bits in hexadecimal.
-    return sha256(f"{kind} {text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return sha256(f"{kind} {text}".encode()).hexdigest()[:32]

@@ -96,7 +96,7 @@ def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant, key
     fresh = new_item(context, draft, id=id, due=_due(draft, body, seen_at), seen_at=seen_at,
                      generation=generation, tags=("baseline",) if body.baseline else ())  # fmt: skip
     item = context.put(None, fresh, "created")
-    if draft.key is not None and state is not None:
+    if state is not None and draft.key is not None:
         context.put_key_state(draft.key, KeyState(item_id=item.id))
     return Outcome(verdict="created", id=item.id, revision=item.revision, item=item)
 
@@ -115,12 +115,13 @@ def identity(context: Context, draft: Draft, *, known: bool) -> tuple[ItemId, in
         if context.record("alias", draft.id) is not None:
             raise AlreadyExists("id", draft.id, held_by="an item that was purged")
         return draft.id, 0
-    if draft.key is None:
+    key = draft.key
+    if key is None:
         return unkeyed_item_id(context.command.seed, context.draw()), 0
     generation = 0
-    while known and _is_taken(context, item_id_of_key(draft.key, generation)):
+    while known and _is_taken(context, item_id_of_key(key, generation)):
         generation += 1
-    return item_id_of_key(draft.key, generation), generation
+    return item_id_of_key(key, generation), generation
 
 
 def keep_given_id(context: Context, draft: Draft, id: ItemId) -> None:
@@ -212,7 +213,7 @@ def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: I
         context.sight(item, draft.source, seen_at, body.run)
         return Outcome(verdict="suppressed", id=item.id, revision=item.revision, why=why, item=item)
     opened = reopened(context, item)
-    opened = _with_claim(opened, draft, seen_at)
+    opened = _with_claim(opened, draft, seen_at, draft_digest(draft))
     opened = refreshed(opened, draft, body, refresh_due=True)
     due = _due(replace(draft, due_date=""), body, seen_at)
     if due and "due_date" not in item.held and not draft.due_date:
@@ -264,13 +265,13 @@ def put_verdict(context: Context, item: Item, verdict: Verdict) -> None:
         context.put_key_state(item.key, replace(state, item_id=item.id, verdict=verdict))
 
 
-def _with_claim(item: Item, draft: Draft, seen_at: Instant) -> Item:
+def _with_claim(item: Item, draft: Draft, seen_at: Instant, digest: str) -> Item:
     known = item.claims.get(draft.source)
     if known is None and len(item.claims) >= LIMITS.sources:
         return item
     claim = Claim(
         priority=draft.priority,
-        digest=draft_digest(draft),
+        digest=digest,
         reports=(known.reports if known else 0) + 1,
         first_at=min(known.first_at, seen_at) if known else seen_at,
         last_at=max(known.last_at, seen_at) if known else seen_at,
@@ -281,11 +282,12 @@ def _with_claim(item: Item, draft: Draft, seen_at: Instant) -> Item:
 def _refresh(context: Context, item: Item, draft: Draft, body: Report, seen_at: Instant) -> Outcome:
     known = item.claims.get(draft.source)
     new_evidence = body.refresh is not None and "evidence_refs" in body.refresh and bool(draft.evidence_refs)
+    digest = draft_digest(draft)
     # A report that names its fields sets them, also over an edit since the same report was last taken in.
-    same = body.refresh is None and known is not None and known.live and known.digest == draft_digest(draft)
+    same = body.refresh is None and known is not None and known.live and known.digest == digest
     if same:
         return _sighted(context, item, draft, body, seen_at)
-    claimed = _with_claim(item, draft, seen_at)
+    claimed = _with_claim(item, draft, seen_at, digest)
     after = refreshed(claimed, draft, body, refresh_due=False)
     if after == item:
         return _sighted(context, item, draft, body, seen_at)
