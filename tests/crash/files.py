@@ -9,7 +9,7 @@ import os
 
 from backlog_store.backends.fs import FileSystem
 
-__all__ = ["Fails", "Killed", "KilledAt", "Recording"]
+__all__ = ["Fails", "Killed", "KilledAt", "Logged", "Recording", "Small"]
 
 
 class Killed(BaseException):
@@ -92,6 +92,58 @@ class Recording(FileSystem):
     def rename(self, source: str, target: str) -> None:
         self.done.append("rename")
         super().rename(source, target)
+
+
+class Logged(FileSystem):
+    """
+    Notes what happens to the bytes of one file: ``write`` (offset, data), ``truncate`` (size) and ``sync``.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.log: list[tuple[str, int, bytes]] = []
+        self._fds: set[int] = set()
+
+    def open(self, path: str, flags: int) -> int:
+        fd = super().open(path, flags)
+        if path.endswith(self.name):
+            self._fds.add(fd)
+        return fd
+
+    def close(self, fd: int) -> None:
+        self._fds.discard(fd)
+        super().close(fd)
+
+    def _note(self, fd: int, operation: str, offset: int = 0, data: bytes = b"") -> None:
+        if fd in self._fds:
+            self.log.append((operation, offset, data))
+
+    def write(self, fd: int, data: bytes, offset: int) -> int:
+        self._note(fd, "write", offset, data)
+        return super().write(fd, data, offset)
+
+    def sync_data(self, fd: int) -> None:
+        self._note(fd, "sync")
+        super().sync_data(fd)
+
+    def truncate(self, fd: int, size: int) -> None:
+        self._note(fd, "truncate", size)
+        super().truncate(fd, size)
+
+
+class Small(FileSystem):
+    """
+    A disk on which a file can be so many bytes long; of a write beyond that the part that has room is taken.
+    """
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def write(self, fd: int, data: bytes, offset: int) -> int:
+        taken = data[: max(self.room - offset, 0)]
+        if not taken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(fd, taken, offset)
 
 
 class Fails(Recording):

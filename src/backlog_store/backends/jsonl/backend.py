@@ -166,10 +166,10 @@ class JsonlBackend:
                 self._give_back()
                 self._let_go()
 
-    def __del__(self) -> None:
-        # A store that was forgotten keeps no file open. While the interpreter goes, so do the modules that would close
-        # them, and the system does it.
-        if not self._is_closed and not sys.is_finalizing():
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # A store that was forgotten keeps no file open. When the interpreter ends, the modules that would close them
+        # may be gone before (so this asks by a name of its own), and the system closes them.
+        if not self._is_closed and not is_finalizing():
             self._let_go()
 
     # The steps of the above.

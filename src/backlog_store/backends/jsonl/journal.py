@@ -42,9 +42,9 @@ __all__ = ["Journal"]
 _RESERVES_FROM = 4
 #: It reserves a quarter of the journal's length, within these limits, in bytes.
 _RESERVE_MIN, _RESERVE_MAX = 64 * 1024, 1024 * 1024
-#: What a line ends in, and what comes behind the last one: nothing, or filler.
 _LINE_END = b"}\n"
-_QUIET = (_LINE_END, _LINE_END + FILLER)
+#: What may come behind the last line.
+_NOTHING = (b"", FILLER)
 
 
 class Journal:
@@ -89,11 +89,9 @@ class Journal:
         """
         Tell whether the file is other than what was taken in so far. Needs no lock.
         """
-        if self._fd < 0:
-            return True
         found = self._stat()
         try:
-            return self._is_other(found) or not self._is_quiet(found.st_size)
+            return self._behind(found) not in _NOTHING
         except OSError as error:
             raise backend_error("reading", self.paths.journal, error) from error
 
@@ -105,9 +103,10 @@ class Journal:
         """
         found = self._stat()
         try:
-            if self._fd < 0 or self._is_other(found):
+            behind = self._behind(found)
+            if behind is None:
                 self._load()
-            elif not self._is_quiet(found.st_size):
+            elif behind not in _NOTHING:
                 reason = self._take_in(found.st_size)
                 if reason:
                     self._look_behind(reason)
@@ -244,17 +243,17 @@ class Journal:
         except OSError as error:
             raise backend_error("reading", self.paths.journal, error) from error
 
-    def _is_other(self, found: os.stat_result) -> bool:
-        return found.st_size < self.end or (found.st_dev, found.st_ino) != self._file
-
-    def _is_quiet(self, size: int) -> bool:
+    def _behind(self, found: os.stat_result) -> bytes | None:
         """
-        Tell whether nothing but filler is behind the last line, and that line stands where it stood.
+        Return the byte behind the last line, if any; None if the file is no longer the one that was taken in.
 
         Only a machine's end leaves filler in front of bytes of an unfinished line, and then no handle is open.
         """
-        self.size = size
-        return self.fs.read(self._fd, 3, self.end - len(_LINE_END)) in _QUIET
+        if self._fd < 0 or found.st_size < self.end or (found.st_dev, found.st_ino) != self._file:
+            return None
+        self.size = found.st_size
+        end = self.fs.read(self._fd, len(_LINE_END) + 1, self.end - len(_LINE_END))
+        return end[len(_LINE_END) :] if end.startswith(_LINE_END) else None
 
     def _open(self) -> int:
         """
