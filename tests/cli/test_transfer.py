@@ -248,13 +248,6 @@ def test_a_pipe_gets_the_export_and_stays(full: Cli) -> None:
     assert pipe.is_fifo()
 
 
-def test_a_full_disk_is_told_as_that(full: Cli) -> None:
-    """
-    Not as wrong usage: the error says that there is no room, and the exit code is that of the store.
-    """
-    assert "no space left for /dev/full" in full("export", "/dev/full", expect=6).stderr
-
-
 def test_what_is_judged_differently_there_is_told(full: Cli) -> None:
     """
     A view that is there and says something else stays, and the one that was not taken in is named.

@@ -134,3 +134,20 @@ def test_the_command_line_says_that_the_disk_is_full(url: str, small_disk: Disk)
     assert str(small_disk.path) in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_an_export_to_a_full_disk_leaves_nothing_behind(tmp_path: Path, small_disk: Disk) -> None:
+    """
+    It says that there is no room, with the store's exit code; neither the file nor a part of it stands there.
+    """
+    url = f"sqlite://{tmp_path}/store.db"
+    with open_backlog(url) as backlog:
+        for number in range(150):
+            backlog.upsert(draft(number))
+    program = str(Path(sys.executable).with_name("backlog"))
+    before = sorted(small_disk.path.iterdir())
+    command = [program, "--store", url, "export", str(small_disk.path / "backlog.ndjson")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert EXIT_CODES[BackendError] == done.returncode
+    assert "no space left" in done.stderr
+    assert before == sorted(small_disk.path.iterdir())
