@@ -20,7 +20,8 @@ from backlog_store.exportfile import HEADER, KINDS, Group, LineDigest, check_exp
 from backlog_store.model import Event, Item, Key, KeyState, Record, RecordKind, Sighted
 from backlog_store.query import EventQuery, ItemQuery, order_key
 
-__all__ = ["Transferred", "checked_export", "export_store", "import_store", "migrate_store", "take_in"]
+__all__ = ["Transferred", "checked_export", "export_store", "import_store", "migrate_store", "take_in",
+           "write_export"]  # fmt: skip
 
 _PAGE = 500
 _CHUNK_GROUPS = 500
@@ -52,7 +53,7 @@ def export_store(backend: Backend, sink: IO[bytes]) -> Transferred:
         def run(reader: Reader) -> Transferred:
             spool.seek(0)
             spool.truncate()
-            return _export(reader, spool)
+            return write_export(reader, spool)
 
         done = backend.read(run)
         spool.seek(0)
@@ -61,7 +62,10 @@ def export_store(backend: Backend, sink: IO[bytes]) -> Transferred:
     return done
 
 
-def _export(reader: Reader, sink: Any) -> Transferred:
+def write_export(reader: Reader, sink: Any) -> Transferred:
+    """
+    Write everything that *reader* sees to *sink*, line by line as it is read. Memory is bounded.
+    """
     done = Transferred()
     digest = LineDigest()
 

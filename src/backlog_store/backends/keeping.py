@@ -7,7 +7,7 @@ Modules of these names lie beside a backend that can; whoever asks need not know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -29,13 +29,13 @@ class CopyForm(NamedTuple):
     """
     How stores of one kind are copied as they are.
 
-    *copy* (backend, file, watch) writes a consistent copy into a file that is there, empty; *reading* (file) opens
-    such a copy for reading alone and leaves nothing beside it; *audit* looks at the copy's own form; *store_file* tells
-    which file of a new store, by its place, the copy becomes.
+    *copy* (backend, file, watch) writes a consistent copy into a file that is there, empty, and says what is worth
+    telling; *reading* (file) opens such a copy for reading alone and leaves nothing beside it; *audit* looks at the
+    copy's own form; *store_file* tells which file of a new store, by its place, the copy becomes.
     """
 
     scheme: str
-    copy: Callable[[Backend, Path, Watch], None]
+    copy: Callable[[Backend, Path, Watch], Sequence[str]]
     reading: Callable[[Path], AbstractContextManager[Reader]]
     audit: Callable[[Reader, Watch], Iterator[str]]
     store_file: Callable[[Path], Path]

@@ -19,8 +19,8 @@ class Deadlines(Struct, frozen=True, kw_only=True):
     The longest time that a call may take, by what it does. They hold on a server that is silent or frozen, too.
 
     *connect_s* is for getting a connection; *read_s* and *write_s* for one `read` or `write` with all its statements
-    and repetitions (the caller's own function is not interrupted); *batch_s* for a write of more than `BATCH` changes, for a
-    read without a limit, and for each exchange behind one in the same `read` (an export, a proof of the store);
+    and repetitions (the caller's own function is not interrupted); *batch_s* for a write of more than `BATCH` changes,
+    for a read without a limit, and for each exchange behind one in the same `read` (an export, a proof of the store);
     *migration_s* for bringing the tables up to date.
     """
 
