@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from backlog_store.backends.registry import place_of as store_path
 from backlog_store.errors import ConfigError
+from backlog_store.model import LIMITS
 
 __all__ = [
     "PROJECT_FILE", "SETTINGS", "Found", "Setting", "Settings", "anchored", "check_value", "load_settings",
@@ -45,6 +46,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     default: str = ""
     choices: tuple[str, ...] = ()
     pattern: str = ""
+    longest: int = 0
     in_files: bool = True
 
     @property
@@ -62,12 +64,14 @@ SETTINGS: tuple[Setting, ...] = (
             "wins.", choices=("auto", "postgres", "jsonl", "memory", "null")),
     Setting(key="postgres_dsn", help="The database for the backends postgres and auto; else POSTGRES_DSN.",
             in_files=False),
-    Setting(key="actor", help="Who acts. Default: the name of the system's user."),
+    Setting(key="actor", longest=LIMITS.name, help="Who acts. Default: the name of the system's user."),
     Setting(key="actor_kind", default="person", choices=("person", "machine"),
             help="What acts: what a person sets, machines leave alone. Automation says machine."),
-    Setting(key="env", default="prod", help="The env of what is added or reported without naming one."),
-    Setting(key="service", help="The service that reports are about. Default: the name of the git remote."),
-    Setting(key="due", default="", pattern=r"none|P[0-3]=\d+(,P[0-3]=\d+)*",
+    Setting(key="env", default="prod", help="The env of what is added or reported without naming one.",
+            longest=LIMITS.env),
+    Setting(key="service", help="The service that reports are about. Default: the name of the git remote.",
+            longest=LIMITS.name),
+    Setting(key="due", default="", pattern=r"none|P[0-3]=\d{1,4}(,P[0-3]=\d{1,4})*",
             help="Days until what a report opens is due, like `P0=2,P1=14`, or `none`. Default: "
             "`P0=2,P1=14,P2=60,P3=180`."),
     Setting(key="format", default="table", choices=("table", "json", "jsonl", "csv", "md"),
@@ -175,8 +179,7 @@ def _folder(kind: str, variable: str, usual: str) -> Path:
         try:
             return Path.home() / usual / _APP
         except RuntimeError as error:
-            hint = f"Set HOME, or {variable}, to a folder of this user."
-            raise ConfigError("HOME", "", f"this user has no home folder ({error})", hint=hint) from error
+            raise ConfigError("HOME", "", "this user has no home folder", hint=f"Set it, or {variable}.") from error
     import platformdirs
 
     return (platformdirs.user_config_path if kind == "config" else platformdirs.user_data_path)(_APP)
@@ -271,8 +274,7 @@ def _read_toml(path: Path, faults: list[ConfigError]) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         pass  # nobody made it
     except OSError as error:
-        hint = "Let this user read it."
-        faults.append(ConfigError("file", str(path), f"cannot be read: {error.strerror}", hint=hint))
+        faults.append(ConfigError("file", str(path), f"this user cannot read it: {error.strerror}"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         faults.append(ConfigError("file", str(path), f"is not TOML: {error}", hint="Mend it by hand."))
     return {}
@@ -295,7 +297,9 @@ def _text(key: str, value: Any, path: Path | None) -> str:
     setting = _BY_KEY.get(key)
     if setting is None or not setting.in_files:
         known = [setting.key for setting in SETTINGS if setting.in_files]
-        raise _unknown(key, redacted(str(value)), known, where, more=_removal(key, path))
+        raise _unknown(
+            key, redacted(str(value)), known, where, more="" if isinstance(value, dict) else _removal(key, path)
+        )
     if isinstance(value, list):
         value = ",".join(map(str, value))
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -324,6 +328,8 @@ def check_value(key: str, value: str, *, where: str) -> None:
         near = _nearest(value, setting.choices)
         hint = f"Did you mean {near!r}?" if near else f"One of {', '.join(setting.choices)}."
         raise ConfigError(where, value, "there is no such choice", hint=hint)
+    if setting.longest and len(value) > setting.longest:
+        raise ConfigError(where, f"{value[:60]}…", f"{len(value)} characters; at most {setting.longest} are kept")
     if setting.pattern and not re.fullmatch(setting.pattern, value):
         raise ConfigError(where, value, "is not of that form", hint=setting.help)
 
@@ -375,8 +381,7 @@ def anchored(url: str, folder: Path) -> str:
         return url  # told when the store is opened: what mends the file must run
     if path is None or path.is_absolute():
         return url
-    named = re.match(r"\s*(sqlite|jsonl):", url, re.IGNORECASE)
-    if named is None:
+    if (named := re.match(r"\s*(sqlite|jsonl):", url, re.IGNORECASE)) is None:
         return str(folder / path)
     _, mark, options = url.strip().partition("?")
     return path_url(named[1].lower(), folder / path) + mark + options

@@ -349,3 +349,21 @@ def test_the_server_s_own_words_end_once(cli: Cli) -> None:
     told = cli("list", "--store", "postgresql://u@127.0.0.1:1/x", expect=EXIT_CODES[BackendError]).stderr
     assert "?." not in told
     assert "refused; " in told
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["add", ""], ["add", "x", "--key", "k" * 1000], ["close", "zz"], ["move", "zz", "done"], ["comment", "zz", "x"],
+     ["link", "zz", "blocks", "yy"], ["undo"], ["undo", "zz"], ["verdict", "lift", "k"], ["view", "drop", "x"],
+     ["view", "save", "?", "x"], ["close", "zz", "--reason", "duplicate", "--of", "yy"]],
+)  # fmt: skip
+def test_a_refused_command_makes_no_store(cli: Cli, tmp_path: Path, args: list[str]) -> None:
+    """
+    Neither in the usual place nor where a flag names one; a command that is carried out makes it.
+    """
+    assert cli(*args, expect=None).exit_code in {2, 3, 5}
+    assert cli(*args, "--store", "sqlite:new/x.db", expect=None).exit_code in {2, 3, 5, 6}
+    assert not (tmp_path / "data").exists()
+    assert list(cli.folder.iterdir()) == []
+    cli("add", "One")
+    assert len(cli.ids()) == 1

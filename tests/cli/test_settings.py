@@ -403,5 +403,42 @@ def test_a_user_without_a_home_is_told_what_to_set(home: Path, monkeypatch: pyte
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr(Path, "home", unknown)
-    with pytest.raises(ConfigError, match="Set HOME, or XDG_CONFIG_HOME"):
+    with pytest.raises(ConfigError, match="Set it, or XDG_CONFIG_HOME"):
         load(home)
+
+
+def test_values_over_several_lines_are_changed_as_a_whole(cli: Cli) -> None:
+    """
+    A list that somebody wrote a line an entry is replaced and removed with all its lines.
+    """
+    file = cli.folder / "backlog.toml"
+    file.write_text('env = "a"\ncolumns = [\n  "id",  # short\n  "title",\n]\nlimit = 3\n', encoding="utf-8")
+    cli("config", "set", "--project", "columns", "id,owner")
+    assert file.read_text(encoding="utf-8") == 'env = "a"\ncolumns = "id,owner"\nlimit = 3\n'
+    file.write_text('env = """\na"""\nlimit = 3\n', encoding="utf-8")
+    cli("config", "unset", "--project", "env")
+    assert file.read_text(encoding="utf-8") == "limit = 3\n"
+
+
+def test_a_linked_file_of_settings_stays_a_link(cli: Cli) -> None:
+    """
+    Who keeps settings elsewhere finds them changed there.
+    """
+    (cli.folder / "kept.toml").touch()
+    (cli.folder / "backlog.toml").symlink_to("kept.toml")
+    cli("config", "set", "--project", "limit", "3")
+
+    assert (cli.folder / "backlog.toml").is_symlink()
+    assert (cli.folder / "kept.toml").read_text(encoding="utf-8") == 'limit = "3"\n'
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("due", "P0=99999"), ("actor", "x" * 201), ("env", "x" * 101), ("service", "x" * 201), ("columns", "id,nope")],
+)
+def test_a_value_that_every_command_would_refuse_is_not_kept(cli: Cli, key: str, value: str) -> None:
+    """
+    Over-long names, days without end and unknown columns are refused when they are set.
+    """
+    cli("config", "set", "--project", key, value, expect=2)
+    assert list(cli.folder.iterdir()) == []

@@ -16,6 +16,7 @@ import click
 from backlog_store.backends.registry import is_made
 from backlog_store.backlog import Backlog, open_backlog
 from backlog_store.cli.text import paint
+from backlog_store.commands import Body
 from backlog_store.errors import AmbiguousId, BackendUnavailable, ConfigError, NotFound
 from backlog_store.instants import Instant
 from backlog_store.model import Actor, Item
@@ -43,6 +44,7 @@ class App:
         self.quiet = False  # the command itself tells what it made
         self._settings: Settings | None = None
         self._backlog: Backlog | None = None
+        self._is_empty_view = False  # what is open stands for a store that nobody made yet
         self.made = ""  # the store that this run made, to be told
 
     # Settings
@@ -102,22 +104,27 @@ class App:
         """
         return self._open(make=False)
 
-    def writing(self) -> Backlog:
+    def writing(self, body: Body | None = None) -> Backlog:
         """
-        Return the store for a command that writes; it is made where it is not there yet.
+        Return the store for a command that writes; it is made where it is not there yet, unless *body* is refused.
         """
+        if body is not None and not is_made(self.store.value):
+            with open_backlog("memory://", actor=self.actor) as trial:
+                trial.preview(body)
         return self._open(make=True)
 
     def _open(self, *, make: bool) -> Backlog:
-        if self._backlog is not None:
+        if self._backlog is not None and not (make and self._is_empty_view):
             return self._backlog
+        self.close()
         url, origin = self.store.value, self.store.origin
         path = store_path(url)
+        self._is_empty_view = False
         if path is not None and not is_made(url):
             if make:
                 self.made = redacted(url)
             elif origin == "default":
-                url = "memory://"
+                url, self._is_empty_view = "memory://", True
             else:
                 raise BackendUnavailable(
                     url.partition(":")[0], "opening", f"there is no backlog at {path} ({origin})",

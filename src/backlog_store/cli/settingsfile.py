@@ -52,8 +52,10 @@ def remove_setting(path: Path, key: str) -> bool:
 
 
 def _change(path: Path, key: str, line: str) -> bool:
+    path = path.resolve()  # a link stays a link
     try:
         text = _text(path)
+        tomllib.loads(text)
         changed = _with(text, key, line)
         tomllib.loads(changed)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -86,12 +88,22 @@ def _with(text: str, key: str, line: str) -> str:
     top = next((number for number, old in enumerate(lines) if _TABLE.match(old)), len(lines))
     for number in range(top):
         if assignment.match(lines[number]):
-            lines[number : number + 1] = [line] if line else []
+            end = next(end for end in range(number + 1, len(lines) + 1) if _is_toml(lines[number:end]))
+            lines[number:end] = [line] if line else []
             return "\n".join(lines) + "\n"
     if not line:
         return text
     lines.insert(top, line)
     return "\n".join(lines) + "\n"
+
+
+def _is_toml(lines: list[str]) -> bool:
+    # A value may go over several lines; it ends where they are whole.
+    try:
+        tomllib.loads("\n".join(lines))
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
 
 
 def _replace(path: Path, text: str) -> None:

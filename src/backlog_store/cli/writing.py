@@ -62,8 +62,7 @@ def change(app: App, targets: Targets, make: Callable[[Item], Single], verb: str
     Described items are shown first and need a yes; a body then carries the revision that was shown, so what changed
     meanwhile is refused. Exits with 1 where some were refused. *verb* completes "… 12 items?".
     """
-    if not targets.dry_run:
-        app.writing()
+    app.reading()  # what is to be changed is there already: a store is never made for it
     items = _picked(app, targets)
     if not items:
         _print_nothing(app, targets)
@@ -92,7 +91,7 @@ def one_change(app: App, body: Body, *, as_json: bool, fields: str, done: str = 
     """
     Carry one command out and print its answer; *done* is the word for what cannot be undone.
     """
-    answer = app.writing().execute(body)
+    answer = app.writing(body).execute(body)
     print_answer(app, answer, as_json=as_json, names=fields_of(fields), done=done)
 
 

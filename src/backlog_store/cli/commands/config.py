@@ -11,7 +11,7 @@ import click
 from backlog_store.backends.registry import check_url
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import Choice, group
-from backlog_store.cli.items import json_text
+from backlog_store.cli.items import fields_of, json_text
 from backlog_store.cli.options import json_option
 from backlog_store.cli.settingsfile import refuse_password, remove_setting, write_setting
 from backlog_store.cli.text import table
@@ -94,6 +94,8 @@ def set_(app: App, key: str, value: str, project: bool) -> None:
         _remove(app, key, project=project)
         return
     refuse_password(value, key)
+    if key == "columns":
+        fields_of(value)
     path = _file(app, project=project)
     if key == "url" and not project:
         value = anchored(value, Path.cwd())  # the user's file lies elsewhere, and is for all folders

@@ -18,6 +18,7 @@ from backlog_store.cli.items import view as item_view
 from backlog_store.cli.options import json_option
 from backlog_store.cli.text import neutral, padded, paint, plural, table, width
 from backlog_store.codec import to_builtins
+from backlog_store.commands import SaveView
 from backlog_store.dashboard import Dashboard
 from backlog_store.model import PRIORITIES, STATUSES
 from backlog_store.query import FACETS
@@ -139,10 +140,9 @@ def save_view(app: App, name: str, words: tuple[str, ...]) -> None:
     """
     from backlog_store.querylang import parse_query
 
-    backlog = app.writing()
     query = " ".join(words)
     parse_query(query, now=app.now(), me=app.actor.name)  # a view that cannot be asked is not kept
-    backlog.save_view(name, query)
+    app.writing(SaveView(name=name, query=query)).save_view(name, query)
     app.out(f"saved  {name}  {neutral(query)}")
 
 
@@ -153,5 +153,5 @@ def drop_view(app: App, name: str) -> None:
     """
     Forget a saved view.
     """
-    app.writing().drop_view(name)
+    app.reading().drop_view(name)
     app.out(f"dropped  {name}")

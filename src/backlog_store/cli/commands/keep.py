@@ -43,7 +43,7 @@ def cleanup(app: App, days: int, env: str, dry_run: bool, yes: bool, as_json: bo
     """
     if not 0 <= days <= 36_500:
         raise InvalidInput([Fault("/older-than", str(days), "0 to 36500 days")], what="cleanup")
-    backlog = app.reading() if dry_run else app.writing()
+    backlog = app.reading()
     parts: list[Where] = [In("status", tuple(sorted(CLOSED))),
                           Compare("updated_at", "<", add_seconds(app.now(), -days * _DAY_S))]  # fmt: skip
     if env:
@@ -171,6 +171,6 @@ def lift(app: App, key: str, env: str, message: str) -> None:
     """
     Lift what was decided about a key: the next report of it opens its item again.
     """
-    backlog = app.writing()
+    backlog = app.reading()
     outcome = backlog.lift_verdict(key, env=env or app.settings.get("env"), message=message)
     app.out(f"{'lifted' if outcome.verdict == 'updated' else outcome.verdict}  {neutral(key)}")

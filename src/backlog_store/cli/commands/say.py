@@ -31,7 +31,7 @@ def comment(app: App, id: str, words: tuple[str, ...], message: str, fields: str
     """
     Add a comment to an item; `-` reads it from stdin.
     """
-    app.writing()
+    app.reading()
     text = " ".join(words) or message
     if text == "-":
         text = sys.stdin.read().strip()
@@ -52,6 +52,6 @@ def link(app: App, id: str, kind: c.LinkKind, other: str, remove: bool, fields: 
     """
     Link an item with another one, as in "ID blocks OTHER"; blocks and parent make no cycles.
     """
-    app.writing()
+    app.reading()
     body = c.Link(id=app.item(id).id, kind=kind, other=app.item(other).id, remove=remove)
     one_change(app, body, as_json=as_json, fields=fields, done="unlinked" if remove else "linked")

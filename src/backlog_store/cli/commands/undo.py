@@ -36,7 +36,7 @@ def undo(app: App, name: str, last: bool, dry_run: bool, fields: str, as_json: b
     """
     if name and last:
         raise click.UsageError("Give a batch, or --last, not both.")
-    backlog = app.reading() if dry_run else app.writing()
+    backlog = app.reading()
     full = batch_named(app, name) if name else _last(app)
     ids = {event.item_id for event in backlog.events(EventQuery(batch=full, limit=None))}
     before = backlog.read(lambda reader: reader.items(ids))

@@ -91,7 +91,7 @@ def close(app: App, reason: str, duplicate_of: str, message: str, **options: Any
     if (reason == "duplicate") != bool(duplicate_of):
         raise click.UsageError("--reason duplicate and --of ID go together.")
     targets = _targets(options)
-    app.writing()
+    app.reading()
     other = app.item(duplicate_of).id if duplicate_of else ""
     change(app, targets, lambda item: c.Close(id=item.id, reason=reason, message=message, duplicate_of=other,
                                               revision=_revision(item, targets)), f"Close as {reason}:")  # fmt: skip
