@@ -8,7 +8,7 @@ does not know are kept in `extra` and written back where they stood.
 
 from __future__ import annotations
 
-import hashlib
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 import msgspec
@@ -130,6 +130,6 @@ _DIGITS = 26
 
 def digest(data: bytes) -> str:
     """
-    Return 130 bits of SHA-256 of *data* as 26 characters of lower-case base32, one for each of its first bytes.
+    Return 130 bits of BLAKE2b of *data* as 26 characters of lower-case base32, one for each of its first bytes.
     """
-    return hashlib.sha256(data).digest()[:_DIGITS].translate(_BASE32).decode()
+    return blake2b(data).digest()[:_DIGITS].translate(_BASE32).decode()

@@ -4,7 +4,7 @@ How ids are made: 128 bits in lower-case base32, derived, never drawn here.
 
 from __future__ import annotations
 
-from hashlib import sha256
+from hashlib import blake2b
 
 from backlog_store.codec import digest, encode
 from backlog_store.model import ItemId, Key
@@ -56,4 +56,4 @@ def event_salt(seed: str, item_id: ItemId, revision: int) -> str:
 
 def _short(kind: str, text: str) -> str:
     # Nobody types these: 128 bits in hexadecimal.
-    return sha256(f"{kind} {text}".encode()).hexdigest()[:32]
+    return blake2b(f"{kind} {text}".encode()).hexdigest()[:32]

@@ -5,7 +5,7 @@ Who owns which field, and how reported values are merged into known ones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
+from hashlib import blake2b
 from typing import Any
 
 from backlog_store.codec import encode, to_builtins
@@ -126,4 +126,4 @@ def draft_digest(draft: Draft) -> str:
         draft.title, draft.description, draft.service, draft.category, draft.priority, draft.owner, draft.due_date,
         sorted(set(draft.tags)), meta, draft.fix, draft.key_inputs,
     )  # fmt: skip
-    return sha256(encode(claimed)).hexdigest()[:32]
+    return blake2b(encode(claimed)).hexdigest()[:32]
