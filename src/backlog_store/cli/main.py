@@ -59,8 +59,10 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
         "export": _in("transfer", "export", "Write everything as lines of JSON."),
         "import": _in("transfer", "import_", "Take in what export wrote."),
         "migrate": _in("transfer", "migrate", "Copy a whole backlog into another store, of any kind."),
+        "backup": _in("backup", "backup", "Copy the whole backlog into one file, while others write."),
+        "restore": _in("backup", "restore", "Make a store of a backup."),
         "cleanup": _in("keep", "cleanup", "Purge items closed long ago; what was decided about them stays."),
-        "verify": _in("keep", "verify", "Prove that the history explains every item."),
+        "verify": _in("verify", "verify", "Prove that the history explains every item; seal it."),
         "verdict": _in("keep", "verdict", "See and lift what was decided about keys."),
     },
     "Set up": {

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-__all__ = ["watched"]
+from backlog_store.verify import Watch, silent
+
+__all__ = ["told", "watched"]
 
 #: Smaller inputs are read before anybody could read a bar.
 _WORTH_BYTES = 2 * 1024 * 1024
@@ -42,3 +44,24 @@ def _size(stream: BinaryIO) -> int:
         return os.fstat(stream.fileno()).st_size
     except OSError:
         return 0
+
+
+@contextmanager
+def told() -> Iterator[Watch]:
+    """
+    Give what is told (what, how much so far, of how much) and draws it, if stderr is a terminal.
+    """
+    if not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("")
+
+        def draw(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total or None)
+
+        yield draw
