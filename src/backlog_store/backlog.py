@@ -20,12 +20,12 @@ from msgspec.structs import replace
 
 from backlog_store import commands as c
 from backlog_store.backends.port import Health, Reader
-from backlog_store.backends.registry import open_backend
+from backlog_store.backends.registry import AUTO, open_backend
 from backlog_store.clock import Clock, IdSource, system_clock, system_ids
 from backlog_store.codec import from_builtins
 from backlog_store.dashboard import Attention, Dashboard, attention, dashboard
 from backlog_store.errors import AmbiguousId, BacklogError, NotFound
-from backlog_store.executors.local import LocalExecutor
+from backlog_store.executors.local import Executor, LocalExecutor
 from backlog_store.ids import batch_id
 from backlog_store.instants import Instant
 from backlog_store.model import LIMITS, Actor, Draft, Event, Item, ItemId, KeyState, Record, RecordKind, Sighted
@@ -50,9 +50,15 @@ def open_backlog(
     """
     Open the backlog at *url*: ``sqlite:///path``, ``jsonl:///folder``, ``postgresql://…``, ``memory://``, ``null://``.
 
-    *actor* given as a text is a machine. *options* go to the backend. Raises `ConfigError` for a URL that names no
-    backend, `BackendUnavailable`, `SchemaMismatch`, `DataCorrupt`.
+    ``auto+postgresql://…`` is that database, and lives through its outages: see `executors.failover.opening` for the
+    options *spool* and *copy*. *actor* given as a text is a machine. *options* go to the backend. Raises `ConfigError`
+    for a URL that names no backend, `BackendUnavailable`, `SchemaMismatch`, `DataCorrupt`.
     """
+    if url.strip().lower().startswith(AUTO):
+        from backlog_store.executors.failover.opening import open_failover  # only who asks for it pays for it
+
+        failover = open_failover(url, clock=clock, ids=ids, policy=policy, **options)
+        return Backlog(failover, actor=actor, clock=clock, ids=ids)
     return Backlog(LocalExecutor(open_backend(url, **options), policy=policy), actor=actor, clock=clock, ids=ids)
 
 
@@ -63,7 +69,7 @@ class Backlog:
 
     def __init__(
         self,
-        executor: LocalExecutor,
+        executor: Executor,
         *,
         actor: str | Actor = "library",
         clock: Clock = system_clock,

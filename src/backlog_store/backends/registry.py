@@ -27,7 +27,7 @@ from urllib.parse import parse_qsl, unquote
 from backlog_store.backends.port import Backend
 from backlog_store.errors import BackendUnavailable, ConfigError
 
-__all__ = ["SCHEMES", "check_url", "is_made", "open_backend", "place_of"]
+__all__ = ["AUTO", "SCHEMES", "check_url", "is_made", "open_backend", "place_of"]
 
 
 class _Scheme(NamedTuple):
@@ -49,6 +49,8 @@ SCHEMES: dict[str, _Scheme] = {
     "postgres": _POSTGRES,
 }
 _RESERVED = "auto"
+#: In front of a URL: the same store, living through outages (see executors/failover). `open_backlog` opens it.
+AUTO = "auto+"
 _SQLITE_NAMES = (".db", ".sqlite", ".sqlite3")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)  # one letter alone is a drive of Windows
 _LIBPQ = re.compile(r"(?:^|\s)(?:host|hostaddr|port|dbname|user|password|service|sslmode)\s*=")
@@ -67,6 +69,8 @@ def open_backend(url: str, **options: Any) -> Backend:
 
     Raises `ConfigError` for what names no backend, an unknown option or a missing extra, and what opening raises.
     """
+    if url.strip().lower().startswith(AUTO):
+        raise ConfigError("url", "auto+…", "this needs the store itself", hint="Leave auto+ away from the URL.")
     target = _target(url, Path())
     return _open(target.how, target.place, {**target.options, **options})
 
@@ -126,6 +130,8 @@ def _target(url: str, base: Path) -> _Target:
     text = url.strip()
     if "\0" in text:
         raise ConfigError("url", text, "it holds a NUL character")
+    if text.lower().startswith(AUTO):
+        text = text[len(AUTO) :]
     found = _URL.fullmatch(text)
     if _LIBPQ.search(text) and not (found and found[1].lower() in SCHEMES):
         return _Target(_POSTGRES, text)
@@ -211,8 +217,7 @@ def _check_options(how: _Scheme, options: Mapping[str, Any], opener: Callable[..
 def _no_such(name: str) -> ConfigError:
     if name == _RESERVED:
         return ConfigError(
-            "url", name, "auto is reserved for the store that lives through outages, which does not exist yet",
-            hint="Until then name the one truth: postgresql://…, or jsonl:///folder without a server.",
+            "url", name, "auto needs the one truth behind it", hint="Write auto+postgresql://user@host/database.",
         )  # fmt: skip
     if name in SCHEMES:
         hint = f"{_FORMS} A folder of that name would be ./{name}."

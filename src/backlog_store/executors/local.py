@@ -7,10 +7,13 @@ Validation of the envelope, running the rules and applying what they decide happ
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeVar
 
 from backlog_store.backends.port import Backend, Health, Reader, Writer
 from backlog_store.commands import Answer, Command
+from backlog_store.errors import OutcomeUnknown
+from backlog_store.executors.settling import SETTLE_S, settled
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.rules import check_command, decide, hint_of, split_by_item
 
@@ -24,9 +27,22 @@ class Executor(Protocol):
     Carries commands out and answers queries.
     """
 
+    @property
+    def backend(self) -> Backend:
+        """
+        Return the store itself, for what goes past the rules (import, export). Raises `BackendUnavailable`.
+        """
+        ...
+
     def execute(self, command: Command) -> Answer:
         """
         Carry a command out, durably. Raises the errors of the rules and of the backend.
+        """
+        ...
+
+    def preview(self, command: Command) -> Answer:
+        """
+        Decide a command on the present state and write nothing.
         """
         ...
 
@@ -51,12 +67,13 @@ class Executor(Protocol):
 
 class LocalExecutor:
     """
-    An executor on one backend.
+    An executor on one backend. An unknown outcome is asked about by request id for *settle_s* seconds.
     """
 
-    def __init__(self, backend: Backend, *, policy: Policy = DEFAULT_POLICY) -> None:
+    def __init__(self, backend: Backend, *, policy: Policy = DEFAULT_POLICY, settle_s: float = SETTLE_S) -> None:
         self.backend = backend
         self.policy = policy
+        self.settle_s = settle_s
 
     def execute(self, command: Command) -> Answer:
         """
@@ -71,7 +88,11 @@ class LocalExecutor:
                     writer.apply(part)
             return decision.answer
 
-        return self.backend.write(run, hint=hint_of(command))
+        try:
+            return self.backend.write(run, hint=hint_of(command))
+        except OutcomeUnknown as unknown:
+            ask = partial(self.backend.write, run, hint=hint_of(command))
+            return settled(unknown, ask, command, within_s=self.settle_s)
 
     def preview(self, command: Command) -> Answer:
         """

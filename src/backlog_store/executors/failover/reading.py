@@ -36,8 +36,9 @@ class Copy(Protocol):
 
     def feed(self, primary: Backend, now: Instant) -> bool:
         """
-        Take in one bounded part of what is new on the primary; tell whether there is more. `as_of` becomes *now* once
-        nothing is left. Raises what reading the primary raises.
+        Take in one bounded part of what is new on the primary; tell whether there is more.
+
+        `as_of` becomes *now* once nothing is left. Raises what reading the primary raises.
         """
         ...
 

@@ -1,0 +1,538 @@
+"""
+The failover executor: to the primary while it answers, into the spool while it does not, and from there to it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from backlog_store.backends.port import Backend, Health, Reader
+from backlog_store.clock import Clock, IdSource, system_clock, system_ids
+from backlog_store.codec import encode
+from backlog_store.commands import Answer, Command, Report
+from backlog_store.errors import BackendError, BackendUnavailable, BacklogError, ConfigError, OutcomeUnknown
+from backlog_store.executors.failover.breaker import Breaker
+from backlog_store.executors.failover.drainlock import DrainLock
+from backlog_store.executors.failover.health import health_of
+from backlog_store.executors.failover.identity import AnotherStore, RestoredStore, check_identity, make_identity
+from backlog_store.executors.failover.places import open_memory, spool_opener
+from backlog_store.executors.failover.reading import Copy
+from backlog_store.executors.failover.refuge import Refuge
+from backlog_store.executors.failover.replay import AWAY, replay
+from backlog_store.executors.failover.standing import Account, Standing
+from backlog_store.executors.failover.worker import Worker
+from backlog_store.executors.local import LocalExecutor
+from backlog_store.executors.settling import settled
+from backlog_store.ids import derived
+from backlog_store.model import ItemId
+from backlog_store.policy import DEFAULT_POLICY, Policy
+from backlog_store.rules import check_command, decide
+from backlog_store.rules.replaying import accepted_answer, is_commutative
+
+__all__ = ["FailoverExecutor", "Timing"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("backlog_store")
+
+
+class Timing(Struct, frozen=True, kw_only=True):
+    """
+    How long, in seconds, and how much at a time.
+
+    *open_s*: how long opening waits for the primary. *wait_s*: how long a conditional command waits for the spool to be
+    drained, *settle_s*: how long one whose outcome is unknown is asked about. *close_s*: how long closing waits for a
+    drain that goes on. *look_s*: how often the spool and the copy are looked after while all is well, *turn_s*: while
+    another process drains. *batch*: drafts replayed in one transaction.
+    """
+
+    open_s: float = 0.8
+    wait_s: float = 5.0
+    settle_s: float = 5.0
+    close_s: float = 2.0
+    look_s: float = 1.0
+    turn_s: float = 0.02
+    batch: int = 2_000
+
+
+class FailoverExecutor:
+    """
+    An `executors.local.Executor` that lives through outages of its primary. Thread-safe; a forked child goes on alone.
+
+    *open_primary* opens the one truth, each time anew after an outage. What is accepted meanwhile goes to
+    *spool_folder*. *background* false: nothing happens by itself, and `step` is the caller's to call.
+
+    Raises `ConfigError` for a folder that can hold no spool, and at first contact what is wrong with the primary's
+    address; an address that was right once is not doubted, only told.
+    """
+
+    def __init__(
+        self,
+        open_primary: Callable[[], Backend],
+        spool_folder: Path,
+        *,
+        copy: Copy | None = None,
+        policy: Policy = DEFAULT_POLICY,
+        clock: Clock = system_clock,
+        ids: IdSource = system_ids,
+        monotonic: Callable[[], float] = time.monotonic,
+        timing: Timing | None = None,
+        open_spool: Callable[[], Backend] | None = None,
+        background: bool = True,
+    ) -> None:
+        self.policy = policy
+        self.copy = copy
+        self.spool_folder = spool_folder
+        self.timing = timing or Timing()
+        self._open_primary = open_primary
+        self._clock = clock
+        self._ids = ids
+        self._monotonic = monotonic
+        self._refuge = Refuge(
+            open_spool or spool_opener(spool_folder), open_memory, clock, ids, name=f"the spool {spool_folder}"
+        )
+        self._drain_lock = DrainLock(spool_folder)
+        self._primary: LocalExecutor | None = None
+        self._breaker = Breaker(since=monotonic())
+        self._since = clock()
+        self._problem = "the primary was not reached yet"
+        self._copy_problem = ""
+        self._refusal: ConfigError | None = None
+        self._look_at = 0.0
+        self._touched: set[ItemId] = set()  # by what was drained, not yet read anew by the copy
+        self._is_closed = False
+        self._make_locks()
+        self._worker = Worker(self) if background else None
+        _executors.add(self)
+        if self._worker is None:
+            self.step()
+        else:
+            self._worker.start()
+            self._wait(lambda: self._breaker.state != "degraded" or self._refusal is not None, self.timing.open_s)
+        if self._refusal is not None:
+            refusal = self._refusal
+            self.close()
+            raise refusal
+
+    # --- an Executor --------------------------------------------------------------------------------------------------
+
+    def execute(self, command: Command) -> Answer:
+        """
+        Carry a command out, or accept it for later if it is commutative (the answer says so).
+
+        A conditional command raises `BackendUnavailable` while the primary is away.
+        """
+        check_command(command)
+        self._tend()
+        if not command.request_id:
+            # Before the first try on the primary: whatever becomes of that, offering it again changes nothing.
+            command = replace(command, request_id=f"auto/{derived('request', command.seed)}")
+        if not is_commutative(command.body):
+            return self._conditional(command)
+        primary = self._direct()
+        if primary is not None:
+            try:
+                return primary.execute(command)
+            except AWAY as error:
+                self._failed(error, primary)
+        return self._accept(command)
+
+    def preview(self, command: Command) -> Answer:
+        """
+        Decide a command on what can be read now, and write nothing.
+        """
+        check_command(command)
+        return self.read(lambda reader: decide(reader, command, self.policy).answer)
+
+    def read(self, fn: Callable[[Reader], T], /) -> T:
+        """
+        Run *fn* on one consistent view: of the primary, or while that is away of the local copy.
+
+        Raises `BackendUnavailable` without a copy.
+        """
+        self._tend()
+        copy = self.copy if self.copy is not None and self.copy.as_of else None
+        primary = self._primary
+        state = self._breaker.state
+        # What was accepted is not on the primary before the drain, but it is on the copy.
+        if primary is not None and (state == "up" or (state == "replaying" and copy is None)):
+            try:
+                return primary.read(fn)
+            except AWAY as error:
+                self._failed(error, primary)
+                if copy is None:
+                    raise
+        if copy is None:
+            raise self._away("reading", "there is no local copy to read from")
+        return copy.read(fn)
+
+    def check(self) -> Health:
+        """
+        Look at the condition of primary and spool.
+        """
+        primary = self._primary if self._breaker.state != "degraded" else None
+        return health_of(self.standing(), primary.check() if primary is not None else None, self.spool_folder)
+
+    def close(self) -> None:
+        """
+        Let go of everything; a drain that goes on is waited for, for a while. Idempotent.
+        """
+        if self._is_closed:
+            return
+        if self._worker is not None and self._worker.is_running:
+            self._wait(lambda: self._breaker.state != "replaying", self.timing.close_s)
+        self._is_closed = True
+        if self._worker is not None:
+            self._worker.stop()
+        if self._primary is not None:
+            self._primary.close()
+        if self.copy is not None:
+            self.copy.close()
+        self._drain_lock.release()
+        self._refuge.close()
+
+    # --- more ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def backend(self) -> Backend:
+        """
+        Return the primary, for what goes past the rules (import, export). Raises `BackendUnavailable` while it is away.
+        """
+        primary = self._primary
+        if primary is None or self._breaker.state == "degraded":
+            raise self._away("opening", "this needs the database itself")
+        return primary.backend
+
+    def standing(self) -> Standing:
+        """
+        Return how things stand.
+        """
+        account = self._refuge.account()
+        problems = [self._problem, self._refuge.problem, self._copy_problem]
+        return Standing(
+            state=self._breaker.state, since=self._since, waiting=account.waiting, oldest=self._refuge.oldest(),
+            account=account, spool=str(self.spool_folder), in_memory=self._refuge.in_memory(),
+            copy_as_of=self.copy.as_of if self.copy is not None else "",
+            problems=tuple(problem for problem in problems if problem),
+        )  # fmt: skip
+
+    def drain(self, limit: int | None = None) -> Account:
+        """
+        Offer what waits to the primary now, about *limit* commands of it; return what that added to the account.
+
+        Raises `BackendUnavailable` while the primary is away, or another process drains.
+        """
+        before = self._refuge.account()
+        with self._stepping:
+            if self._is_degraded():
+                self._probe()
+            if self._is_degraded():
+                raise self._away("draining", "nothing was drained")
+            done = 0
+            while (limit is None or done < limit) and not self._is_degraded():
+                moved = self._drain_batch(self.timing.batch if limit is None else min(self.timing.batch, limit - done))
+                if moved is None:
+                    raise BackendUnavailable("auto", "draining", "another process drains", hint="Look again soon.")
+                if not moved:
+                    break
+                done += moved
+            if self._is_degraded():
+                raise self._away("draining", "not everything was drained")
+        after = self._refuge.account()
+        return Account(**{name: getattr(after, name) - getattr(before, name) for name in Account.__struct_fields__})
+
+    def adopt(self) -> None:
+        """
+        Take the store that is under the primary's address now for the one that the spool is for.
+
+        All that waits will be drained into it. For a database that was set up anew on purpose.
+        """
+        with self._stepping:
+            backend = self._open_primary()
+            try:
+                fresh = f"st_{derived('store', self._ids())}"
+                self._refuge.belong_to(backend.write(lambda writer: make_identity(writer, fresh)))
+            finally:
+                backend.close()
+            if self._breaker.state == "degraded":
+                self._probe()
+
+    def step(self) -> float:
+        """
+        Do what is due: mend the spool, probe, drain a batch, feed the copy; return in how many seconds more is due.
+        """
+        with self._stepping:
+            now = self._monotonic()
+            self._refuge.mend(now)
+            if self._breaker.state == "degraded":
+                if pause := self._breaker.due_in(now):
+                    return pause
+                self._probe()
+            if self._breaker.state == "replaying":
+                moved = self._drain_batch(self.timing.batch)
+                if not moved and self._breaker.state == "replaying":
+                    return self.timing.turn_s
+            if self._breaker.state == "up":
+                return self._look_after(now)
+            return self._breaker.due_in(self._monotonic())
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _is_degraded(self) -> bool:
+        return self._breaker.state == "degraded"
+
+    def _direct(self) -> LocalExecutor | None:
+        if self._breaker.state == "up" and self._refuge.waiting():
+            self._note(Breaker.accepted)
+        return self._primary if self._breaker.is_direct else None
+
+    def _accept(self, command: Command) -> Answer:
+        answer = accepted_answer(command, self.policy)
+        if not answer.accepted:
+            return answer
+        command = _storable(command, answer)
+        durable = self._refuge.accept(command)
+        self._note(Breaker.accepted)
+        if self.copy is not None:
+            self._on_copy(lambda copy: copy.lay_over([command]))
+        return replace(answer, volatile=not durable)
+
+    def _conditional(self, command: Command) -> Answer:
+        self._direct()
+        if self._breaker.state == "replaying":
+            self._wait(lambda: self._breaker.state != "replaying", self.timing.wait_s)
+        try:
+            return self._on_primary(command)
+        except OutcomeUnknown as unknown:
+            return settled(unknown, lambda: self._on_primary(command), command, within_s=self.timing.settle_s)
+
+    def _on_primary(self, command: Command) -> Answer:
+        primary = self._primary
+        if primary is None or not self._breaker.is_direct:
+            raise self._away("writing", "what depends on what is stored is not accepted for later; nothing was written")
+        try:
+            return primary.execute(command)
+        except AWAY as error:
+            self._failed(error, primary)
+            raise
+
+    def _away(self, operation: str, what: str) -> BackendUnavailable:
+        return BackendUnavailable(
+            "auto", operation, f"{what} ({self._breaker.state} since {self._since}: {self._problem})",
+            hint="Try again when the database is back; reports and comments are accepted meanwhile.",
+        )  # fmt: skip
+
+    def _probe(self) -> None:
+        """
+        Open the primary anew: its tables may have changed, it may be another one, or an older one.
+        """
+        backend: Backend | None = None
+        try:
+            backend = self._open_primary()
+            self._recognise(backend)
+        except (BacklogError, AnotherStore) as error:
+            if backend is not None:
+                backend.close()
+            if isinstance(error, ConfigError) and not self._refuge.primary:
+                self._refusal = error
+            self._failed(error, None)
+            return
+        old, self._primary = self._primary, LocalExecutor(backend, policy=self.policy, settle_s=0)
+        if old is not None:
+            old.close()
+        # In one step, so that nothing is accepted for later while nothing waits.
+        self._note(_answered_and_drained if not self._refuge.waiting() else Breaker.answered)
+
+    def _recognise(self, backend: Backend) -> None:
+        """
+        Make sure that the primary is the store that the spool is for; offer again what a restored one does not know.
+        """
+        ledger = self._refuge.disk_ledger()
+        expected = self._refuge.primary
+        if expected and ledger.account.waiting:
+            try:
+                backend.read(lambda reader: check_identity(reader, expected, ledger.id, ledger.mark))
+            except RestoredStore as restored:
+                self._offer_again(restored)
+            return
+        fresh = f"st_{derived('store', self._ids())}"
+        found = backend.write(lambda writer: make_identity(writer, fresh))
+        if expected and found != expected:
+            _log.warning("the database is another store (%s) than before (%s); nothing waited for that one",
+                         found, expected)  # fmt: skip
+        elif ledger.mark:
+            try:
+                backend.read(lambda reader: check_identity(reader, found, ledger.id, ledger.mark))
+            except RestoredStore as restored:
+                self._offer_again(restored)
+        if found != expected:
+            self._refuge.belong_to(found)
+
+    def _offer_again(self, restored: RestoredStore) -> None:
+        count = self._refuge.offer_again(restored.receipt)
+        _log.warning("%s; %d later ones are offered again", restored, count)
+
+    def _drain_batch(self, weight: int) -> int | None:
+        """
+        Drain one batch; return how many commands it had (0: nothing waits), or ``None`` where another process drains.
+        """
+        primary = self._primary
+        assert primary is not None
+        if not self._drain_lock.acquire():
+            if self._refuge.waiting():
+                return None
+            self._note(Breaker.drained)
+            return 0
+        try:
+            found = self._refuge.batch(weight)
+            if found is None:
+                if not self._refuge.waiting():
+                    self._refuge.trim()
+                    self._refresh_copy(primary.backend)
+                    self._note(Breaker.drained)
+                return 0
+            spool, ledger, entries = found
+            replayed = replay(primary.backend, ledger, entries, self.policy)
+            self._refuge.moved(spool, replayed.ended)
+            if self.copy is not None:
+                self._touched |= replayed.touched
+            return len(replayed.ended)
+        except RestoredStore as restored:
+            self._offer_again(restored)
+            return 1
+        except (*AWAY, AnotherStore) as error:
+            self._failed(error, primary)
+            return 0
+        finally:
+            self._drain_lock.release()
+
+    def _refresh_copy(self, primary: Backend) -> None:
+        # Only now: before, what still waited would have vanished from the copy.
+        if self.copy is not None:
+            self._on_copy(lambda copy: copy.refresh(primary, self._touched))
+            self._touched = set()
+
+    def _look_after(self, now: float) -> float:
+        if now < self._look_at:
+            return self._look_at - now
+        self._look_at = now + self.timing.look_s
+        if self._refuge.waiting():
+            self._note(Breaker.accepted)
+            return 0.0
+        primary = self._primary
+        if self.copy is not None and primary is not None and self._drain_lock.acquire():
+            try:
+                if self._on_copy(lambda copy: copy.feed(primary.backend, self._clock())):
+                    self._look_at = now
+                    return 0.0
+            finally:
+                self._drain_lock.release()
+        return self.timing.look_s
+
+    def _on_copy(self, do: Callable[[Copy], T]) -> T | None:
+        """
+        Do something with the copy. What goes wrong in it is told and stops nothing.
+        """
+        assert self.copy is not None
+        try:
+            result = do(self.copy)
+        except BackendError as error:
+            if not self._copy_problem:
+                _log.warning("the local copy: %s", error)
+            self._copy_problem = f"the local copy: {error}"
+            return None
+        self._copy_problem = ""
+        return result
+
+    def _failed(self, error: Exception, of: LocalExecutor | None) -> None:
+        with self._changed:
+            if of is not None and of is not self._primary:
+                return  # what one of before the outage says late
+            self._problem = str(error)
+        self._note(Breaker.failed)
+
+    def _note(self, happened: Callable[[Breaker, float], Breaker]) -> None:
+        """
+        Take the next state, and tell everybody who waits for it.
+        """
+        with self._changed:
+            before = self._breaker
+            self._breaker = happened(before, self._monotonic())
+            if before.state != self._breaker.state:
+                self._since = self._clock()
+                if self._breaker.state == "degraded":
+                    _log.warning("degraded: %s", self._problem)
+                else:
+                    self._problem = ""
+                    _log.info("%s", self._breaker.state)
+            self._changed.notify_all()
+        if self._worker is not None and self._breaker.state != "up":
+            self._worker.wake()
+
+    def _wait(self, until: Callable[[], bool], seconds: float) -> None:
+        if self._worker is None:
+            return
+        with self._changed:
+            self._changed.wait_for(until, seconds)
+
+    def _tend(self) -> None:
+        if self._is_closed:
+            raise BackendUnavailable("auto", "using it", "the store was closed", hint="Open it again.")
+        if self._worker is not None:
+            self._worker.start()
+
+    def _make_locks(self) -> None:
+        self._changed = threading.Condition()
+        self._stepping = threading.Lock()
+
+    def _start_anew(self) -> None:
+        """
+        In a forked child: threads and what they held are the parent's.
+        """
+        self._make_locks()
+        self._drain_lock.forget()
+        self._refuge.start_anew()
+        if self._worker is not None:
+            self._worker = Worker(self)
+
+
+def _answered_and_drained(breaker: Breaker, now: float) -> Breaker:
+    return breaker.answered(now).drained(now)
+
+
+def _storable(command: Command, answer: Answer) -> Command:
+    """
+    Return the command as it can be kept: drafts that are refused stay in it, unless they are no JSON at all.
+    """
+    body = command.body
+    if not isinstance(body, Report) or all(outcome.verdict == "accepted" for outcome in answer.outcomes):
+        return command
+    try:
+        encode(body)
+    except (UnicodeEncodeError, TypeError):
+        outcomes = zip(body.drafts, answer.outcomes, strict=True)
+        sound = tuple(draft for draft, outcome in outcomes if outcome.verdict == "accepted")
+        return replace(command, body=replace(body, drafts=sound))
+    return command
+
+
+_executors: weakref.WeakSet[FailoverExecutor] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for executor in list(_executors):
+        executor._start_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

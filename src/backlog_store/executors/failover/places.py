@@ -1,0 +1,32 @@
+"""
+Where a spool lies, and how its stores are opened: through the registry, as any other store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from backlog_store.backends.port import Backend
+from backlog_store.backends.registry import open_backend
+
+__all__ = ["open_memory", "spool_opener"]
+
+#: How long, in seconds, a command that is to be accepted waits for other processes that use the spool.
+LOCK_S = 1.0
+
+
+def spool_opener(folder: Path) -> Callable[[], Backend]:
+    """
+    Return what opens the spool's store in a folder, making it where it is not there.
+    """
+    url = f"jsonl:{quote(folder.absolute().as_posix())}"
+    return lambda: open_backend(url, lock_timeout_s=LOCK_S)
+
+
+def open_memory() -> Backend:
+    """
+    Open the store of the last resort.
+    """
+    return open_backend("memory://")
