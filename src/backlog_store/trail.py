@@ -126,9 +126,20 @@ def event_hash(event: Event) -> str:
 
 def sealed(event: Event) -> Event:
     """
-    Return *event* with its hash.
+    Return *event* with its hash; a salt stays only where there are words to guess.
     """
+    if event.salt and not _has_private(event):
+        event = replace(event, salt="")
     return replace(event, hash=event_hash(event))
+
+
+def _has_private(event: Event) -> bool:
+    return bool(event.message or event.meta or event.extra or not PRIVATE.isdisjoint(event.changes))
+
+
+def _was_changed(event: Event) -> bool:
+    # A salt that no leaf is made with is in no hash: it may not be there.
+    return event_hash(event) != event.hash or (event.salt != "" and not _has_private(event))
 
 
 def apply_changes(fields: dict[str, Any], event: Event) -> None:
@@ -174,7 +185,7 @@ def faults_of_trail(item: Item, events: Sequence[Event]) -> list[str]:
             faults.append(f"event {event.id}: revision {event.revision} follows {events[number - 1].revision}")
         if event.prev != prev:
             faults.append(f"event {event.id}: does not follow its predecessor")
-        if event_hash(event) != event.hash:
+        if _was_changed(event):
             faults.append(f"event {event.id}: was changed after it was written")
         prev = event.hash
     if item.head != prev:
@@ -196,7 +207,7 @@ def faults_of_key_trail(state: KeyState, events: Iterable[Event]) -> list[str]:
     faults: list[str] = []
     head = ""
     for event in sorted(events, key=lambda event: event.revision):
-        if event_hash(event) != event.hash:
+        if _was_changed(event):
             faults.append(f"event {event.id}: was changed after it was written")
         if head and event.prev != head:
             faults.append(f"event {event.id}: does not follow its predecessor")

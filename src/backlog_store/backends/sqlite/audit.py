@@ -146,6 +146,13 @@ def _events(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
             yield f"event {event.id}: names no event before it"
         if number % _TELL_EVERY == 0:
             watch("rows of events", number, 0)
+    astray = """
+        SELECT new.position
+        FROM events AS new LEFT JOIN events AS old ON old.position = new.prev
+        WHERE new.prev > 0
+          AND (old.position IS NULL OR old.item_id <> new.item_id OR old.revision <> new.revision - 1)"""
+    for (position,) in connection.execute(astray):
+        yield f"event at position {position}: names another event than the one before it"
 
 
 def _event_values(event: Event) -> list[Any]:

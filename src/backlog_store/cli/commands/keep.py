@@ -1,5 +1,5 @@
 """
-`backlog cleanup`, `backlog verify` and `backlog verdict`.
+`backlog cleanup` and `backlog verdict`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ from backlog_store.errors import Fault, InvalidInput, NotFound
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import CLOSED, KeyState, Verdict, key_record_id
 from backlog_store.query import All, Compare, In, Where
-from backlog_store.verify import verify as verify_store
 
-__all__ = ["cleanup", "verdict", "verify"]
+__all__ = ["cleanup", "verdict"]
 
 _DAY_S = 86_400
-_SHOWN = 50
 
 
 @command("cleanup", examples=("backlog cleanup --dry-run", "backlog cleanup --older-than 365 --yes"))
@@ -57,27 +55,6 @@ def cleanup(app: App, days: int, env: str, dry_run: bool, yes: bool, as_json: bo
     purged = backlog.cleanup(days, env=env)
     app.out(json_text(app, {"dry_run": False, "purged": purged, "found": count}) if as_json
             else f"purged  {plural(purged, 'item')}")  # fmt: skip
-
-
-@command("verify")
-@json_option
-@pass_app
-def verify(app: App, as_json: bool) -> None:
-    """
-    Prove that the history explains every item, and that nothing in it was changed afterwards. Exits with 1 if not.
-    """
-    found = app.reading().read(verify_store)
-    if as_json:
-        app.out(json_text(app, {"ok": not found.faults, **to_builtins(found), "faults": found.faults}))
-    else:
-        for fault in found.faults[:_SHOWN]:
-            app.out(f"fault  {neutral(fault)}")
-        if len(found.faults) > _SHOWN:
-            app.out(f"… and {len(found.faults) - _SHOWN:,} more (--json lists all)")
-        end = "every one is explained by its history" if not found.faults else plural(len(found.faults), "fault")
-        app.out(f"{plural(found.items, 'item')}, {plural(found.events, 'event')}, {plural(found.keys, 'key')}: {end}")
-    if found.faults:
-        raise click.exceptions.Exit(1)
 
 
 @group("verdict")
