@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from msgspec.structs import replace
 
 from backlog_store.backends.port import NO_HINT, Change, DropRecord, Hint, Purge, Put, PutRecord, Reader
+from backlog_store.codec import encode
 from backlog_store.commands import Answer, Body, Command, Comment, Outcome, Report, Resolve
 from backlog_store.errors import BacklogError, NotFound
 from backlog_store.ids import batch_id
@@ -17,7 +18,7 @@ from backlog_store.model import Item, ItemId, Key, Record, RecordKind
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.rules.decide import Decision, decide, hint_of
 
-__all__ = ["accepted_answer", "decide_all", "hint_of_all", "is_commutative"]
+__all__ = ["accepted_answer", "decide_all", "hint_of_all", "is_commutative", "storable"]
 
 
 def is_commutative(body: Body) -> bool:
@@ -46,6 +47,22 @@ def accepted_answer(command: Command, policy: Policy = DEFAULT_POLICY) -> Answer
     )
     is_any = not outcomes or any(outcome.verdict == "accepted" for outcome in outcomes)
     return Answer(batch=command.batch or batch_id(command.seed), outcomes=outcomes, accepted=is_any)
+
+
+def storable(command: Command, answer: Answer) -> Command:
+    """
+    Return the command as it can be kept: drafts that are refused stay in it, unless they are no JSON at all.
+    """
+    body = command.body
+    if not isinstance(body, Report) or all(outcome.verdict == "accepted" for outcome in answer.outcomes):
+        return command
+    try:
+        encode(body)
+    except (UnicodeEncodeError, TypeError):
+        outcomes = zip(body.drafts, answer.outcomes, strict=True)
+        sound = tuple(draft for draft, outcome in outcomes if outcome.verdict == "accepted")
+        return replace(command, body=replace(body, drafts=sound))
+    return command
 
 
 def decide_all(

@@ -13,56 +13,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from backlog_store.backends.port import Backend, Health, Reader
 from backlog_store.clock import Clock, IdSource, system_clock, system_ids
-from backlog_store.codec import encode
-from backlog_store.commands import Answer, Command, Report
-from backlog_store.errors import BackendError, BackendUnavailable, BacklogError, ConfigError, OutcomeUnknown
+from backlog_store.commands import Answer, Command
+from backlog_store.errors import BackendUnavailable, BacklogError, ConfigError, OutcomeUnknown
 from backlog_store.executors.failover.breaker import Breaker
+from backlog_store.executors.failover.drain import Drain, Drained
 from backlog_store.executors.failover.drainlock import DrainLock
+from backlog_store.executors.failover.following import Follower
 from backlog_store.executors.failover.health import health_of
-from backlog_store.executors.failover.identity import AnotherStore, RestoredStore, check_identity, make_identity
+from backlog_store.executors.failover.identity import AnotherStore
 from backlog_store.executors.failover.places import open_memory, spool_opener
 from backlog_store.executors.failover.reading import Copy
 from backlog_store.executors.failover.refuge import Refuge
-from backlog_store.executors.failover.replay import AWAY, replay
+from backlog_store.executors.failover.replay import AWAY
 from backlog_store.executors.failover.standing import Account, Standing
+from backlog_store.executors.failover.timing import Timing
 from backlog_store.executors.failover.worker import Worker
 from backlog_store.executors.local import LocalExecutor
 from backlog_store.executors.settling import settled
 from backlog_store.ids import derived
-from backlog_store.model import ItemId
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.rules import check_command, decide
-from backlog_store.rules.replaying import accepted_answer, is_commutative
+from backlog_store.rules.replaying import accepted_answer, is_commutative, storable
 
-__all__ = ["FailoverExecutor", "Timing"]
+__all__ = ["FailoverExecutor"]
 
 T = TypeVar("T")
 
 _log = logging.getLogger("backlog_store")
-
-
-class Timing(Struct, frozen=True, kw_only=True):
-    """
-    How long, in seconds, and how much at a time.
-
-    *open_s*: how long opening waits for the primary. *wait_s*: how long a conditional command waits for the spool to be
-    drained, *settle_s*: how long one whose outcome is unknown is asked about. *close_s*: how long closing waits for a
-    drain that goes on. *look_s*: how often the spool and the copy are looked after while all is well, *turn_s*: while
-    another process drains. *batch*: drafts replayed in one transaction.
-    """
-
-    open_s: float = 0.8
-    wait_s: float = 5.0
-    settle_s: float = 5.0
-    close_s: float = 2.0
-    look_s: float = 1.0
-    turn_s: float = 0.02
-    batch: int = 2_000
 
 
 class FailoverExecutor:
@@ -91,7 +72,7 @@ class FailoverExecutor:
         background: bool = True,
     ) -> None:
         self.policy = policy
-        self.copy = copy
+        self._copy = Follower(copy)
         self.spool_folder = spool_folder
         self.timing = timing or Timing()
         self._open_primary = open_primary
@@ -101,15 +82,13 @@ class FailoverExecutor:
         self._refuge = Refuge(
             open_spool or spool_opener(spool_folder), open_memory, clock, ids, name=f"the spool {spool_folder}"
         )
-        self._drain_lock = DrainLock(spool_folder)
+        self._drain = Drain(self._refuge, DrainLock(spool_folder), ids, policy, self._copy.note)
         self._primary: LocalExecutor | None = None
         self._breaker = Breaker(since=monotonic())
         self._since = clock()
         self._problem = "the primary was not reached yet"
-        self._copy_problem = ""
         self._refusal: ConfigError | None = None
         self._look_at = 0.0
-        self._touched: set[ItemId] = set()  # by what was drained, not yet read anew by the copy
         self._is_closed = False
         self._make_locks()
         self._worker = Worker(self) if background else None
@@ -161,20 +140,20 @@ class FailoverExecutor:
         Raises `BackendUnavailable` without a copy.
         """
         self._tend()
-        copy = self.copy if self.copy is not None and self.copy.as_of else None
+        has_copy = bool(self._copy.as_of)
         primary = self._primary
         state = self._breaker.state
         # What was accepted is not on the primary before the drain, but it is on the copy.
-        if primary is not None and (state == "up" or (state == "replaying" and copy is None)):
+        if primary is not None and (state == "up" or (state == "replaying" and not has_copy)):
             try:
                 return primary.read(fn)
             except AWAY as error:
                 self._failed(error, primary)
-                if copy is None:
+                if not has_copy:
                     raise
-        if copy is None:
+        if not has_copy:
             raise self._away("reading", "there is no local copy to read from")
-        return copy.read(fn)
+        return self._copy.read(fn)
 
     def check(self) -> Health:
         """
@@ -196,9 +175,8 @@ class FailoverExecutor:
             self._worker.stop()
         if self._primary is not None:
             self._primary.close()
-        if self.copy is not None:
-            self.copy.close()
-        self._drain_lock.release()
+        self._copy.close()
+        self._drain.lock.release()
         self._refuge.close()
 
     # --- more ---------------------------------------------------------------------------------------------------------
@@ -218,17 +196,17 @@ class FailoverExecutor:
         Return how things stand.
         """
         account = self._refuge.account()
-        problems = [self._problem, self._refuge.problem, self._copy_problem]
+        problems = [self._problem, self._refuge.problem, self._copy.problem]
         return Standing(
             state=self._breaker.state, since=self._since, waiting=account.waiting, oldest=self._refuge.oldest(),
             account=account, spool=str(self.spool_folder), in_memory=self._refuge.in_memory(),
-            copy_as_of=self.copy.as_of if self.copy is not None else "",
+            copy_as_of=self._copy.as_of,
             problems=tuple(problem for problem in problems if problem),
         )  # fmt: skip
 
     def drain(self, limit: int | None = None) -> Account:
         """
-        Offer what waits to the primary now, about *limit* commands of it; return what that added to the account.
+        Offer what waits to the primary now, about *limit* drafts of it; return what that added to the account.
 
         Raises `BackendUnavailable` while the primary is away, or another process drains.
         """
@@ -236,20 +214,17 @@ class FailoverExecutor:
         with self._stepping:
             if self._is_degraded():
                 self._probe()
-            if self._is_degraded():
-                raise self._away("draining", "nothing was drained")
-            done = 0
-            while (limit is None or done < limit) and not self._is_degraded():
-                moved = self._drain_batch(self.timing.batch if limit is None else min(self.timing.batch, limit - done))
-                if moved is None:
-                    raise BackendUnavailable("auto", "draining", "another process drains", hint="Look again soon.")
-                if not moved:
+            left = self._refuge.waiting() if limit is None else limit
+            while left > 0 and not self._is_degraded():
+                drained = self._drain_batch(min(self.timing.batch, left))
+                if drained.is_done:
                     break
-                done += moved
+                if not drained.is_ours:
+                    raise BackendUnavailable("auto", "draining", "another process drains", hint="Look again soon.")
+                left -= drained.count
             if self._is_degraded():
-                raise self._away("draining", "not everything was drained")
-        after = self._refuge.account()
-        return Account(**{name: getattr(after, name) - getattr(before, name) for name in Account.__struct_fields__})
+                raise self._away("draining", "what waits goes on waiting")
+        return self._refuge.account().minus(before)
 
     def adopt(self) -> None:
         """
@@ -260,8 +235,7 @@ class FailoverExecutor:
         with self._stepping:
             backend = self._open_primary()
             try:
-                fresh = f"st_{derived('store', self._ids())}"
-                self._refuge.belong_to(backend.write(lambda writer: make_identity(writer, fresh)))
+                self._drain.adopt(backend)
             finally:
                 backend.close()
             if self._breaker.state == "degraded":
@@ -279,8 +253,8 @@ class FailoverExecutor:
                     return pause
                 self._probe()
             if self._breaker.state == "replaying":
-                moved = self._drain_batch(self.timing.batch)
-                if not moved and self._breaker.state == "replaying":
+                drained = self._drain_batch(self.timing.batch)
+                if not drained.count and self._breaker.state == "replaying":
                     return self.timing.turn_s
             if self._breaker.state == "up":
                 return self._look_after(now)
@@ -300,11 +274,10 @@ class FailoverExecutor:
         answer = accepted_answer(command, self.policy)
         if not answer.accepted:
             return answer
-        command = _storable(command, answer)
+        command = storable(command, answer)
         durable = self._refuge.accept(command)
         self._note(Breaker.accepted)
-        if self.copy is not None:
-            self._on_copy(lambda copy: copy.lay_over([command]))
+        self._copy.lay_over([command])
         return replace(answer, volatile=not durable)
 
     def _conditional(self, command: Command) -> Answer:
@@ -339,7 +312,7 @@ class FailoverExecutor:
         backend: Backend | None = None
         try:
             backend = self._open_primary()
-            self._recognise(backend)
+            self._drain.recognise(backend)
         except (BacklogError, AnotherStore) as error:
             if backend is not None:
                 backend.close()
@@ -353,74 +326,19 @@ class FailoverExecutor:
         # In one step, so that nothing is accepted for later while nothing waits.
         self._note(_answered_and_drained if not self._refuge.waiting() else Breaker.answered)
 
-    def _recognise(self, backend: Backend) -> None:
-        """
-        Make sure that the primary is the store that the spool is for; offer again what a restored one does not know.
-        """
-        ledger = self._refuge.disk_ledger()
-        expected = self._refuge.primary
-        if expected and ledger.account.waiting:
-            try:
-                backend.read(lambda reader: check_identity(reader, expected, ledger.id, ledger.mark))
-            except RestoredStore as restored:
-                self._offer_again(restored)
-            return
-        fresh = f"st_{derived('store', self._ids())}"
-        found = backend.write(lambda writer: make_identity(writer, fresh))
-        if expected and found != expected:
-            _log.warning("the database is another store (%s) than before (%s); nothing waited for that one",
-                         found, expected)  # fmt: skip
-        elif ledger.mark:
-            try:
-                backend.read(lambda reader: check_identity(reader, found, ledger.id, ledger.mark))
-            except RestoredStore as restored:
-                self._offer_again(restored)
-        if found != expected:
-            self._refuge.belong_to(found)
-
-    def _offer_again(self, restored: RestoredStore) -> None:
-        count = self._refuge.offer_again(restored.receipt)
-        _log.warning("%s; %d later ones are offered again", restored, count)
-
-    def _drain_batch(self, weight: int) -> int | None:
-        """
-        Drain one batch; return how many commands it had (0: nothing waits), or ``None`` where another process drains.
-        """
+    def _drain_batch(self, weight: int) -> Drained:
         primary = self._primary
         assert primary is not None
-        if not self._drain_lock.acquire():
-            if self._refuge.waiting():
-                return None
-            self._note(Breaker.drained)
-            return 0
         try:
-            found = self._refuge.batch(weight)
-            if found is None:
-                if not self._refuge.waiting():
-                    self._refuge.trim()
-                    self._refresh_copy(primary.backend)
-                    self._note(Breaker.drained)
-                return 0
-            spool, ledger, entries = found
-            replayed = replay(primary.backend, ledger, entries, self.policy)
-            self._refuge.moved(spool, replayed.ended)
-            if self.copy is not None:
-                self._touched |= replayed.touched
-            return len(replayed.ended)
-        except RestoredStore as restored:
-            self._offer_again(restored)
-            return 1
+            drained = self._drain.batch(primary.backend, weight)
         except (*AWAY, AnotherStore) as error:
             self._failed(error, primary)
-            return 0
-        finally:
-            self._drain_lock.release()
-
-    def _refresh_copy(self, primary: Backend) -> None:
-        # Only now: before, what still waited would have vanished from the copy.
-        if self.copy is not None:
-            self._on_copy(lambda copy: copy.refresh(primary, self._touched))
-            self._touched = set()
+            return Drained()
+        if drained.is_done:
+            if drained.is_ours:
+                self._copy.refresh(primary.backend)
+            self._note(Breaker.drained)
+        return drained
 
     def _look_after(self, now: float) -> float:
         if now < self._look_at:
@@ -430,29 +348,14 @@ class FailoverExecutor:
             self._note(Breaker.accepted)
             return 0.0
         primary = self._primary
-        if self.copy is not None and primary is not None and self._drain_lock.acquire():
+        if self._copy.copy is not None and primary is not None and self._drain.lock.acquire():
             try:
-                if self._on_copy(lambda copy: copy.feed(primary.backend, self._clock())):
+                if self._copy.feed(primary.backend, self._clock()):
                     self._look_at = now
                     return 0.0
             finally:
-                self._drain_lock.release()
+                self._drain.lock.release()
         return self.timing.look_s
-
-    def _on_copy(self, do: Callable[[Copy], T]) -> T | None:
-        """
-        Do something with the copy. What goes wrong in it is told and stops nothing.
-        """
-        assert self.copy is not None
-        try:
-            result = do(self.copy)
-        except BackendError as error:
-            if not self._copy_problem:
-                _log.warning("the local copy: %s", error)
-            self._copy_problem = f"the local copy: {error}"
-            return None
-        self._copy_problem = ""
-        return result
 
     def _failed(self, error: Exception, of: LocalExecutor | None) -> None:
         with self._changed:
@@ -500,7 +403,7 @@ class FailoverExecutor:
         In a forked child: threads and what they held are the parent's.
         """
         self._make_locks()
-        self._drain_lock.forget()
+        self._drain.lock.forget()
         self._refuge.start_anew()
         if self._worker is not None:
             self._worker = Worker(self)
@@ -508,22 +411,6 @@ class FailoverExecutor:
 
 def _answered_and_drained(breaker: Breaker, now: float) -> Breaker:
     return breaker.answered(now).drained(now)
-
-
-def _storable(command: Command, answer: Answer) -> Command:
-    """
-    Return the command as it can be kept: drafts that are refused stay in it, unless they are no JSON at all.
-    """
-    body = command.body
-    if not isinstance(body, Report) or all(outcome.verdict == "accepted" for outcome in answer.outcomes):
-        return command
-    try:
-        encode(body)
-    except (UnicodeEncodeError, TypeError):
-        outcomes = zip(body.drafts, answer.outcomes, strict=True)
-        sound = tuple(draft for draft, outcome in outcomes if outcome.verdict == "accepted")
-        return replace(command, body=replace(body, drafts=sound))
-    return command
 
 
 _executors: weakref.WeakSet[FailoverExecutor] = weakref.WeakSet()

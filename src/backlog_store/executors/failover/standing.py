@@ -45,6 +45,12 @@ class Account(Struct, frozen=True, kw_only=True):
         """
         return Account(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
 
+    def minus(self, other: Account) -> Account:
+        """
+        Return what was added since another account.
+        """
+        return Account(**{name: getattr(self, name) - getattr(other, name) for name in self.__struct_fields__})
+
 
 class Standing(Struct, frozen=True, kw_only=True):
     """
