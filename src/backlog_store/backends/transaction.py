@@ -77,7 +77,7 @@ class Transaction(View):
     """
 
     def __init__(self, state: State, backend: str) -> None:
-        super().__init__(state)
+        self._state = state
         self._backend = backend
         self.effects: list[Effect] = []
         self.is_over = False

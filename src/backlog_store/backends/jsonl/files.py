@@ -56,8 +56,21 @@ class FileLock:
         """
         Take the lock, waiting as long as all do or *timeout_s*; return what `release` wants. Raises as `held`.
         """
+        fs = self._fs
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            return self._acquire(exclusive, self._timeout_s if timeout_s is None else timeout_s)
+            while True:
+                if self._fd < 0:
+                    self._fd = fs.open(self._path, os.O_RDWR | os.O_CREAT)
+                if not fs.lock(self._fd, exclusive=exclusive, timeout_s=timeout_s):
+                    raise BackendUnavailable(
+                        NAME, "locking", f"{self._path} has been held by another process for {timeout_s:g} s",
+                        hint="Try again; if it goes on, look for a process that hangs with that file open.",
+                    )  # fmt: skip
+                if fs.is_linked(self._fd):
+                    return self._fd
+                # Somebody removed the lock file: others lock the one that took its place, so this handle must, too.
+                self.let_go()
         except OSError as error:
             raise backend_error("locking", self._path, error) from error
 
@@ -75,21 +88,6 @@ class FileLock:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             self._fs.close(fd)
-
-    def _acquire(self, exclusive: bool, timeout_s: float) -> int:
-        fs = self._fs
-        while True:
-            if self._fd < 0:
-                self._fd = fs.open(self._path, os.O_RDWR | os.O_CREAT)
-            if not fs.lock(self._fd, exclusive=exclusive, timeout_s=timeout_s):
-                raise BackendUnavailable(
-                    NAME, "locking", f"{self._path} has been held by another process for {timeout_s:g} s",
-                    hint="Try again; if it goes on, look for a process that hangs with that file open.",
-                )  # fmt: skip
-            if fs.is_linked(self._fd):
-                return self._fd
-            # Somebody removed the lock file: others lock the one that took its place, so this handle must, too.
-            self.let_go()
 
 
 def make_folders(fs: FileSystem, folders: Sequence[Path]) -> None:

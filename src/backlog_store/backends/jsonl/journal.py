@@ -89,9 +89,8 @@ class Journal:
         """
         Tell whether the file is other than what was taken in so far. Needs no lock.
         """
-        found = self._stat()
         try:
-            return self._behind(found) not in _NOTHING
+            return self._behind(self.fs.stat(self.paths.journal)) not in _NOTHING
         except OSError as error:
             raise backend_error("reading", self.paths.journal, error) from error
 
@@ -101,13 +100,12 @@ class Journal:
 
         Raises `DataCorrupt`, `SchemaMismatch`, `BackendUnavailable`, `StorageFull` (no room to keep the cut bytes).
         """
-        found = self._stat()
         try:
-            behind = self._behind(found)
+            behind = self._behind(self.fs.stat(self.paths.journal))
             if behind is None:
                 self._load()
             elif behind not in _NOTHING:
-                reason = self._take_in(found.st_size)
+                reason = self._take_in()
                 if reason:
                     self._look_behind(reason)
             if exclusive and self.tail:
@@ -237,12 +235,6 @@ class Journal:
 
     # The steps of the above.
 
-    def _stat(self) -> os.stat_result:
-        try:
-            return self.fs.stat(self.paths.journal)
-        except OSError as error:
-            raise backend_error("reading", self.paths.journal, error) from error
-
     def _behind(self, found: os.stat_result) -> bytes | None:
         """
         Return the byte behind the last line, if any; None if the file is no longer the one that was taken in.
@@ -267,18 +259,18 @@ class Journal:
         return found.st_size
 
     def _load(self) -> None:
-        size = self._open()
+        self.size = self._open()
         try:
-            header, self.end = self._read_header(size)
+            header, self.end = self._read_header()
             self.generation, self.seq = header.generation, header.first - 1
             self.state = State()
-            self._look_behind(self._take_in(size) or "these bytes are no line")
+            self._look_behind(self._take_in() or "these bytes are no line")
         except BaseException:
             self.let_go()
             raise
 
-    def _read_header(self, size: int) -> tuple[Header, int]:
-        _, line = next(lines(self.fs, self._fd, 0, size), (0, b""))
+    def _read_header(self) -> tuple[Header, int]:
+        _, line = next(lines(self.fs, self._fd, 0, self.size), (0, b""))
         try:
             header = header_of(line)
         except Damaged as damage:
@@ -289,14 +281,14 @@ class Journal:
             )
         return header, len(line)
 
-    def _take_in(self, size: int) -> str:
+    def _take_in(self) -> str:
         """
         Take in the whole lines up to filler or the end; return what is wrong with the line behind them, if any.
         """
         path = self.paths.journal
         do = self.state.do
-        self.size, self.tail = size, 0
-        for at, line in lines(self.fs, self._fd, self.end, size):
+        self.tail = 0
+        for at, line in lines(self.fs, self._fd, self.end, self.size):
             try:
                 seq, effects = effects_of(line)
             except Damaged as damage:
