@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -274,10 +275,10 @@ class OldTables:
             pool.give(link, broken=broken)
 
     def _new_pool(self) -> Pool:
-        return Pool(self._connect, size_max=2, connect_s=self._connect_s)
+        connects = [partial(self._connect, settings) for settings in self._place.settings]
+        return Pool(connects, size_max=2, connect_s=self._connect_s)
 
-    def _connect(self) -> Link:
-        settings: dict[str, Any] = dict(self._place.settings)
+    def _connect(self, settings: Mapping[str, Any]) -> Link:
         try:
             return Link(psycopg.connect(**settings, autocommit=True))
         except psycopg.Error as error:

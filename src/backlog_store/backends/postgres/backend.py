@@ -7,8 +7,9 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from time import sleep
 from typing import Any, NoReturn, TypeVar
 
@@ -18,7 +19,7 @@ from backlog_store.backends.port import NO_HINT, Capabilities, Health, Hint, Rea
 from backlog_store.backends.postgres import checking
 from backlog_store.backends.postgres.deadlines import Deadlines, moment_after, seconds_until
 from backlog_store.backends.postgres.dsn import parse_dsn
-from backlog_store.backends.postgres.failures import NAME, RUN_AGAIN, VIOLATED, failure, redacted
+from backlog_store.backends.postgres.failures import NAME, ONLY_READS, RUN_AGAIN, VIOLATED, failure, redacted
 from backlog_store.backends.postgres.migrating import migrate
 from backlog_store.backends.postgres.pool import Closed, Pool
 from backlog_store.backends.postgres.reading import PostgresReader
@@ -56,9 +57,10 @@ def open_postgres(
     """
     Open the store in *schema* of the database that *dsn* names, creating or migrating its tables where needed.
 
-    *dsn* is anything libpq takes: a URL or keywords, several hosts, `target_session_attrs`. *connections_max* bounds
-    this process; the deadlines are those of `Deadlines`, in seconds. Raises `ConfigError` (what no retry mends),
-    `BackendUnavailable` within the connect deadline, `SchemaMismatch`.
+    *dsn* is anything libpq takes: a URL or keywords, several hosts (the one that takes writes is found, also after a
+    failover), `target_session_attrs`. *connections_max* bounds this process; the deadlines are those of `Deadlines`, in
+    seconds. Raises `ConfigError` (what no retry mends), `BackendUnavailable` within the connect deadline,
+    `SchemaMismatch`.
     """
     deadlines = Deadlines(connect_s=connect_s, read_s=read_s, write_s=write_s, batch_s=batch_s, migration_s=migration_s)
     backend = PostgresBackend(dsn, schema=schema, deadlines=deadlines, connections_max=connections_max)
@@ -212,7 +214,7 @@ class PostgresBackend:
         is_committing: Callable[[], bool] = lambda: False,
     ) -> T:
         """
-        Do *run* on a link, and once more on another one where the first turned out to be long dead.
+        Do *run* on a link, and once more on another one where the first was dead or led to a server that only reads.
         """
         is_second = False
         while True:
@@ -222,7 +224,8 @@ class PostgresBackend:
                     was_fresh = link.is_fresh or is_second
                     return run(link, moment)
             except LinkError as error:
-                if isinstance(error, Lost) and not was_fresh and not is_committing():
+                is_dead = isinstance(error, Lost) and not is_committing()
+                if not was_fresh and (is_dead or _only_reads(error)):
                     is_second = True
                     continue
                 self._fail(error, operation, committing=is_committing())
@@ -231,15 +234,14 @@ class PostgresBackend:
     def _link(self, moment: float) -> Iterator[Link]:
         pool = self._own_pool()
         link = pool.take(moment)
-        broken = False
+        outdated = False
         try:
             yield link
         except Refused as error:
-            # A server that only reads was the primary once: look for the new one.
-            broken = error.sqlstate == "25006"
+            outdated = _only_reads(error)  # it was the primary once: look for the new one
             raise
         finally:
-            pool.give(link, broken=broken)
+            pool.give(link, outdated=outdated)
 
     def _fail(self, error: LinkError, operation: str, *, committing: bool = False, opening: bool = False) -> NoReturn:
         raise failure(error, operation, committing=committing, url=self._place.shown if opening else "") from error
@@ -253,21 +255,29 @@ class PostgresBackend:
         return self._pool
 
     def _new_pool(self) -> Pool:
-        return Pool(self._connect, size_max=self._connections_max, connect_s=self.deadlines.connect_s)
+        connects = [partial(self._connect, settings) for settings in self._place.settings]
+        return Pool(connects, size_max=self._connections_max, connect_s=self.deadlines.connect_s)
 
-    def _connect(self) -> Link:
-        settings: dict[str, Any] = dict(self._place.settings)
+    def _connect(self, settings: Mapping[str, Any]) -> Link:
         try:
             link = Link(psycopg.connect(**settings, autocommit=True))
         except psycopg.Error as error:
             # libpq does not put the password into its messages; a server or a service file might.
             raise Lost(redacted(str(error), self._place.secrets)) from None
         asked = Statement("SELECT pg_backend_pid(), current_setting('synchronous_commit')")
-        process, synchronous_commit = link.exchange([asked], moment_after(self.deadlines.connect_s))[0][0]
+        try:
+            process, synchronous_commit = link.exchange([asked], moment_after(self.deadlines.connect_s))[0][0]
+        except BaseException:
+            link.close()
+            raise
         # A pooler that shares its connections to the server between clients makes up a process of its own.
         link.prepares = int(process) == link.server_process
         link.is_lax = synchronous_commit == b"off"
         return link
+
+
+def _only_reads(error: LinkError) -> bool:
+    return isinstance(error, Refused) and error.sqlstate in ONLY_READS
 
 
 class _Run:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from backlog_store.backends.port import Health
 from backlog_store.backends.postgres.failures import NAME
+from backlog_store.backends.postgres.losses import Durability, Standby, tell
 from backlog_store.backends.postgres.migrating import MIGRATIONS, schema_version
-from backlog_store.backends.postgres.wire import Link, Statement
+from backlog_store.backends.postgres.wire import Link, Rows, Statement
 
 __all__ = ["look"]
 
@@ -28,7 +29,22 @@ SELECT
   (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
   coalesce((SELECT round(extract(epoch FROM max(now() - xact_start)))::bigint
             FROM pg_stat_activity WHERE backend_xid IS NOT NULL OR backend_xmin IS NOT NULL), 0),
-  pg_database_size(current_database())
+  pg_database_size(current_database()), current_setting('archive_mode')
+"""
+_STANDBYS = """
+SELECT
+  -- Whoever may not look sees that there is one, and no more.
+  coalesce(application_name, ''), coalesce(state, ''), coalesce(sync_state, ''),
+  coalesce(
+    -- pg_current_wal_lsn() is refused by a standby, and a standby may be followed, too.
+    pg_wal_lsn_diff(
+      CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, flush_lsn
+    )::bigint,
+    -1
+  )
+FROM pg_stat_replication
+WHERE state IS DISTINCT FROM 'backup'
+ORDER BY application_name, pid
 """
 
 
@@ -46,6 +62,7 @@ class _Seen(NamedTuple):
     connections: str
     oldest_transaction_s: str
     size: str
+    archive_mode: str
 
 
 def look(link: Link, schema: str, moment: float) -> Health:
@@ -55,19 +72,22 @@ def look(link: Link, schema: str, moment: float) -> Health:
     began = time.monotonic()
     link.exchange([Statement("SELECT 1")], moment)
     latency_ms = (time.monotonic() - began) * 1000
-    seen = _Seen(*(value.decode() for value in link.exchange([Statement(_LOOK)], moment)[0][0]))
+    looked, followers = link.exchange([Statement(_LOOK), Statement(_STANDBYS)], moment)
+    seen = _Seen(*(value.decode() for value in looked[0]))
+    durability = _durability(seen, followers)
+    told = tell(durability)
     version = schema_version(link, schema, moment)
-    problems, warnings = [], []
+    problems: list[str] = []
+    warnings: list[str] = []
     if not version:
         problems.append(f"the tables in the schema {schema} are gone")
     if seen.encoding != "UTF8":
         problems.append(f"the database's encoding is {seen.encoding}; only UTF8 holds every text")
     if seen.in_recovery == "t" or seen.read_only == "on":
         problems.append("the server only reads (a standby?); name all servers and target_session_attrs=read-write")
-    if seen.fsync != "on" or seen.full_page_writes != "on":
-        warnings.append("fsync or full_page_writes is off: a power cut may lose or damage what was acknowledged")
-    if seen.synchronous_commit == "off":
-        warnings.append("synchronous_commit is off; the store turns it on for its own writes")
+    else:
+        problems += told.problems
+    warnings += told.warnings
     if int(seen.version_number) < VERSION_MIN:
         warnings.append(f"PostgreSQL {seen.version} gets no more fixes")
     if int(seen.oldest_transaction_s) > OLD_TRANSACTION_S:
@@ -84,11 +104,28 @@ def look(link: Link, schema: str, moment: float) -> Health:
             "latency": f"{latency_ms:.1f} ms",
             "schema": f"{schema}, version {version} of {MIGRATIONS[-1].version}",
             "synchronous_commit": seen.synchronous_commit,
-            "synchronous_standby_names": seen.synchronous_standby_names
-            or "none: a failover may lose acknowledged writes",
+            "synchronous_standby_names": seen.synchronous_standby_names or "none",
             "fsync": seen.fsync,
+            "full_page_writes": seen.full_page_writes,
+            "standbys": "; ".join(str(each) for each in durability.standbys) or "none",
+            "on_power_loss": told.on_power_loss,
+            "on_primary_loss": told.on_primary_loss,
             "connections": f"{seen.connections} of {seen.connections_max}",
             "oldest_transaction": f"{seen.oldest_transaction_s} s",
             "database_size": f"{int(seen.size) >> 20} MiB",
         },
+    )
+
+
+def _durability(seen: _Seen, followers: Rows) -> Durability:
+    return Durability(
+        fsync=seen.fsync == "on",
+        full_page_writes=seen.full_page_writes == "on",
+        synchronous_commit=seen.synchronous_commit,
+        synchronous_standby_names=seen.synchronous_standby_names,
+        archives=seen.archive_mode != "off",
+        standbys=[
+            Standby(name.decode(), state.decode(), sync_state.decode(), int(behind))
+            for name, state, sync_state, behind in followers
+        ],
     )

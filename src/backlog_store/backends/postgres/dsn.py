@@ -1,10 +1,11 @@
 """
-Where the server is: libpq's keyword strings and URLs, with several hosts, kept as they are.
+Where the server is: libpq's keyword strings and URLs, with several hosts.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
 from typing import NamedTuple
 
@@ -21,10 +22,10 @@ CONNECT_TIMEOUT_MIN_S = 2
 
 class Place(NamedTuple):
     """
-    A parsed DSN: what to connect with, how to show it, and what never to show.
+    A parsed DSN: what to connect with, for each host; how to show it; and what never to show.
     """
 
-    settings: dict[str, str]
+    settings: tuple[dict[str, str], ...]
     shown: str
     secrets: tuple[str, ...]
 
@@ -33,7 +34,9 @@ def parse_dsn(dsn: str, *, connect_s: float) -> Place:
     """
     Return the place that *dsn* names. Raises `ConfigError`, without repeating a password.
 
-    An own `connect_timeout` of the DSN stays; otherwise each host gets *connect_s*, rounded up, at least 2 s.
+    An own `connect_timeout` of the DSN stays; otherwise each host gets *connect_s*, rounded up, at least 2 s. Of
+    several hosts the one that takes writes is meant (`target_session_attrs=read-write`), unless the DSN or the
+    environment says otherwise.
     """
     try:
         found = conninfo_to_dict(dsn)
@@ -53,13 +56,37 @@ def parse_dsn(dsn: str, *, connect_s: float) -> Place:
     settings.setdefault("connect_timeout", str(max(CONNECT_TIMEOUT_MIN_S, math.ceil(connect_s))))
     settings.setdefault("application_name", "backlog-store")
     settings["client_encoding"] = "UTF8"
-    return Place(settings, _shown(settings), secrets)
+    hosts = _hosts(settings)
+    if len(hosts) > 1 and "PGTARGETSESSIONATTRS" not in os.environ:
+        for host in hosts:
+            host.setdefault("target_session_attrs", "read-write")
+    return Place(hosts, _shown(settings), secrets)
 
 
 _HOW = (
     "Write postgresql://user:password@host:port/database or host=… dbname=… user=… password=…; in a URL, write "
     "@ : / and % of a password as %40 %3A %2F and %25."
 )
+
+
+def _hosts(settings: dict[str, str]) -> tuple[dict[str, str], ...]:
+    """
+    Return the settings for each host alone, by libpq's rules: an item of each list a host, one port for all if one.
+    """
+    lists = {
+        name: (settings.get(name) or os.environ.get(variable, "")).split(",")
+        for name, variable in (("host", "PGHOST"), ("hostaddr", "PGHOSTADDR"), ("port", "PGPORT"))
+    }
+    count = max(len(lists["host"]), len(lists["hostaddr"]))
+    for name, values in lists.items():
+        if len(values) == 1 and (name == "port" or not values[0]):
+            lists[name] = values * count
+        elif len(values) != count:
+            raise ConfigError(name, ",".join(values), f"{count} hosts are named, so there must be as many", hint=_HOW)
+    if count == 1:
+        return (settings,)
+    named = {name: values for name, values in lists.items() if any(values)}
+    return tuple({**settings, **{name: values[number] for name, values in named.items()}} for number in range(count))
 
 
 def _shown(settings: dict[str, str]) -> str:

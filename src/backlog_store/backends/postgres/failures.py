@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from backlog_store.backends.postgres.wire import LinkError, Refused
+from backlog_store.backends.postgres.wire import LinkError, Lost, Refused
 from backlog_store.errors import (
     BackendError,
     BackendUnavailable,
@@ -20,7 +20,7 @@ from backlog_store.errors import (
     StorageFull,
 )
 
-__all__ = ["NAME", "RUN_AGAIN", "VIOLATED", "code_of", "failure", "redacted"]
+__all__ = ["NAME", "ONLY_READS", "RUN_AGAIN", "VIOLATED", "code_of", "failure", "redacted"]
 
 NAME = "postgres"
 
@@ -29,6 +29,9 @@ RUN_AGAIN = frozenset({"40001", "40P01", "23505"})
 #: A condition did not hold on the function's own snapshot (22012: a count was wrong, see statements.py), or perhaps did
 #: not (23505): the function may have chosen that itself.
 VIOLATED = frozenset({"22012", "23505"})
+#: The server takes no writes: it was the primary once, or leads to it no more. Nothing of the transaction is there.
+#: (55000 is what a standby says to LOCK TABLE.)
+ONLY_READS = frozenset({"25006", "55000"})
 
 
 class _Meaning(NamedTuple):
@@ -44,7 +47,8 @@ _MEANINGS: dict[str, _Meaning] = {
     "23505": _Meaning(BackendUnavailable, "Others changed the same things again and again; try again."),
     "25006": _Meaning(
         BackendUnavailable,
-        "This server only reads (a standby?). Name all servers in the URL, with target_session_attrs=read-write.",
+        "This server only reads (a standby?). Name all servers in the URL, with target_session_attrs=read-write; while "
+        "one of them takes over, try again.",
     ),
     "28": _Meaning(BackendUnavailable, "Check the user and the password, and the server's pg_hba.conf.", True),
     "3D000": _Meaning(BackendUnavailable, "Create the database (createdb NAME), or name one that exists.", True),
@@ -61,6 +65,7 @@ _MEANINGS: dict[str, _Meaning] = {
     "53": _Meaning(BackendUnavailable, "The server is short of resources; try again later."),
     "53100": _Meaning(StorageFull, ""),
     "53300": _Meaning(BackendUnavailable, "The server allows no more connections; raise max_connections or use fewer."),
+    "55000": _Meaning(BackendUnavailable, "The server cannot do this now (a standby?); try again."),
     "55P03": _Meaning(BackendUnavailable, "Somebody else holds a lock for long; try again."),
     "57": _Meaning(BackendUnavailable, "The server is stopping or starting; try again."),
     "57014": _Meaning(BackendUnavailable, "The statement took too long or waited for a lock; try again."),
@@ -76,7 +81,7 @@ _TEXTS = (
     (re.compile(r'role ".*" does not exist|password authentication failed|no password supplied|no pg_hba.conf'), "28"),
     (re.compile(r"too many (clients|connections)|connection slots are reserved"), "53300"),
     (re.compile(r"the database system is"), "57P03"),
-    (re.compile(r"session is read-only|session is not read-only"), "25006"),
+    (re.compile(r"session is read-only|session is not read-only|server is (not )?in hot standby"), "25006"),
 )
 
 
@@ -93,7 +98,7 @@ def failure(error: LinkError, operation: str, *, committing: bool = False, url: 
             return OutcomeUnknown(
                 NAME, operation, f"{reason}, and COMMIT had been sent", hint="Ask again with the same request id."
             )
-        code = code_of(reason)
+        code = (error.code if isinstance(error, Lost) else "") or code_of(reason)
         meaning = _meaning(code) if code else _Meaning(BackendUnavailable, "Nothing was executed; try again.")
     else:
         meaning = _meaning(error.sqlstate)

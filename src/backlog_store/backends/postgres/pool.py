@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from backlog_store.backends.postgres.deadlines import moment_after, seconds_until
-from backlog_store.backends.postgres.wire import Expired, Link, LinkError, Lost, Statement
+from backlog_store.backends.postgres.racing import Connect, Race
+from backlog_store.backends.postgres.wire import Expired, Link, LinkError, Statement
 
 __all__ = ["Closed", "Pool"]
-
-Connect = Callable[[], Link]
 
 #: A link that was idle for longer is asked first whether it is still there.
 IDLE_CHECK_S = 30.0
@@ -32,19 +31,20 @@ class Closed(LinkError):
 
 class Pool:
     """
-    At most *size_max* links, lent to one caller each. Thread-safe.
+    At most *size_max* links, lent to one caller each. Thread-safe. *connects* has one function for each host.
 
     `opened` counts the links ever made, `trips` and `statements` what links that are back or gone have sent.
     """
 
-    def __init__(self, connect: Connect, *, size_max: int, connect_s: float) -> None:
-        self._connect = connect
+    def __init__(self, connects: Sequence[Connect], *, size_max: int, connect_s: float) -> None:
+        self._connects = connects
         self._size_max = size_max
         self._connect_s = connect_s
         self._changed = threading.Condition()
         self._idle: list[Link] = []
         self._size = 0  # lent, idle and being made
         self._suspect_before = 0.0
+        self._outdated_before = 0.0
         self._is_closed = False
         self.opened = 0
         self.trips = 0
@@ -62,11 +62,13 @@ class Pool:
                 return link
             self.give(link, broken=True)
 
-    def give(self, link: Link, *, broken: bool = False) -> None:
+    def give(self, link: Link, *, broken: bool = False, outdated: bool = False) -> None:
         """
         Take a link back. A broken one is dropped, and those that were idle at the same time are not trusted either.
+
+        One that is *outdated* leads to the wrong server, and so may all that were made before: they are dropped, too.
         """
-        broken = broken or not link.is_usable
+        broken = broken or outdated or not link.is_usable
         link.is_fresh = False
         with self._changed:
             self.trips += link.trips
@@ -74,6 +76,8 @@ class Pool:
             link.trips = link.statements = 0
             if broken:
                 self._suspect_before = time.monotonic()
+            if outdated:
+                self._outdated_before = self._suspect_before
             keep = not (broken or self._is_closed)
             if keep:
                 self._idle.append(link)
@@ -112,7 +116,7 @@ class Pool:
 
     def _is_good(self, link: Link) -> bool:
         now = time.monotonic()
-        if not link.is_usable or now - link.opened_at > AGE_MAX_S:
+        if not link.is_usable or link.opened_at <= max(self._outdated_before, now - AGE_MAX_S):
             return False
         if now - link.used_at < IDLE_CHECK_S and link.used_at > self._suspect_before:
             return True
@@ -123,13 +127,8 @@ class Pool:
         return True
 
     def _make(self, moment: float) -> Link:
-        """
-        Connect on a thread of its own: looking up a host's name cannot be interrupted, waiting for the thread can.
-        """
-        attempt = _Attempt(self._connect)
-        thread = threading.Thread(target=attempt.run, name="backlog-postgres-connect", daemon=True)
-        thread.start()
-        link = attempt.wait(seconds_until(moment), self._adopt)
+        race = Race(self._connects, connect_s=self._connect_s, heir=self._adopt)
+        link = race.wait(seconds_until(moment))
         with self._changed:
             self.opened += 1
         return link
@@ -146,40 +145,3 @@ class Pool:
         with self._changed:
             self._size -= 1
             self._changed.notify()
-
-
-class _Attempt:
-    """
-    One attempt to connect, and who gets its outcome.
-    """
-
-    def __init__(self, connect: Connect) -> None:
-        self._connect = connect
-        self._lock = threading.Lock()
-        self._done = threading.Event()
-        self._link: Link | None = None
-        self._error: BaseException | None = None
-        self._heir: Callable[[Link | None], None] | None = None
-
-    def run(self) -> None:
-        try:
-            link, error = self._connect(), None
-        except BaseException as caught:  # noqa: BLE001  (raised again on the thread that waits)
-            link, error = None, caught
-        with self._lock:
-            self._link, self._error = link, error
-            self._done.set()
-            heir = self._heir
-        if heir is not None:
-            heir(link)
-
-    def wait(self, seconds: float, heir: Callable[[Link | None], None]) -> Link:
-        self._done.wait(seconds)
-        with self._lock:
-            if not self._done.is_set():
-                self._heir = heir
-                raise Expired("no connection was made in time")
-        if self._link is None:
-            heir(None)
-            raise self._error or Lost("no connection was made")
-        return self._link

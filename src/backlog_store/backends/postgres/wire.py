@@ -23,6 +23,7 @@ from backlog_store.errors import Fault, InvalidInput
 
 if TYPE_CHECKING:
     from psycopg import Connection
+    from psycopg.errors import Diagnostic
     from psycopg.pq.abc import PGconn, PGresult
 
 __all__ = ["Expired", "Link", "LinkError", "Lost", "Refused", "Rows", "Statement", "array"]
@@ -54,8 +55,12 @@ class LinkError(Exception):
 
 class Lost(LinkError):
     """
-    The connection broke.
+    The connection broke, or none was made; *code* is an SQLSTATE, where one says why.
     """
+
+    def __init__(self, text: str, *, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Expired(LinkError):
@@ -90,6 +95,8 @@ class Link:
         self._pg.enter_pipeline_mode()
         self._prepared: dict[str, bytes] = {}
         self._owed = 0  # answers of statements that nobody waited for
+        self._unconfirmed = ""
+        connection.add_notice_handler(self._notice)
         self.opened_at = self.used_at = time.monotonic()
         self.is_fresh = True  # made for the one who uses it now, so it cannot have died unnoticed
         self.prepares = False
@@ -212,7 +219,15 @@ class Link:
             raise self._lost(refused)  # somebody in between has dropped what was prepared
         if refused is not None:
             raise refused
+        if self._unconfirmed:
+            raise self._lost(Refused("", self._unconfirmed))
         return answers
+
+    def _notice(self, diagnostic: Diagnostic) -> None:
+        # An administrator cancelled the wait for a standby. COMMIT then answers as if all were well, with this warning
+        # beside it, whose text depends on the server's language: it is known by the function that gives it.
+        if diagnostic.source_function == "SyncRepWaitForLSN":
+            self._unconfirmed = diagnostic.message_primary or "no standby confirmed the commit"
 
     def _settle(self, moment: float) -> None:
         self._flush(moment)
