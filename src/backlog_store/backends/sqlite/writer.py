@@ -99,7 +99,7 @@ class SqliteWriter(SqliteReader):
         one = changes[0] if len(changes) == 1 else None
         # A new item alone is most of what is written: that its id and key are free is left to the indexes.
         is_new = isinstance(one, Put) and one.created
-        if not is_new:
+        if not is_new and not self._is_known(one):
             self._look_up(changes)
         check_changes(self, changes)
         try:
@@ -113,6 +113,15 @@ class SqliteWriter(SqliteReader):
         except BaseException as error:  # a value that has no row or no JSON form, or an interrupt
             self.failure = error
             raise
+
+    def _is_known(self, change: Change | None) -> bool:
+        """
+        Tell whether *change* is the next state of an item that was read, under the same key: all it needs is at hand.
+        """
+        if not isinstance(change, Put):
+            return False
+        stored = self._items.get(change.item.id)
+        return stored is not None and stored.key == change.item.key
 
     def _name_holder(self, changes: Sequence[Change]) -> None:
         """
