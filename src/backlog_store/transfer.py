@@ -102,7 +102,9 @@ def _pages(reader: Reader) -> Iterator[Sequence[Item]]:
     after = None
     while items := reader.search(ItemQuery(order="id", limit=_PAGE, after=after)):
         yield items
-        after = order_key(items[-1], "id")
+        before, after = after, order_key(items[-1], "id")
+        if before is not None and after <= before:
+            raise _out_of_order(items[-1].id, before[0])
 
 
 def _scan(reader: Reader, kind: RecordKind, prefix: str) -> Iterator[Record]:
@@ -112,7 +114,14 @@ def _scan(reader: Reader, kind: RecordKind, prefix: str) -> Iterator[Record]:
         yield from page
         if len(page) < _PAGE:
             return
-        after = page[-1].id
+        before, after = after, page[-1].id
+        if after <= before:
+            raise _out_of_order(after, before)
+
+
+def _out_of_order(id: str, before: str) -> BackendError:
+    # Reading on behind it would begin anew, and never end.
+    return BackendError("export", "reading", f"{id} stands behind {before}", hint="`backlog verify` lists the faults.")
 
 
 def _by_item(events: Iterable[Event]) -> dict[str, list[Event]]:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from backlog_store.backends.port import Reader
 from backlog_store.codec import from_builtins
-from backlog_store.errors import BackendError, BackendUnavailable, DataCorrupt
+from backlog_store.errors import BackendError, BackendUnavailable
 from backlog_store.model import CLOSED, Event, Item, KeyState, Record, RecordKind, Sighted
 from backlog_store.query import ANY, EventQuery, ItemQuery, order_key
 from backlog_store.trail import faults_of_key_trail, faults_of_trail
@@ -64,7 +64,7 @@ def verify(reader: Reader, *, audit: Iterable[str] = (), watch: Watch = silent) 
     """
     Rebuild every item from its events, check every chain, and that keys, sightings, links and events belong to items.
 
-    The faults of *audit*, the backend's own look at what it keeps, come first; where it raises `DataCorrupt`, nothing
+    The faults of *audit*, the backend's own look at what it keeps, come first; where it raises `BackendError`, nothing
     more is read. What cannot be read is a fault, too; `BackendUnavailable` is raised.
     """
     return _Verifier(reader, watch).run(audit)
@@ -81,7 +81,9 @@ class _Verifier:
         try:
             for fault in audit:
                 self.result.add(fault)
-        except DataCorrupt as error:
+        except BackendUnavailable:
+            raise
+        except BackendError as error:
             self.result.add(str(error))
             return self.result
         steps: tuple[tuple[str, Callable[[], None]], ...] = (
@@ -96,7 +98,11 @@ class _Verifier:
                 step()
             except BackendUnavailable:
                 raise
-            except (BackendError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except Exception as error:
+                # Of pages that the audit found damaged anything can come, and so any exception of what takes it in.
+                known = isinstance(error, BackendError | msgspec.MsgspecError | UnicodeDecodeError)
+                if not known and not self.result.fault_count:
+                    raise
                 self.result.add(f"{what}: reading ended early: {error}")
         return self.result
 
@@ -104,8 +110,11 @@ class _Verifier:
         total = self.reader.tally(ANY, ()).get((), 0)
         after = None
         while items := self.reader.search(ItemQuery(order="id", limit=_PAGE, after=after)):
-            after = order_key(items[-1], "id")
             self._trails(items)
+            before, after = after, order_key(items[-1], "id")
+            if before is not None and after <= before:
+                self.result.add(f"{items[-1].id}: stands behind {before[0]}; what follows cannot be read in order")
+                return
             self.watch("items", self.result.items, total)
         if self.result.items != total:
             self.result.add(f"items: {total} are counted, and {self.result.items} found")
@@ -213,7 +222,10 @@ class _Verifier:
         after = ""
         while records := self.reader.scan(kind, "", after, _PAGE):
             yield records
-            after = records[-1].id
+            before, after = after, records[-1].id
+            if after <= before:
+                self.result.add(f"{kind} {after}: stands behind {before}; what follows cannot be read in order")
+                return
 
 
 def _faults_of_key(state: KeyState, holder: Item | None, known: Collection[str]) -> list[str]:

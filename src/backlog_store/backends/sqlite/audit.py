@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -59,11 +59,21 @@ def audit_view(reader: Reader, watch: Watch) -> Iterator[str]:
                 yield from step(connection, watch)
             except sqlite3.Error as error:
                 yield f"{what}: reading ended early: {backend_error('read', path, error)}"
-        backwards = "SELECT position FROM events WHERE prev >= position LIMIT 1"
-        for (position,) in connection.execute(backwards):
-            reason = f"the event at position {position} says that a later one came before it"
-            raise DataCorrupt(NAME, path=path, offset=0, reason=reason,
-                              hint="Histories cannot be followed through it: `backlog doctor --repair`.")  # fmt: skip
+        _require_order(connection, path)
+
+
+def _require_order(connection: sqlite3.Connection, path: str) -> None:
+    """
+    Raise `DataCorrupt` where following a history would go round for ever, or nobody can tell.
+    """
+    try:
+        found = connection.execute("SELECT position FROM events WHERE prev >= position LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        raise backend_error("read", path, error) from error
+    if found is not None:
+        reason = f"the event at position {found[0]} says that a later one came before it"
+        hint = "Histories cannot be followed through it: bring a backup back (`backlog restore`)."
+        raise DataCorrupt(NAME, path=path, offset=0, reason=reason, hint=hint)
 
 
 @contextmanager
@@ -77,7 +87,8 @@ def _lenient(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     try:
         yield connection
     finally:
-        connection.execute("DROP TABLE IF EXISTS temp.item_terms")
+        with suppress(sqlite3.Error):  # of a file that is damaged; the table ends with the connection
+            connection.execute("DROP TABLE IF EXISTS temp.item_terms")
         connection.execute("PRAGMA query_only = ON")
         connection.text_factory = before
 
