@@ -42,7 +42,11 @@ class _Findings(Struct, kw_only=True):
 
 
 @command("doctor")
-@click.option("--repair", is_flag=True, help="Set damaged lines of a JSONL journal aside; they are kept, and told.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Set damaged lines of a journal aside; make indexes of SQLite anew, or save its readable rows.",
+)
 @click.option("-y", "--yes", is_flag=True, help="With --repair: do not ask.")
 @json_option
 @pass_app
@@ -108,13 +112,20 @@ def _settings(app: App, found: _Findings) -> None:
 def _repair(app: App, found: _Findings, *, yes: bool) -> None:
     url = app.store.value
     path = store_path(url)
-    if path is None or not path.is_dir():
-        raise click.UsageError(f"--repair is for JSONL stores; {redacted(url)} is none.")
-    from backlog_store.backends.jsonl.repair import repair
+    if path is None or not path.exists():
+        raise click.UsageError(f"--repair is for JSONL and SQLite stores that are there; {redacted(url)} is none.")
     from backlog_store.codec import to_builtins
 
-    app.confirm(f"Set damaged lines of {path} aside, if there are any?", yes=yes)
-    found.repaired = to_builtins(repair(path))
+    if path.is_dir():
+        from backlog_store.backends.jsonl.repair import repair as repair_journal
+
+        app.confirm(f"Set damaged lines of {path} aside, if there are any?", yes=yes)
+        found.repaired = to_builtins(repair_journal(path))
+        return
+    from backlog_store.backends.sqlite.repair import repair as repair_file
+
+    app.confirm(f"Make the indexes of {path} anew, or save its readable rows beside it, if it is damaged?", yes=yes)
+    found.repaired = to_builtins(repair_file(path))
 
 
 def _store(app: App, found: _Findings) -> None:
@@ -146,14 +157,29 @@ def _print(app: App, found: _Findings) -> None:
     for line in table([[name, value] for name, value in found.facts.items()], color=app.colored):
         app.out(line)
     if found.repaired is not None:
-        pieces = found.repaired["pieces"]
-        app.out(f"\nrepaired, set aside into {found.repaired['folder']}: {plural(len(pieces), 'damaged line')}"
-                if pieces else "\nrepaired: nothing was damaged")  # fmt: skip
-        for piece in pieces:
-            app.out(f"  at byte {piece['offset']}, {piece['size']} bytes: {neutral(str(piece['reason']))}")
+        _print_repaired(app, found.repaired)
     app.out()
     for style, word, lines in (("red", "problem", found.problems), ("yellow", "warning", found.warnings)):
         for line in lines:
             app.out(f"{paint(word, style, on=app.colored)}  {neutral(line)}")
     if not found.problems and not found.warnings:
         app.out(paint("All is well.", "green", on=app.colored))
+
+
+def _print_repaired(app: App, done: dict[str, Any]) -> None:
+    if "pieces" in done:
+        pieces = done["pieces"]
+        app.out(f"\nrepaired, set aside into {done['folder']}: {plural(len(pieces), 'damaged line')}"
+                if pieces else "\nrepaired: nothing was damaged")  # fmt: skip
+        for piece in pieces:
+            app.out(f"  at byte {piece['offset']}, {piece['size']} bytes: {neutral(str(piece['reason']))}")
+    elif done["file"]:
+        app.out(f"\nsaved into {done['file']}; the damaged store was left as it is")
+        for table, count in done["rows"].items():
+            lost = done["unreadable"].get(table, 0)
+            app.out(f"  {table}: {count:,} saved" + (f", {lost:,} that hold no document" if lost else ""))
+        app.out(
+            "  Rows on damaged pages are in neither count: `backlog verify` on the new store tells what is missing."
+        )
+    else:
+        app.out("\nrepaired: the indexes were made anew" if done["remade"] else "\nrepaired: nothing was damaged")
