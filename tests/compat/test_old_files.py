@@ -279,10 +279,10 @@ def test_a_disk_that_fills_up_on_the_way(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(files, "open_jsonl", partial(open_jsonl, fs=fs))
     written = fs.write
 
-    def fill_up(fd: int, data: bytes) -> int:
+    def fill_up(fd: int, data: bytes, offset: int) -> int:
         if sum(done == "write" for done in fs.done) == 3:
             fs.errors["write"] = errno.EFBIG
-        return written(fd, data)
+        return written(fd, data, offset)
 
     monkeypatch.setattr(fs, "write", fill_up)
     store = JsonlBacklogStore(ITEMS, EVENTS)
