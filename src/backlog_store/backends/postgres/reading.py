@@ -39,8 +39,6 @@ class PostgresReader:
         self._is_large = False
         self._settled = settled
         self.is_behind = False
-        #: Items as this transaction last read or wrote them.
-        self._seen: dict[ItemId, Item] = {}
         # What a hint has brought; None for what is absent.
         self._items: dict[ItemId, bytes | None] = {}
         self._keys: dict[Key, bytes | None] = {}
@@ -166,9 +164,7 @@ class PostgresReader:
 
     def _item(self, doc: bytes) -> Item:
         # Decoded for each caller alone: the free objects inside are plain dicts, and may be changed.
-        item = codec.decode_item(doc)
-        self._seen[item.id] = item
-        return item
+        return codec.decode_item(doc)
 
 
 def _by_key(keys: Sequence[Key]) -> Statement:

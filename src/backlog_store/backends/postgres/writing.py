@@ -19,7 +19,7 @@ from backlog_store.backends.postgres.sessions import Session
 from backlog_store.backends.postgres.wire import Rows, Statement
 from backlog_store.backends.preconditions import check_changes
 from backlog_store.errors import BackendError
-from backlog_store.model import ItemId, Key
+from backlog_store.model import Item, ItemId, Key
 
 __all__ = ["PostgresWriter"]
 
@@ -34,6 +34,8 @@ class PostgresWriter(PostgresReader):
 
     def __init__(self, session: Session, *, longest: float, with_care: bool) -> None:
         super().__init__(session, longest=longest)
+        #: Items as this transaction last read or wrote them. (A reader may see a whole store, and keeps none.)
+        self._seen: dict[ItemId, Item] = {}
         self._with_care = with_care
         self._batch = Batch(self._seen)
         self._has_written = False
@@ -70,6 +72,11 @@ class PostgresWriter(PostgresReader):
             self._send(*statements, sql.COMMIT)
         else:
             self._session.end()
+
+    def _item(self, doc: bytes) -> Item:
+        item = super()._item(doc)
+        self._seen[item.id] = item
+        return item
 
     def _asked(self, *statements: Statement, whole: bool = False) -> list[Rows]:
         pending = self._flushed()

@@ -31,7 +31,7 @@ _UNAVAILABLE: dict[int, tuple[str, str]] = {
 _CORRUPT: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_CORRUPT: (
         "its pages contradict each other",
-        "Nothing was changed. Bring a copy or an export back, or save what is left: `sqlite3 FILE .recover`.",
+        "Nothing was changed. Bring a backup back (`backlog restore`), or save what is left (`doctor --repair`).",
     ),
     sqlite3.SQLITE_NOTADB: (
         "it is no SQLite database",
