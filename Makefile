@@ -1,5 +1,5 @@
 # One command for everything; `make` alone lists them. Each step is skipped when nothing it depends on has changed.
-# Needed: make and Python >= 3.11. Everything else goes into .venv, as wheels only, by plain pip.
+# Needed: make and Python >= 3.11. Everything else goes into .venv by plain pip, as wheels (but two for test-system).
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -28,7 +28,7 @@ demo: $(VENV)/.runtime  ## install into .venv and show what it does, on real fin
 test: lint types  ## lint, types, and every test that needs neither root, Debian packages nor a browser
 	$(PYTEST) -q -n $(JOBS) --dist worksteal $(ARGS)
 
-test-system: $(VENV)/.dev  ## tests that need root or Debian packages; installs those, fails where it cannot
+test-system: $(VENV)/.system  ## tests that need root or Debian packages; installs those, fails where it cannot
 	@./scripts/system-tools
 	root=$$(./scripts/as-root) && $$root $(PYTEST) -q -p no:cacheprovider $(ARGS) tests/system
 
@@ -71,3 +71,8 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(PIP) install --only-binary :all: --upgrade 'pip>=25.1'
 	$(PIP) install --only-binary :all: --editable '.[postgres]' --group dev
 	@touch $@ $(VENV)/.runtime
+
+# Patroni needs two small packages, of Python alone, that nobody publishes as wheels.
+$(VENV)/.system: $(VENV)/.dev
+	$(PIP) install --only-binary :all: --no-binary ydiff,python-etcd --group system
+	@touch $@

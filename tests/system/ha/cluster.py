@@ -54,17 +54,34 @@ class Node:
         self._wires = [Wire(self.port), Wire(self._etcd)]
         self._programs: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, nodes: Sequence[Node], passwords: Mapping[str, str]) -> None:
+    def start_etcd(self, nodes: Sequence[Node]) -> None:
         """
-        Start what does not run.
+        Start etcd, unless it runs.
         """
         peers = ",".join(f"{node.name}=http://{HOST}:{node.peer}" for node in nodes)
         self._run("etcd", self._etcd_command(peers), {})
+
+    def start_patroni(self, passwords: Mapping[str, str]) -> None:
+        """
+        Start Patroni, unless it runs, and with it PostgreSQL.
+        """
         # A namespace of its own: the whole node dies at once, and none of it survives this process. PostgreSQL refuses
         # root: within it is another user, to whom the folder belongs.
         namespace = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--pid", "--fork", "--mount-proc"]
         patroni = str(Path(sys.executable).with_name("patroni"))
         self._run("patroni", [*namespace, "--kill-child=KILL", patroni, str(CONFIGURATION)], self._settings(passwords))
+
+    @property
+    def etcd_setting(self) -> str:
+        """
+        Where this node's etcd is, as a setting of Patroni.
+        """
+        settings = {
+            "PATRONI_ETCD3_HOSTS": f"{HOST}:{self._etcd}",
+            "PATRONI_RESTAPI_USERNAME": "patroni",
+            "PATRONI_RESTAPI_PASSWORD": self._token,
+        }
+        return " ".join(f"{name}={value}" for name, value in settings.items())
 
     def _etcd_command(self, peers: str) -> list[str]:
         client, peer = f"http://{HOST}:{self._etcd}", f"http://{HOST}:{self.peer}"
@@ -114,6 +131,13 @@ class Node:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """
+        The process that all of PostgreSQL and Patroni on this node live and die with.
+        """
+        return self._programs["patroni"].pid
+
     def log(self, program: str) -> Path:
         """
         Return the file that a program writes its log to.
@@ -124,25 +148,14 @@ class Node:
         """
         Ask this node's Patroni and return status and answer; status 0 where it does not answer.
         """
-        connection = http.client.HTTPConnection(HOST, self._rest, timeout=2 if body is None else 60)
-        key = base64.b64encode(f"patroni:{self._token}".encode()).decode()
-        try:
-            connection.request(
-                "GET" if body is None else "POST",
-                path,
-                None if body is None else json.dumps(body),
-                {"Authorization": f"Basic {key}"},
-            )
-            answer = connection.getresponse()
-            text = answer.read().decode()
-        except (OSError, http.client.HTTPException):
-            return 0, None
-        finally:
-            connection.close()
-        try:
-            return answer.status, json.loads(text)
-        except ValueError:
-            return answer.status, text
+        return _ask(self._rest, path, body, token=self._token)
+
+    def has_etcd(self) -> bool:
+        """
+        Tell whether etcd is ready on this node.
+        """
+        status, answer = _ask(self._etcd, "/version")
+        return status == 200 and answer.get("etcdcluster", "not_decided") != "not_decided"
 
     def crash(self) -> None:
         """
@@ -208,11 +221,10 @@ class Cluster:
     Three nodes, as a context manager: entering waits until all are well. Not thread-safe.
     """
 
-    def __init__(self, folder: Path, *, is_synchronous: bool = True) -> None:
+    def __init__(self, folder: Path) -> None:
         for program in ("etcd", "unshare", "setpriv"):
             if shutil.which(program) is None:
                 raise RuntimeError(f"{program} is not installed; run scripts/system-tools")
-        self._is_synchronous = is_synchronous
         self._password = system_ids()
         token = system_ids()
         self.nodes = [Node(folder, number, token) for number in range(1, NODES + 1)]
@@ -225,8 +237,6 @@ class Cluster:
     def __enter__(self) -> Self:
         try:
             self.start()
-            if not self._is_synchronous:
-                self._configure({"synchronous_mode": False, "synchronous_mode_strict": False})
             self.wait_until_well()
             self._make_database()
         except BaseException:
@@ -246,12 +256,25 @@ class Cluster:
         places = ",".join(f"{HOST}:{node.port}" for node in self.nodes)
         return f"postgresql://{user}:{self._password}@{places}/backlog?target_session_attrs=read-write"
 
+    @property
+    def control(self) -> str:
+        """
+        The command line that looks after the cluster.
+        """
+        node = self.nodes[0]
+        program = Path(sys.executable).with_name("patronictl")
+        return f"{node.etcd_setting} {program} -c {CONFIGURATION} list"
+
     def start(self) -> None:
         """
         Start every node that does not run.
         """
         for node in self.nodes:
-            node.start(self.nodes, self._passwords)
+            node.start_etcd(self.nodes)
+        for node in self.nodes:
+            # Patroni does not start where etcd has not made up its mind which version it speaks.
+            self._wait(f"etcd on {node.name}", lambda node=node: node.has_etcd() or None)  # type: ignore[misc]
+            node.start_patroni(self._passwords)
 
     def primary(self, *, other_than: Node | None = None) -> Node:
         """
@@ -266,9 +289,9 @@ class Cluster:
 
     def wait_until_well(self) -> None:
         """
-        Wait until there are a primary and two standbys that follow it, one of them synchronous where that is asked for.
+        Wait until there are a primary and two standbys that follow it, one of them synchronously.
         """
-        wanted = ["leader", "replica", "sync_standby"] if self._is_synchronous else ["leader", "replica", "replica"]
+        wanted = ["leader", "replica", "sync_standby"]
         self._wait("three nodes that are well", lambda: self._roles() == wanted or None)
 
     def switch_over(self, leader: Node) -> None:
@@ -285,18 +308,6 @@ class Cluster:
         """
         for node in self.nodes:
             node.stop()
-
-    def _configure(self, settings: Mapping[str, Any]) -> None:
-        leader = self.primary()
-        # PATCH is what `patronictl edit-config` sends; POST is not taken there, so the client program is asked.
-        options = [part for name, value in settings.items() for part in ("--set", f"{name}={json.dumps(value)}")]
-        program = str(Path(sys.executable).with_name("patronictl"))
-        subprocess.run(
-            [program, "-c", str(CONFIGURATION), "edit-config", "--force", "--quiet", *options],
-            env={**os.environ, **leader._settings(self._passwords)},
-            check=True,
-            capture_output=True,
-        )
 
     def _roles(self) -> list[str]:
         """
@@ -326,6 +337,31 @@ class Cluster:
                 raise TimeoutError(f"no {what} within {DEADLINE_S} s\n{logs}")
             pause.wait(LOOK_EVERY_S)
         return found
+
+
+def _ask(port: int, path: str, body: Mapping[str, Any] | None = None, *, token: str = "") -> tuple[int, Any]:
+    """
+    Ask over HTTP and return status and answer; status 0 where nobody answers.
+    """
+    connection = http.client.HTTPConnection(HOST, port, timeout=2 if body is None else 60)
+    key = base64.b64encode(f"patroni:{token}".encode()).decode()
+    try:
+        connection.request(
+            "GET" if body is None else "POST",
+            path,
+            None if body is None else json.dumps(body),
+            {"Authorization": f"Basic {key}"},
+        )
+        answer = connection.getresponse()
+        text = answer.read().decode()
+    except (OSError, http.client.HTTPException):
+        return 0, None
+    finally:
+        connection.close()
+    try:
+        return answer.status, json.loads(text)
+    except ValueError:
+        return answer.status, text
 
 
 def _is_postgres(process: psutil.Process) -> bool:
