@@ -56,7 +56,7 @@ def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 
     def tell(text: str) -> None:
         with capsys.disabled():
-            sys.stdout.write(f"\n  {text}")
+            sys.stdout.write(f"\n  {text}\n")
             sys.stdout.flush()
 
     return tell
@@ -127,7 +127,7 @@ def test_no_acknowledged_write_is_lost_when_primaries_fail(
         _wait_for_writes(clients)
         seconds = time.monotonic() - began
         cluster.wait_until_well()
-        tell(f"{number}. {fault.__name__}: all clients wrote again after {seconds:.1f} s")
+        tell(f"{number + 1}. {fault.__name__}: all clients wrote again after {seconds:.1f} s")
     for client in clients:
         client.stop()
     for client in clients:
