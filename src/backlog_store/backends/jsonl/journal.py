@@ -41,7 +41,7 @@ __all__ = ["Journal"]
 #: A handle reserves space from its so-manieth line on: who writes a few lines and closes need not pay for it.
 _RESERVES_FROM = 4
 #: It reserves a quarter of the journal's length, within these limits, in bytes.
-_RESERVE_MIN, _RESERVE_MAX = 64 * 1024, 1024 * 1024
+_RESERVE_MIN, _RESERVE_MAX = 64 * 1024, 256 * 1024
 _LINE_END = b"}\n"
 #: What may come behind the last line.
 _NOTHING = (b"", FILLER)
