@@ -189,7 +189,7 @@ def _original_url(backend: str, dsn: str) -> str:
     if backend == "postgres":
         return dsn or _ORIGINAL_DSN
     if backend == "auto" and dsn:
-        return dsn
+        return f"auto+{dsn}"
     if backend in ("auto", "jsonl"):
         return path_url("jsonl", Path(_ORIGINAL_JSONL))
     return f"{backend}://"

@@ -93,7 +93,7 @@ def test_a_store_is_looked_for_where_it_is_opened(tmp_path: Path, monkeypatch: p
     [
         ({"BACKLOG_BACKEND": "postgres"}, "postgresql://localhost/daarion"),
         ({"BACKLOG_BACKEND": "postgres", "POSTGRES_DSN": "host=a"}, "host=a"),
-        ({"BACKLOG_BACKEND": "auto", "BACKLOG_POSTGRES_DSN": "host=b", "POSTGRES_DSN": "host=a"}, "host=b"),
+        ({"BACKLOG_BACKEND": "auto", "BACKLOG_POSTGRES_DSN": "host=b", "POSTGRES_DSN": "host=a"}, "auto+host=b"),
         ({"BACKLOG_BACKEND": "auto"}, "jsonl:ops/backlog/items.jsonl.journal"),
         ({"BACKLOG_BACKEND": "jsonl"}, "jsonl:ops/backlog/items.jsonl.journal"),
         ({"BACKLOG_BACKEND": "memory"}, "memory://"),

@@ -63,6 +63,7 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
         "restore": _in("backup", "restore", "Make a store of a backup."),
         "cleanup": _in("keep", "cleanup", "Purge items closed long ago; what was decided about them stays."),
         "verify": _in("verify", "verify", "Prove that the history explains every item; seal it."),
+        "spool": _in("spool", "spool", "See what was accepted while the database was away; drain it."),
         "verdict": _in("keep", "verdict", "See and lift what was decided about keys."),
     },
     "Set up": {

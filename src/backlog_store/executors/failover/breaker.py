@@ -47,6 +47,13 @@ class Breaker(Struct, frozen=True):
         """
         return self.state == "up"
 
+    @property
+    def is_away(self) -> bool:
+        """
+        Tell whether the primary is taken to be away.
+        """
+        return self.state == "degraded"
+
     def failed(self, now: float) -> Breaker:
         """
         The primary did not answer, or not as it should: probe it later.
@@ -60,6 +67,12 @@ class Breaker(Struct, frozen=True):
         The primary answered a probe: what was accepted goes there first.
         """
         return replace(self, state="replaying", since=now) if self.state == "degraded" else self
+
+    def recovered(self, now: float) -> Breaker:
+        """
+        The primary answered a probe, and nothing waits.
+        """
+        return self.answered(now).drained(now)
 
     def accepted(self, now: float) -> Breaker:
         """

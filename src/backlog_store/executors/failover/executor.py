@@ -5,10 +5,8 @@ The failover executor: to the primary while it answers, into the spool while it 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +21,8 @@ from backlog_store.executors.failover.breaker import Breaker
 from backlog_store.executors.failover.drain import Drain, Drained
 from backlog_store.executors.failover.drainlock import DrainLock
 from backlog_store.executors.failover.following import Follower
-from backlog_store.executors.failover.health import health_of
+from backlog_store.executors.failover.forks import follow
+from backlog_store.executors.failover.health import away, health_of
 from backlog_store.executors.failover.identity import AnotherStore
 from backlog_store.executors.failover.places import open_memory, spool_opener
 from backlog_store.executors.failover.reading import Copy
@@ -92,16 +91,15 @@ class FailoverExecutor:
         self._is_closed = False
         self._make_locks()
         self._worker = Worker(self) if background else None
-        _executors.add(self)
+        follow(self)
         if self._worker is None:
             self.step()
         else:
             self._worker.start()
             self._wait(lambda: self._breaker.state != "degraded" or self._refusal is not None, self.timing.open_s)
         if self._refusal is not None:
-            refusal = self._refusal
             self.close()
-            raise refusal
+            raise self._refusal
 
     # --- an Executor --------------------------------------------------------------------------------------------------
 
@@ -140,9 +138,7 @@ class FailoverExecutor:
         Raises `BackendUnavailable` without a copy.
         """
         self._tend()
-        has_copy = bool(self._copy.as_of)
-        primary = self._primary
-        state = self._breaker.state
+        has_copy, primary, state = bool(self._copy.as_of), self._primary, self._breaker.state
         # What was accepted is not on the primary before the drain, but it is on the copy.
         if primary is not None and (state == "up" or (state == "replaying" and not has_copy)):
             try:
@@ -187,7 +183,7 @@ class FailoverExecutor:
         Return the primary, for what goes past the rules (import, export). Raises `BackendUnavailable` while it is away.
         """
         primary = self._primary
-        if primary is None or self._breaker.state == "degraded":
+        if primary is None or self._breaker.is_away:
             raise self._away("opening", "this needs the database itself")
         return primary.backend
 
@@ -196,12 +192,11 @@ class FailoverExecutor:
         Return how things stand.
         """
         account = self._refuge.account()
-        problems = [self._problem, self._refuge.problem, self._copy.problem]
         return Standing(
             state=self._breaker.state, since=self._since, waiting=account.waiting, oldest=self._refuge.oldest(),
             account=account, spool=str(self.spool_folder), in_memory=self._refuge.in_memory(),
             copy_as_of=self._copy.as_of,
-            problems=tuple(problem for problem in problems if problem),
+            problems=tuple(filter(None, (self._problem, self._refuge.problem, self._copy.problem))),
         )  # fmt: skip
 
     def drain(self, limit: int | None = None) -> Account:
@@ -212,17 +207,19 @@ class FailoverExecutor:
         """
         before = self._refuge.account()
         with self._stepping:
-            if self._is_degraded():
+            if self._breaker.is_away:
                 self._probe()
-            left = self._refuge.waiting() if limit is None else limit
-            while left > 0 and not self._is_degraded():
-                drained = self._drain_batch(min(self.timing.batch, left))
+            done = 0
+            while (limit is None or done < limit) and not self._breaker.is_away:
+                drained = self._drain_batch(
+                    self.timing.batch if limit is None else min(self.timing.batch, limit - done)
+                )
                 if drained.is_done:
                     break
                 if not drained.is_ours:
                     raise BackendUnavailable("auto", "draining", "another process drains", hint="Look again soon.")
-                left -= drained.count
-            if self._is_degraded():
+                done += drained.count
+            if self._breaker.is_away:
                 raise self._away("draining", "what waits goes on waiting")
         return self._refuge.account().minus(before)
 
@@ -238,7 +235,7 @@ class FailoverExecutor:
                 self._drain.adopt(backend)
             finally:
                 backend.close()
-            if self._breaker.state == "degraded":
+            if self._breaker.is_away:
                 self._probe()
 
     def step(self) -> float:
@@ -248,7 +245,7 @@ class FailoverExecutor:
         with self._stepping:
             now = self._monotonic()
             self._refuge.mend(now)
-            if self._breaker.state == "degraded":
+            if self._breaker.is_away:
                 if pause := self._breaker.due_in(now):
                     return pause
                 self._probe()
@@ -261,9 +258,6 @@ class FailoverExecutor:
             return self._breaker.due_in(self._monotonic())
 
     # --- inside -------------------------------------------------------------------------------------------------------
-
-    def _is_degraded(self) -> bool:
-        return self._breaker.state == "degraded"
 
     def _direct(self) -> LocalExecutor | None:
         if self._breaker.state == "up" and self._refuge.waiting():
@@ -300,10 +294,7 @@ class FailoverExecutor:
             raise
 
     def _away(self, operation: str, what: str) -> BackendUnavailable:
-        return BackendUnavailable(
-            "auto", operation, f"{what} ({self._breaker.state} since {self._since}: {self._problem})",
-            hint="Try again when the database is back; reports and comments are accepted meanwhile.",
-        )  # fmt: skip
+        return away(operation, what, f"{self._breaker.state} since {self._since}: {self._problem}")
 
     def _probe(self) -> None:
         """
@@ -324,7 +315,7 @@ class FailoverExecutor:
         if old is not None:
             old.close()
         # In one step, so that nothing is accepted for later while nothing waits.
-        self._note(_answered_and_drained if not self._refuge.waiting() else Breaker.answered)
+        self._note(Breaker.recovered if not self._refuge.waiting() else Breaker.answered)
 
     def _drain_batch(self, weight: int) -> Drained:
         primary = self._primary
@@ -373,7 +364,7 @@ class FailoverExecutor:
             self._breaker = happened(before, self._monotonic())
             if before.state != self._breaker.state:
                 self._since = self._clock()
-                if self._breaker.state == "degraded":
+                if self._breaker.is_away:
                     _log.warning("degraded: %s", self._problem)
                 else:
                     self._problem = ""
@@ -398,7 +389,7 @@ class FailoverExecutor:
         self._changed = threading.Condition()
         self._stepping = threading.Lock()
 
-    def _start_anew(self) -> None:
+    def start_anew(self) -> None:
         """
         In a forked child: threads and what they held are the parent's.
         """
@@ -407,19 +398,3 @@ class FailoverExecutor:
         self._refuge.start_anew()
         if self._worker is not None:
             self._worker = Worker(self)
-
-
-def _answered_and_drained(breaker: Breaker, now: float) -> Breaker:
-    return breaker.answered(now).drained(now)
-
-
-_executors: weakref.WeakSet[FailoverExecutor] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for executor in list(_executors):
-        executor._start_anew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

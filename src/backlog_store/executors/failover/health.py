@@ -8,12 +8,23 @@ from pathlib import Path
 
 from backlog_store.backends.places import file_system_of
 from backlog_store.backends.port import Health
+from backlog_store.errors import BackendUnavailable
 from backlog_store.executors.failover.standing import Standing
 
-__all__ = ["health_of"]
+__all__ = ["away", "health_of"]
 
 #: File systems that are gone when the host is.
 FLEETING = frozenset({"tmpfs", "ramfs", "overlay"})
+
+
+def away(operation: str, what: str, standing: str) -> BackendUnavailable:
+    """
+    Return the error of what needs the primary itself, while that is away.
+    """
+    return BackendUnavailable(
+        "auto", operation, f"{what} ({standing})",
+        hint="Try again when the database is back; reports and comments are accepted meanwhile.",
+    )  # fmt: skip
 
 
 def health_of(standing: Standing, primary: Health | None, folder: Path) -> Health:
@@ -28,7 +39,7 @@ def health_of(standing: Standing, primary: Health | None, folder: Path) -> Healt
         problems.append(f"the account of the spool does not balance: {account}")
     if account.parked:
         warnings.append(
-            f"{account.parked:,} accepted commands could not be applied; `backlog spool list --parked` shows why"
+            f"{account.parked:,} accepted commands could not be applied and are kept aside with their reasons"
         )
     if standing.waiting:
         warnings.append(f"{standing.waiting:,} accepted commands wait in {folder}, the oldest since {standing.oldest}")
