@@ -50,7 +50,8 @@ class FailoverExecutor:
     An `executors.local.Executor` that lives through outages of its primary. Thread-safe; a forked child goes on alone.
 
     *open_primary* opens the one truth, each time anew after an outage. What is accepted meanwhile goes to
-    *spool_folder*. *background* false: nothing happens by itself, and `step` is the caller's to call.
+    *spool_folder* (`spools` shows what is there). *background* false: nothing happens by itself, `step` is the caller's
+    to call.
 
     Raises `ConfigError` for a folder that can hold no spool, and at first contact what is wrong with the primary's
     address; an address that was right once is not doubted, only told.
@@ -78,10 +79,10 @@ class FailoverExecutor:
         self._clock = clock
         self._ids = ids
         self._monotonic = monotonic
-        self._refuge = Refuge(
+        self.spools = Refuge(
             open_spool or spool_opener(spool_folder), open_memory, clock, ids, name=f"the spool {spool_folder}"
         )
-        self._drain = Drain(self._refuge, DrainLock(spool_folder), ids, policy, self._copy.note)
+        self._drain = Drain(self.spools, DrainLock(spool_folder), ids, policy, self._copy.note)
         self._primary: LocalExecutor | None = None
         self._breaker = Breaker(since=monotonic())
         self._since = clock()
@@ -173,7 +174,7 @@ class FailoverExecutor:
             self._primary.close()
         self._copy.close()
         self._drain.lock.release()
-        self._refuge.close()
+        self.spools.close()
 
     # --- more ---------------------------------------------------------------------------------------------------------
 
@@ -191,12 +192,12 @@ class FailoverExecutor:
         """
         Return how things stand.
         """
-        account = self._refuge.account()
+        account = self.spools.account()
         return Standing(
-            state=self._breaker.state, since=self._since, waiting=account.waiting, oldest=self._refuge.oldest(),
-            account=account, spool=str(self.spool_folder), in_memory=self._refuge.in_memory(),
+            state=self._breaker.state, since=self._since, waiting=account.waiting, oldest=self.spools.oldest(),
+            account=account, spool=str(self.spool_folder), in_memory=self.spools.in_memory(),
             copy_as_of=self._copy.as_of,
-            problems=tuple(filter(None, (self._problem, self._refuge.problem, self._copy.problem))),
+            problems=tuple(filter(None, (self._problem, self.spools.problem, self._copy.problem))),
         )  # fmt: skip
 
     def drain(self, limit: int | None = None) -> Account:
@@ -205,7 +206,7 @@ class FailoverExecutor:
 
         Raises `BackendUnavailable` while the primary is away, or another process drains.
         """
-        before = self._refuge.account()
+        before = self.spools.account()
         with self._stepping:
             if self._breaker.is_away:
                 self._probe()
@@ -221,7 +222,7 @@ class FailoverExecutor:
                 done += drained.count
             if self._breaker.is_away:
                 raise self._away("draining", "what waits goes on waiting")
-        return self._refuge.account().minus(before)
+        return self.spools.account().minus(before)
 
     def adopt(self) -> None:
         """
@@ -244,7 +245,7 @@ class FailoverExecutor:
         """
         with self._stepping:
             now = self._monotonic()
-            self._refuge.mend(now)
+            self.spools.mend(now)
             if self._breaker.is_away:
                 if pause := self._breaker.due_in(now):
                     return pause
@@ -260,7 +261,7 @@ class FailoverExecutor:
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _direct(self) -> LocalExecutor | None:
-        if self._breaker.state == "up" and self._refuge.waiting():
+        if self._breaker.state == "up" and self.spools.waiting():
             self._note(Breaker.accepted)
         return self._primary if self._breaker.is_direct else None
 
@@ -269,7 +270,7 @@ class FailoverExecutor:
         if not answer.accepted:
             return answer
         command = storable(command, answer)
-        durable = self._refuge.accept(command)
+        durable = self.spools.accept(command)
         self._note(Breaker.accepted)
         self._copy.lay_over([command])
         return replace(answer, volatile=not durable)
@@ -307,7 +308,7 @@ class FailoverExecutor:
         except (BacklogError, AnotherStore) as error:
             if backend is not None:
                 backend.close()
-            if isinstance(error, ConfigError) and not self._refuge.primary:
+            if isinstance(error, ConfigError) and not self.spools.primary:
                 self._refusal = error
             self._failed(error, None)
             return
@@ -315,7 +316,7 @@ class FailoverExecutor:
         if old is not None:
             old.close()
         # In one step, so that nothing is accepted for later while nothing waits.
-        self._note(Breaker.recovered if not self._refuge.waiting() else Breaker.answered)
+        self._note(Breaker.recovered if not self.spools.waiting() else Breaker.answered)
 
     def _drain_batch(self, weight: int) -> Drained:
         primary = self._primary
@@ -335,7 +336,7 @@ class FailoverExecutor:
         if now < self._look_at:
             return self._look_at - now
         self._look_at = now + self.timing.look_s
-        if self._refuge.waiting():
+        if self.spools.waiting():
             self._note(Breaker.accepted)
             return 0.0
         primary = self._primary
@@ -395,6 +396,6 @@ class FailoverExecutor:
         """
         self._make_locks()
         self._drain.lock.forget()
-        self._refuge.start_anew()
+        self.spools.start_anew()
         if self._worker is not None:
             self._worker = Worker(self)

@@ -8,11 +8,13 @@ import logging
 import threading
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from backlog_store.backends.port import Backend
 from backlog_store.clock import Clock, IdSource
 from backlog_store.commands import Command
 from backlog_store.errors import BackendError, StorageFull
-from backlog_store.executors.failover.spool import Ended, Entry, Ledger, Spool, SpoolFull
+from backlog_store.executors.failover.spool import Ended, Entry, Ledger, Parked, Spool, SpoolFull
 from backlog_store.executors.failover.standing import Account
 from backlog_store.instants import Instant
 
@@ -121,7 +123,8 @@ class Refuge:
             try:
                 ledger = spool.ledger()
                 if ledger.account.waiting and (entries := spool.take(weight_max)):
-                    return spool, ledger, entries
+                    # A full disk may not have noted for which store it is.
+                    return spool, replace(ledger, primary=self.primary), entries
             except BackendError as error:
                 self._lost(error)
         return None
@@ -142,6 +145,22 @@ class Refuge:
         Let what the primary does not know any more wait again; return how many commands that are.
         """
         return self._disk.offer_again(receipt) if self._disk is not None else 0
+
+    def listing(self, after: int, *, limit: int) -> list[Entry]:
+        """
+        Return commands that wait on disk, in order from behind a number; where there is no disk, those in memory.
+        """
+        for spool in self._readable():
+            return spool.listing(max(after, spool.ledger().mark), limit=limit)
+        return []
+
+    def parked(self, after: int, *, limit: int) -> list[Parked]:
+        """
+        Return what could not be applied, in order from behind a number.
+        """
+        for spool in self._readable():
+            return spool.parked(after, limit=limit)
+        return []
 
     def disk_ledger(self) -> Ledger:
         """
