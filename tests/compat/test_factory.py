@@ -148,5 +148,5 @@ else:
     store.create(BacklogItem.from_dict({"id": "after", "title": "T"}))
 """
     monkeypatch.setenv("BACKLOG_POSTGRES_DSN", postgres_dsn)
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
     assert {"parent", "child", "after"} == {item.id for item in get_backlog_store().list_items()}
