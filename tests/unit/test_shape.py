@@ -31,6 +31,7 @@ FUNCTION_LINES_MAX = 60
 #: Longer than they should be, and why that hurts less than cutting them.
 LONG: Mapping[str, str] = {
     "src/backlog_store/backlog.py": "the public face: one short method a command or query, looked up in one place",
+    "src/backlog_store/executors/failover/executor.py": "one face of the executor, whose steps are short",
 }
 #: Modules that nothing of the package imports: doors for others, or opened by name.
 DOORS: Mapping[str, str] = {
