@@ -123,13 +123,19 @@ def test_a_flipped_byte_of_an_sqlite_row_is_found(file: Path, tmp_path: Path, ta
     with closing(sqlite3.connect(file)) as source:
         cells = list(values(source, table))
     some_of_each = {name: cell for cell in RNG.sample(cells, len(cells)) for name in [cell[0]]}
+    changed = 0
     for name, rowid, value in [*some_of_each.values(), *RNG.sample(cells, FLIPS)]:
         shutil.copy(file, path)
         with closing(sqlite3.connect(path, isolation_level=None)) as target:
             new = flipped(value)
             kept = "CAST(? AS TEXT)" if isinstance(value, str) else "?"
-            target.execute(f"UPDATE {table} SET {name} = {kept} WHERE rowid = ?", (new, rowid))
+            try:
+                target.execute(f"UPDATE {table} SET {name} = {kept} WHERE rowid = ?", (new, rowid))
+            except sqlite3.IntegrityError:
+                continue  # what the engine's own rules refuse, the engine has found
+            changed += 1
         assert finds(f"sqlite:{path}"), f"{name} of row {rowid}: {value!r} became {new!r}"
+    assert changed > FLIPS // 2
 
 
 def test_a_flipped_byte_of_an_sqlite_file_is_found_or_says_nothing(file: Path, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ __all__ = ["audit", "audit_view"]
 
 _PAGE_FAULTS = 100
 _TELL_EVERY = 1_000
+#: What a document raises that is no document, or is not there at all.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeError, TypeError)
 #: Columns of items that are no copies of a field.
 _OWN = ("num", "last_event", "doc")
 #: Sums of the terms in the index are compared in so many bits.
@@ -98,8 +100,9 @@ def _pages(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
     for (found,) in connection.execute(f"PRAGMA integrity_check({_PAGE_FAULTS})"):
         if found != "ok":
             yield f"pages: {found}"
-    mark, last = connection.execute("SELECT words_mark, IFNULL((SELECT MAX(num) FROM items), 0) FROM marks").fetchone()
-    if mark > last:
+    (last,) = connection.execute("SELECT IFNULL(MAX(num), 0) FROM items").fetchone()
+    (mark,) = connection.execute("SELECT words_mark FROM marks").fetchone() or (None,)
+    if not isinstance(mark, int) or mark > last:
         yield f"index of words: is said to reach {mark}, and the last item is {last}"
 
 
@@ -117,7 +120,7 @@ def _items(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
         try:
             item = decode_item(doc)
             is_canonical = encode_item(item) == doc
-        except (msgspec.MsgspecError, UnicodeError) as error:
+        except _UNREADABLE as error:
             yield f"{id}: its document cannot be read: {error}"
             continue
         if not is_canonical:
@@ -146,14 +149,14 @@ def _events(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
         try:
             event = decode_event(doc)
             is_canonical = encode_event(event) == doc
-        except (msgspec.MsgspecError, UnicodeError) as error:
+        except _UNREADABLE as error:
             yield f"event at position {position}: its document cannot be read: {error}"
             continue
         if not is_canonical:
             yield f"event {event.id}: its document is not as it was written"
         if values != _event_values(event):
             yield f"event {event.id}: columns differ from the document"
-        if prev < -1:
+        if not isinstance(prev, int) or prev < -1:
             yield f"event {event.id}: names no event before it"
         if number % _TELL_EVERY == 0:
             watch("rows of events", number, 0)
@@ -176,7 +179,7 @@ def _records(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
         try:
             record = decode_record(doc)
             is_canonical = encode(record) == doc
-        except (msgspec.MsgspecError, UnicodeError) as error:
+        except _UNREADABLE as error:
             yield f"record {kind} {id}: its document cannot be read: {error}"
             continue
         if not is_canonical:
