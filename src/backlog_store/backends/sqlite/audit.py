@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import msgspec
 
 from backlog_store.backends.keeping import Watch
 from backlog_store.backends.port import Backend, Reader
-from backlog_store.backends.sqlite import words
+from backlog_store.backends.sqlite import schema, words
 from backlog_store.backends.sqlite.faults import NAME, backend_error
 from backlog_store.backends.sqlite.reader import SqliteReader
 from backlog_store.codec import decode_event, decode_item, decode_record, encode, encode_event, encode_item
@@ -30,7 +30,7 @@ _TELL_EVERY = 1_000
 #: What a document raises that is no document, or is not there at all.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeError, TypeError)
 #: Columns of items that are no copies of a field.
-_OWN = ("num", "last_event", "doc")
+_OWN = frozenset({"num", "last_event", "doc"})
 #: Sums of the terms in the index are compared in so many bits.
 _BITS = (1 << 64) - 1
 
@@ -53,8 +53,8 @@ def audit_view(reader: Reader, watch: Watch) -> Iterator[str]:
     path = reader._path
     with _lenient(reader._connection) as connection:
         steps: Sequence[tuple[str, _Step]] = (
-            ("pages", _pages), ("events", _events), ("items", _items), ("records", _records), ("sightings", _sightings),
-            ("index of words", _index),
+            ("schema", _schema), ("pages", _pages), ("events", _events), ("items", _items), ("records", _records),
+            ("sightings", _sightings), ("index of words", _index),
         )  # fmt: skip
         for what, step in steps:
             try:
@@ -95,6 +95,40 @@ def _lenient(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         connection.text_factory = before
 
 
+def _schema(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
+    """
+    Compare tables and indexes with those of a new store; what a newer program added is left alone.
+    """
+    watch("tables", 0, 0)
+    found = _objects(connection)
+    for name, (definition, columns) in _own_objects().items():
+        if name not in found:
+            yield f"schema: {name} is missing"
+        elif not columns <= found[name][1] or (definition != found[name][0] and not columns):
+            yield f"schema: {name} is not as the store made it"
+
+
+def _own_objects() -> dict[str, tuple[str, frozenset[str]]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        schema.upgrade(fresh)
+        return _objects(fresh)
+
+
+def _objects(connection: sqlite3.Connection) -> dict[str, tuple[str, frozenset[str]]]:
+    """
+    Return by name what defines an index, and a table's columns.
+    """
+    listed = connection.execute("SELECT name, type, IFNULL(sql, '') FROM sqlite_master").fetchall()
+    quoted = "SELECT name FROM pragma_table_info(?)"
+    return {
+        name: (
+            sql,
+            frozenset(column for (column,) in connection.execute(quoted, (name,))) if type == "table" else frozenset(),
+        )
+        for name, type, sql in listed
+    }
+
+
 def _pages(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
     watch("pages", 0, 0)
     for (found,) in connection.execute(f"PRAGMA integrity_check({_PAGE_FAULTS})"):
@@ -107,16 +141,15 @@ def _pages(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
 
 
 def _items(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
-    columns = [row[1] for row in connection.execute("PRAGMA table_info(items)") if row[1] not in _OWN]
+    present = _objects(connection).get("items", ("", frozenset()))[1]
+    columns = sorted((present & _own_objects()["items"][1]) - _OWN)
     listed = ", ".join(f"items.{column}" for column in columns)  # of our own table
     found = connection.execute(f"""
-        SELECT num <= words_mark AND num NOT IN (SELECT num FROM stale_words), num, doc, item_words.words, terms,
-               {listed}
+        SELECT num <= words_mark AND num NOT IN (SELECT num FROM stale_words), num, id, doc, item_words.words,
+               terms, {listed}
         FROM marks CROSS JOIN items LEFT JOIN item_words ON item_words.rowid = items.num
         ORDER BY num""")  # noqa: S608
-    names = [_field(column) for column in columns]
-    for number, (is_indexed, num, doc, said, terms, *values) in enumerate(found, 1):
-        id = values[columns.index("id")]
+    for number, (is_indexed, num, id, doc, said, terms, *values) in enumerate(found, 1):
         try:
             item = decode_item(doc)
             is_canonical = encode_item(item) == doc
@@ -125,7 +158,7 @@ def _items(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
             continue
         if not is_canonical:
             yield f"{id}: its document is not as it was written"
-        fields = [getattr(item, name) if name == "revision" else value_of(item, name) for name in names]
+        fields = [getattr(item, name) if name == "revision" else value_of(item, name) for name in columns]
         if fields != values:
             wrong = [column for column, field, value in zip(columns, fields, values, strict=True) if field != value]
             yield f"{id}: columns differ from the document: {', '.join(wrong)}"
@@ -133,10 +166,6 @@ def _items(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
             yield f"{id}: the index of words holds other words than the document"
         if number % _TELL_EVERY == 0:
             watch("rows of items", number, 0)
-
-
-def _field(column: str) -> str:
-    return "due" if column == "due" else column
 
 
 def _events(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
