@@ -61,6 +61,8 @@ def audit_view(reader: Reader, watch: Watch) -> Iterator[str]:
                 yield from step(connection, watch)
             except sqlite3.Error as error:
                 yield f"{what}: reading ended early: {backend_error('read', path, error)}"
+            except UnicodeError as error:  # of names: sqlite3 decodes those without `text_factory`
+                yield f"{what}: reading ended early: {error}"
         _require_order(connection, path)
 
 
