@@ -241,6 +241,22 @@ def test_a_command_that_breaks_its_whole_batch_is_found_and_parked(tmp_path: Pat
     assert [parked.number for parked in executor.spools.parked(0, limit=10)] == [14]
 
 
+def test_a_batch_that_is_cut_in_parts_arrives_in_order(tmp_path: Path) -> None:
+    """Around a command that the store cannot hold, each writer's commands still follow each other."""
+    primary = Switched(_Allergic())
+    primary.up = False
+    backlog, executor, timer = failover(primary, tmp_path)
+    wanted = [f"{n:02}" for n in range(20)]
+    for n, title in enumerate(wanted):
+        backlog.upsert(title=title, dedupe_key="k")
+        if n in {3, 13}:
+            backlog.upsert(title="poison", dedupe_key=title)
+    primary.up = True
+    settle(executor, timer)
+    (item,) = backlog.each()
+    assert seen(primary, item.id) == wanted
+
+
 class _Allergic(MemoryBackend):
     """
     A store with a fault of its own: it breaks on one title.

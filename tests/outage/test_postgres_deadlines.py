@@ -118,6 +118,21 @@ def test_a_frozen_server_fails_every_call_and_comes_back(server: PostgresServer)
     backend.close()
 
 
+def test_it_is_the_caller_who_gives_up(postgres_server: PostgresServer) -> None:
+    """A statement that nobody answers ends at its own deadline, not when the connection breaks one day."""
+    dsn = postgres_server.create_database()
+    with Proxy(postgres_server.port) as proxy:
+        backend = through(proxy, dsn)
+        create(backend)
+        proxy.judge = lambda _: "deaf"
+        one_day = threading.Timer(3.0, proxy.close)
+        one_day.start()
+        with pytest.raises(BackendUnavailable, match="no answer came in time"):
+            trail(backend)
+        one_day.cancel()
+        backend.close()
+
+
 def test_a_freeze_before_the_answer_to_commit_is_an_unknown_outcome(server: PostgresServer) -> None:
     """Who sent COMMIT and heard nothing is not told that it failed; item and event are both there, or neither."""
     backend = open_postgres(server.create_database(), **QUICK)

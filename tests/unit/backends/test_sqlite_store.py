@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from backlog_store.backends.port import Load, Purge, PutRecord, Reader, Sighting, Writer
 from backlog_store.backends.sqlite import SqliteBackend, backend, open_sqlite, words
-from backlog_store.backends.sqlite.connection import has_reset_bug
+from backlog_store.backends.sqlite.connection import Synchronous, connect, has_reset_bug
 from backlog_store.backends.sqlite.faults import backend_error, is_sync_lost
 from backlog_store.errors import (
     BackendError,
@@ -478,6 +478,16 @@ def test_what_it_promises_less_it_says(path: Path) -> None:
     assert full.capabilities.durable
     assert full.check().warnings == ()
     full.close()
+
+
+@pytest.mark.parametrize(("synchronous", "number"), [("FULL", 2), ("NORMAL", 1)])
+def test_a_commit_is_synced_by_the_engine_itself(path: Path, synchronous: Synchronous, number: int) -> None:
+    """SQLite itself says what it was told: to sync its log at each commit, unless less was asked for."""
+    open_sqlite(path).close()
+    connection = connect(str(path), synchronous=synchronous, busy_timeout_s=1, writes=True)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (number,)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
 
 
 def test_a_check_tells_the_facts(path: Path) -> None:

@@ -117,6 +117,18 @@ def test_evidence_is_a_bounded_sample_with_totals(machine: Backlog) -> None:
     assert item.evidence_totals == {"alerts": LIMITS.evidence_kept + 7}
 
 
+def test_evidence_of_later_reports_is_added(machine: Backlog) -> None:
+    """
+    What an earlier report pointed to stays, the newest last.
+    """
+    report(machine, evidence_refs={"alerts": ["a", "b"], "runs": ["1"]})
+    report(machine, evidence_refs={"alerts": ["b", "c"]}, priority="P0")
+
+    item = report(machine, evidence_refs={"alerts": ["d"]}, priority="P1").item
+
+    assert item.evidence_refs == {"alerts": ["a", "b", "c", "d"], "runs": ["1"]}
+
+
 def test_volatile_meta_is_no_change(machine: Backlog) -> None:
     """
     What a reporter declares volatile does not make an event a day.
