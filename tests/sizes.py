@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["CHANGES", "HA_ROUNDS", "PROGRAM", "RACES", "SEEDS", "STEPS"]
+__all__ = ["CHANGES", "HA_ROUNDS", "MALFORMED", "PROGRAM", "RACES", "SEEDS", "STEPS"]
 
 #: Steps of the agreement machine, at each of its two levels, cut into programs with a seed of their own: several
 #: shorter programs see more different beginnings than one long one.
@@ -22,3 +22,5 @@ RACES = int(os.environ.get("TEST_RACES", "30"))
 CHANGES = int(os.environ.get("TEST_CHANGES", "400"))
 #: Faults of a cluster of three PostgreSQL, one after the other; in more than four the whole machine dies, too.
 HA_ROUNDS = int(os.environ.get("TEST_HA_ROUNDS", "4"))
+#: Malformed inputs, of all kinds together.
+MALFORMED = int(os.environ.get("TEST_MALFORMED", "5000"))

@@ -252,6 +252,16 @@ def test_a_journal_without_its_first_line_is_damaged(folder: Path, header: bytes
     assert found is not None
 
 
+def test_a_first_line_that_is_no_text_is_damaged(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 in the header are told as damage at its place."""
+    open_jsonl(tmp_path).close()
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"journal", b"jo\xccrnal"))
+    with pytest.raises(DataCorrupt) as error:
+        open_jsonl(tmp_path)
+    assert error.value.offset == 0
+
+
 def test_an_emptied_journal_is_damaged(folder: Path) -> None:
     """A journal cut to nothing is damage, not an empty backlog, until a person has it repaired."""
     write_lines(folder)

@@ -11,12 +11,13 @@ import pytest
 from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.jsonl import open_jsonl
 from backlog_store.backends.memory import MemoryBackend
+from backlog_store.backends.port import PutRecord
 from backlog_store.commands import Command, Report
-from backlog_store.errors import StorageFull
+from backlog_store.errors import DataCorrupt, StorageFull
 from backlog_store.executors.failover.spool import Ended, Entry, Spool
 from backlog_store.executors.failover.standing import Account
 from backlog_store.instants import add_seconds
-from backlog_store.model import Actor, Draft
+from backlog_store.model import Actor, Draft, Record
 from backlog_store.testing.clocks import START, CountingIds
 
 IDS = CountingIds()
@@ -106,6 +107,17 @@ def test_trimming_drops_the_oldest_of_what_was_moved_and_nothing_that_waits() ->
     spool.trim(add_seconds(START, 15 * 86_400), kept_max=3)
     assert numbers(spool.listing(0, limit=100)) == [9, 10]
     assert spool.ledger().account.balances
+
+
+def test_a_command_of_another_version_is_told_and_stays() -> None:
+    """What this program cannot read is no command without a trace: the error names it, and nothing is moved."""
+    backend = MemoryBackend()
+    spool = filled(report(1), spool=Spool(backend, IDS))
+    strange = Record(kind="spool", id=f"{1:016}", revision=2, body={"at": START, "command": {"body": {"type": "new"}}})
+    backend.write(lambda writer: writer.apply([PutRecord(strange)]))
+    with pytest.raises(DataCorrupt, match="spool/0000000000000001"):
+        spool.take(10)
+    assert spool.ledger().account == Account(accepted=1, waiting=1)
 
 
 def test_a_spool_survives_its_process(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def header_of(line: bytes) -> Header:
     """
     try:
         header = msgspec.json.decode(line, type=Header)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Damaged(f"the first line is no journal header ({error})") from error
     if header.format != _FORMAT:
         raise Damaged(f"the first line is the header of another format, {header.format!r}")

@@ -16,7 +16,7 @@ import msgspec
 from backlog_store.backends.keeping import Watch
 from backlog_store.backends.port import Backend, Reader
 from backlog_store.backends.sqlite import schema, words
-from backlog_store.backends.sqlite.faults import NAME, backend_error
+from backlog_store.backends.sqlite.faults import ENGINE_ERRORS, NAME, backend_error
 from backlog_store.backends.sqlite.reader import SqliteReader
 from backlog_store.codec import decode_event, decode_item, decode_record, encode, encode_event, encode_item
 from backlog_store.errors import DataCorrupt
@@ -72,7 +72,7 @@ def _require_order(connection: sqlite3.Connection, path: str) -> None:
     """
     try:
         found = connection.execute("SELECT position FROM events WHERE prev >= position LIMIT 1").fetchone()
-    except sqlite3.Error as error:
+    except ENGINE_ERRORS as error:
         raise backend_error("read", path, error) from error
     if found is not None:
         reason = f"the event at position {found[0]} says that a later one came before it"
@@ -91,7 +91,7 @@ def _lenient(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     try:
         yield connection
     finally:
-        with suppress(sqlite3.Error):  # of a file that is damaged; the table ends with the connection
+        with suppress(*ENGINE_ERRORS):  # of a file that is damaged; the table ends with the connection
             connection.execute("DROP TABLE IF EXISTS temp.item_terms")
         connection.execute("PRAGMA query_only = ON")
         connection.text_factory = before

@@ -18,8 +18,8 @@ from urllib.parse import quote
 from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.places import prepare_folder
 from backlog_store.backends.sqlite import schema, words
-from backlog_store.backends.sqlite.faults import NAME, backend_error
-from backlog_store.errors import BackendError, BackendUnavailable, ConfigError, DataCorrupt, StorageFull
+from backlog_store.backends.sqlite.faults import ENGINE_ERRORS, NAME, backend_error
+from backlog_store.errors import BackendError, BackendUnavailable, ConfigError, StorageFull
 
 if sys.platform == "win32":
     fcntl = None
@@ -148,11 +148,8 @@ def connect(path: str, *, synchronous: Synchronous, busy_timeout_s: float, write
     """
     try:
         return _connect(path, synchronous, busy_timeout_s, writes=writes)
-    except sqlite3.Error as error:
+    except ENGINE_ERRORS as error:
         raise backend_error("opening", path, error) from error
-    except UnicodeDecodeError as error:  # Python's, of a message of SQLite about a damaged schema
-        hint = "Nothing was changed. Bring a backup back: backlog restore."
-        raise DataCorrupt(NAME, path=path, offset=0, reason="its schema is no text", hint=hint) from error
 
 
 def _connect(path: str, synchronous: Synchronous, busy_timeout_s: float, *, writes: bool) -> sqlite3.Connection:

@@ -8,9 +8,11 @@ import sqlite3
 
 from backlog_store.errors import BackendError, BackendUnavailable, DataCorrupt, StorageFull
 
-__all__ = ["NAME", "backend_error", "is_sync_lost"]
+__all__ = ["ENGINE_ERRORS", "NAME", "backend_error", "is_sync_lost"]
 
 NAME = "sqlite"
+#: What a call of the engine raises. The second is Python's own, of a message about a damaged schema that is no text.
+ENGINE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 _LOCKED = ("it is locked by another process", "Try again; a program that holds it for long should be closed.")
 #: Primary result code: what it means here, and what to do.
@@ -52,10 +54,13 @@ _SYNC_LOST = {
 _IO_HINT = "The disk reports an error: look at the system's log before going on."
 
 
-def backend_error(operation: str, path: str, error: sqlite3.Error) -> BackendError:
+def backend_error(operation: str, path: str, error: sqlite3.Error | UnicodeDecodeError) -> BackendError:
     """
     Return what to raise for an error of SQLite during *operation*. The caller makes *error* its cause.
     """
+    if isinstance(error, UnicodeDecodeError):
+        hint = _CORRUPT[sqlite3.SQLITE_CORRUPT][1]
+        return DataCorrupt(NAME, path=path, offset=0, reason="its schema is no text", hint=hint)
     full_code = _code(error)
     code = full_code & 0xFF
     if code in _UNAVAILABLE:

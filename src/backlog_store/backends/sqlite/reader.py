@@ -10,7 +10,7 @@ from typing import Any, LiteralString
 
 from backlog_store.backends.sql.compile import compile_events, compile_items, compile_tally, tally_keys
 from backlog_store.backends.sql.dialects import SQLITE, Statement
-from backlog_store.backends.sqlite.faults import NAME, backend_error
+from backlog_store.backends.sqlite.faults import ENGINE_ERRORS, NAME, backend_error
 from backlog_store.codec import decode_event, decode_item, decode_record, encode
 from backlog_store.errors import BackendError
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
@@ -123,7 +123,7 @@ class SqliteReader:
         self._require_open()
         try:
             return self._connection.execute(statement.sql, statement.parameters).fetchall()
-        except sqlite3.Error as error:
+        except ENGINE_ERRORS as error:
             raise backend_error("read", self._path, error) from error
 
     def _require_open(self) -> None:

@@ -15,7 +15,7 @@ from backlog_store.backends.port import Change, DropRecord, Hint, Load, Purge, P
 from backlog_store.backends.preconditions import check_changes
 from backlog_store.backends.sql.dialects import Statement
 from backlog_store.backends.sqlite import glance, words
-from backlog_store.backends.sqlite.faults import backend_error
+from backlog_store.backends.sqlite.faults import ENGINE_ERRORS, backend_error
 from backlog_store.backends.sqlite.reader import SqliteReader, among_ids
 from backlog_store.backends.sqlite.rows import GatheredRows, Rows
 from backlog_store.codec import decode_record
@@ -46,7 +46,7 @@ class SqliteWriter(SqliteReader):
         """
         try:
             self._glance, self._position = glance.take(self._connection, hint)
-        except sqlite3.Error as error:
+        except ENGINE_ERRORS as error:
             raise backend_error("read", self._path, error) from error
         self._position_before = self._position
 

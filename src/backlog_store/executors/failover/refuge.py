@@ -246,6 +246,8 @@ class Refuge:
                     self._disk = Spool(backend, self._ids)
                 else:
                     self._disk.go_on_with(backend)
+                if self._primary:
+                    self._disk.belong_to(self._primary)
             except BaseException:
                 backend.close()
                 raise
@@ -253,8 +255,6 @@ class Refuge:
             self._lost(error)
             return False
         self._is_disk_open = True
-        if self._primary:
-            self._disk.belong_to(self._primary)
         return True
 
     def _lost(self, error: BackendError) -> None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -21,13 +22,15 @@ from backlog_store.backends.port import Backend, Change, DropRecord, PutRecord, 
 from backlog_store.clock import IdSource
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import Command, Report, Resolve
-from backlog_store.errors import BackendError, StorageFull
+from backlog_store.errors import BackendError, DataCorrupt, StorageFull
 from backlog_store.executors.failover.standing import Account
 from backlog_store.ids import derived
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import LIMITS, Record
 
 __all__ = ["Ended", "Entry", "Ledger", "Parked", "Spool", "SpoolFull", "weight_of"]
+
+T = TypeVar("T")
 
 _DIGITS = 16
 _LEDGER = "account"
@@ -212,7 +215,7 @@ class Spool:
         Return what could not be applied, in order from behind a number.
         """
         found = self.backend.read(lambda reader: reader.scan("parked", "", _id(after), limit))
-        return [from_builtins({**record.body, "number": int(record.id)}, Parked) for record in found]
+        return [_read(record, Parked) for record in found]
 
     def move(self, ended: Sequence[Ended], now: Instant) -> BackendError | None:
         """
@@ -319,7 +322,21 @@ def _make(writer: Writer, fresh: Ledger) -> None:
 
 def _ledger_of(reader: Reader) -> tuple[Ledger, Record]:
     record = reader.records("account", [_LEDGER])[_LEDGER]
-    return from_builtins(record.body, Ledger), record
+    return _read(record, Ledger), record
+
+
+def _read(record: Record, cls: type[T]) -> T:
+    """
+    Return what a record says. Raises `DataCorrupt` for one that this program cannot read.
+    """
+    number = {"number": int(record.id)} if record.id.isdecimal() else {}
+    try:
+        return from_builtins({**record.body, **number}, cls)
+    except msgspec.ValidationError as error:
+        raise DataCorrupt(
+            "spool", path=f"the record {record.kind}/{record.id}", offset=0, reason=str(error),
+            hint="Nothing was changed. If a newer backlog-store has written it, upgrade; else restore the folder.",
+        ) from error  # fmt: skip
 
 
 def _next(record: Record, ledger: Ledger) -> PutRecord:
@@ -335,7 +352,7 @@ def _id(number: int) -> str:
 
 
 def _entry(record: Record) -> Entry:
-    return Entry(int(record.id), from_builtins(record.body["command"], Command), record.body["at"])
+    return _read(record, Entry)
 
 
 def _parked(record: Record, end: Ended, now: Instant) -> dict[str, object]:
