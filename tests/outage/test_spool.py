@@ -68,6 +68,18 @@ def test_the_account_balances_at_each_move() -> None:
     assert numbers(spool.take(10)) == [4, 5]
 
 
+def test_parked_commands_wait_again_behind_all_others() -> None:
+    """What is retried keeps its order and its instant; a number that is not parked is passed over."""
+    spool = filled(*(report(number) for number in range(4)))
+    spool.move([Ended(number, 1, "parked", "c", "r") for number in (1, 2)], START)
+
+    assert spool.retry([2, 1, 2, 3, 77]) == 2
+    assert spool.ledger().account == Account(accepted=4, waiting=4)
+    assert [entry.command.request_id for entry in spool.take(9)] == ["r2", "r3", "r0", "r1"]
+    assert (spool.parked(), spool.retry([1])) == ([], 0)
+    assert spool.ledger().account.balances
+
+
 def test_two_drains_of_the_same_commands_count_them_once() -> None:
     """A move that another process has noted already changes nothing."""
     backend = MemoryBackend()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, TypeVar
 
 import msgspec
@@ -165,17 +165,20 @@ class Spool:
 
         def run(writer: Writer) -> None:
             ledger, record = _ledger_of(writer)
-            if ledger.weight_waiting + weight > self._waiting_max:
-                raise SpoolFull("spool", "accepting", path=f"more than {self._waiting_max:,} reports that wait")
-            count = len(bodies)
-            puts = [_put("spool", _id(ledger.last + n), body) for n, body in enumerate(bodies, 1)]
-            account = ledger.account.plus(Account(accepted=count, waiting=count))
-            after = replace(
-                ledger, last=ledger.last + count, account=account, weight_waiting=ledger.weight_waiting + weight
-            )
-            writer.apply([*puts, _next(record, after)])
+            writer.apply(self._behind(ledger, record, bodies, Account(accepted=len(bodies)), weight))
 
         self.backend.write(run)
+
+    def _behind(
+        self, ledger: Ledger, record: Record, bodies: Sequence[dict[str, object]], account: Account, weight: int
+    ) -> list[Change]:
+        waiting = ledger.weight_waiting + weight
+        if waiting > self._waiting_max:
+            raise SpoolFull("spool", "accepting", path=f"more than {self._waiting_max:,} reports that wait")
+        puts = [_put("spool", _id(ledger.last + n), body) for n, body in enumerate(bodies, 1)]
+        account = ledger.account.plus(account).plus(Account(waiting=len(puts)))
+        after = replace(ledger, last=ledger.last + len(puts), account=account, weight_waiting=waiting)
+        return [*puts, _next(record, after)]
 
     def take(self, weight_max: int) -> list[Entry]:
         """
@@ -216,6 +219,22 @@ class Spool:
         """
         found = self.backend.read(lambda reader: reader.scan("parked", "", _id(after), limit))
         return [_read(record, Parked) for record in found]
+
+    def retry(self, numbers: Collection[int]) -> int:
+        """
+        Put parked commands behind all others, in their order; return how many that were. Raises `SpoolFull`.
+        """
+
+        def run(writer: Writer) -> int:
+            ledger, record = _ledger_of(writer)
+            found = sorted(writer.records("parked", {*map(_id, numbers)}).values(), key=lambda parked: parked.id)
+            weight = sum(weight_of(_read(parked, Parked).command) for parked in found)
+            bodies = [{name: parked.body[name] for name in ("at", "command")} for parked in found]
+            puts = self._behind(ledger, record, bodies, Account(parked=-len(found)), weight)
+            writer.apply([*(DropRecord("parked", parked.id, parked.revision) for parked in found), *puts])
+            return len(found)
+
+        return self.backend.write(run)
 
     def move(self, ended: Sequence[Ended], now: Instant) -> BackendError | None:
         """

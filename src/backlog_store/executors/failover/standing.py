@@ -17,8 +17,8 @@ class Account(Struct, frozen=True, kw_only=True):
     """
     What became of every command that was ever accepted into a spool.
 
-    *again* counts commands that were offered once more to a primary that had been restored from a backup, or after they
-    had been parked; *there* those whose answer the primary had already. It must balance at any time::
+    *again* counts commands that were offered once more to a primary that had been restored from a backup, *there* those
+    whose answer the primary had already, *parked* those kept aside now. It must balance at any time::
 
         accepted + again = applied + there + parked + discarded + waiting
     """
