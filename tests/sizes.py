@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["CHANGES", "HA_ROUNDS", "MALFORMED", "PROGRAM", "RACES", "SEEDS", "STEPS"]
+__all__ = ["CHANGES", "CRASH_STATES", "HA_ROUNDS", "MALFORMED", "PROGRAM", "RACES", "SEEDS", "STEPS"]
 
 #: Steps of the agreement machine, at each of its two levels, cut into programs with a seed of their own: several
 #: shorter programs see more different beginnings than one long one.
@@ -24,3 +24,5 @@ CHANGES = int(os.environ.get("TEST_CHANGES", "400"))
 HA_ROUNDS = int(os.environ.get("TEST_HA_ROUNDS", "4"))
 #: Malformed inputs, of all kinds together.
 MALFORMED = int(os.environ.get("TEST_MALFORMED", "5000"))
+#: States that a crash may leave of a journal.
+CRASH_STATES = int(os.environ.get("TEST_CRASH_STATES", "50000"))
