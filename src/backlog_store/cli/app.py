@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from backlog_store.backends.registry import is_made
+from backlog_store.backends.registry import AUTO, is_made
 from backlog_store.backlog import Backlog, open_backlog
 from backlog_store.cli.text import paint
 from backlog_store.commands import Body
@@ -130,7 +130,12 @@ class App:
                     url.partition(":")[0], "opening", f"there is no backlog at {path} ({origin})",
                     hint="Check the path, or make one there: `backlog init --store URL`.",
                 )  # fmt: skip
-        self._backlog = open_backlog(url, actor=self.actor)
+        if url.lower().startswith(AUTO):
+            from backlog_store.cli.outage import open_auto  # only who has an outage to fear pays for it
+
+            self._backlog = open_auto(self, url, reading=not make)
+        else:
+            self._backlog = open_backlog(url, actor=self.actor)
         if self.made and not self.quiet and not self.json:
             self.say(f"Made a new backlog: {self.made}")
         return self._backlog

@@ -19,7 +19,7 @@ from backlog_store.rules.upsert import NOT_OPENING
 
 __all__ = ["Account", "FailOn", "Plan", "take_in"]
 
-VERDICTS = ("created", "reopened", "updated", "unchanged", "suppressed", "closed", "refused")
+VERDICTS = ("created", "reopened", "updated", "unchanged", "suppressed", "closed", "accepted", "refused")
 _KINDS = ("new", "reopened", "any")
 
 
@@ -83,6 +83,7 @@ class Account(Struct, kw_only=True):
     notices: list[Notice] = field(default_factory=list)
     changed: list[dict[str, Any]] = field(default_factory=list)
     failing: list[tuple[FailOn, str, str]] = field(default_factory=list)  # the condition, priority, title
+    undecided: list[FailOn] = field(default_factory=list)  # conditions that only the database can decide
     sources: set[str] = field(default_factory=set)
     services: set[str] = field(default_factory=set)
 
@@ -180,12 +181,14 @@ class _Intake:
         account.priorities.setdefault(outcome.verdict, Counter())[priority] += 1
         if outcome.why:
             account.reasons.setdefault(outcome.verdict, Counter())[outcome.why] += 1
-        if outcome.verdict not in ("unchanged", "suppressed"):
+        if outcome.verdict not in ("unchanged", "suppressed", "accepted"):
             account.changed.append({"verdict": outcome.verdict, "id": outcome.id, "priority": priority, "title": title})
         if draft is None:
             return
         kind = _kind(outcome)
         for condition in self.plan.fail_on:
+            if outcome.verdict == "accepted" and condition.kind != "any" and priority <= condition.priority:
+                account.undecided.append(condition)
             if kind and condition.holds(kind, priority):
                 account.failing.append((condition, priority, title))
                 return

@@ -242,7 +242,9 @@ def print_answer(
     if as_json:
         now = app.now()
         outcomes = [_outcome(app, outcome, names, now) for outcome in answer.outcomes]
-        app.out(plain_json({"batch": answer.batch, "counts": answer.counts(), "outcomes": outcomes}))
+        app.out(plain_json({"batch": answer.batch, "accepted": answer.accepted, "counts": answer.counts(),
+                            "outcomes": outcomes}))  # fmt: skip
+        _say_accepted(app, answer)
         return
     items = [outcome.item for outcome in answer.outcomes if outcome.item is not None]
     short = handy_ids(items) if app.on_terminal else {}
@@ -262,8 +264,20 @@ def print_answer(
             app.say(f"{paint('refused', 'red', on=app.colors(sys.stderr))}  {named}")
     if len(answer.outcomes) > 1:
         app.say(f"{plural(len(answer.outcomes), 'item')}: {_counts(answer)}")
-    if not done and any(outcome.verdict not in ("refused", "unchanged") for outcome in answer.outcomes):
+    _say_accepted(app, answer)
+    if (
+        not done
+        and not answer.accepted
+        and any(outcome.verdict not in ("refused", "unchanged") for outcome in answer.outcomes)
+    ):
         say_undo(app, answer.batch)
+
+
+def _say_accepted(app: App, answer: Answer) -> None:
+    if answer.accepted:
+        from backlog_store.cli.outage import tell_accepted
+
+        tell_accepted(app)
 
 
 def _told(outcome: Outcome, before: Item | None) -> str:

@@ -134,6 +134,7 @@ def _store(app: App, found: _Findings) -> None:
         note = "the first item makes it" if app.store.origin == "default" else "`backlog init` makes it"
         found.warnings.append(f"there is no backlog at {path} yet; {note}")
         return
+    app.quiet = True  # what is said of a copy is among the facts
     health = app.reading().check()
     found.facts |= {f"store {name}": value for name, value in health.facts.items() if name != "path"}
     found.warnings += health.warnings

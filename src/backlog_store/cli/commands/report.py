@@ -20,6 +20,7 @@ from backlog_store.cli.options import json_option
 from backlog_store.cli.reporting import VERDICTS, Account, FailOn, Plan, take_in
 from backlog_store.cli.text import neutral, paint, plural
 from backlog_store.cli.writing import say_undo
+from backlog_store.errors import BackendUnavailable
 from backlog_store.intake import FORMATS, Finding, Format, Parsed, Refusal, ReportContext, read_report
 from backlog_store.model import PRIORITIES
 from backlog_store.policy import DUE_DAYS
@@ -27,7 +28,8 @@ from backlog_store.policy import DUE_DAYS
 __all__ = ["report"]
 
 _SHOWN = 20
-_STYLES = {"created": "green", "reopened": "yellow", "refused": "red", "closed": "green"}
+_STYLES = {"created": "green", "reopened": "yellow", "refused": "red", "closed": "green",
+           "accepted": "yellow"}  # fmt: skip
 
 
 @command("report", examples=(
@@ -103,6 +105,10 @@ def report(app: App, file: BinaryIO, format_: str | None, dry_run: bool, as_json
         app.out(json_text(app, _as_data(account, format, plan)))
     else:
         _print(app, account, format, name, plan)
+    if account.counts["accepted"]:
+        from backlog_store.cli.outage import tell_accepted
+
+        tell_accepted(app)
     _fail(app, account)
 
 
@@ -179,6 +185,7 @@ def _as_data(account: Account, format: Format, plan: Plan) -> dict[str, Any]:
     return {
         "format": format.name,
         "dry_run": plan.dry_run,
+        "accepted": bool(account.counts["accepted"]),
         "opens": plan.opens,
         "batch": account.batch,
         "sources": sorted(account.sources),
@@ -194,6 +201,7 @@ def _as_data(account: Account, format: Format, plan: Plan) -> dict[str, Any]:
         "changed": account.changed,
         "failing": [{"condition": str(on), "priority": priority, "title": title}
                     for on, priority, title in account.failing],
+        "undecided": sorted({str(on) for on in account.undecided}),
     }  # fmt: skip
 
 
@@ -204,7 +212,7 @@ def _print(app: App, account: Account, format: Format, name: str, plan: Plan) ->
     app.out(f"{told} ({format.title}){', nothing was written' if plan.dry_run else ''}")
     for verdict in VERDICTS:
         count = account.counts[verdict]
-        if count or verdict in ("created", "unchanged"):
+        if count or (verdict in ("created", "unchanged") and not account.counts["accepted"]):
             style = _STYLES.get(verdict, "dim") if count else "dim"
             line = f"  {count:>7,} {paint(f'{verdict:10}', style, on=app.colored)}  {_detail(account, verdict)}"
             app.out(line.rstrip())
@@ -260,3 +268,9 @@ def _fail(app: App, account: Account) -> None:
             app.say(f"  {priority}  {neutral(title)}")
     if account.failing or account.refused:
         raise click.exceptions.Exit(1)
+    if account.undecided:
+        raise BackendUnavailable(
+            "auto", "deciding",
+            f"--fail-on {', '.join(sorted({str(on) for on in account.undecided}))} needs the database, which is away",
+            hint="The report was accepted; `backlog list` shows what it opened once the database is back.",
+        )  # fmt: skip

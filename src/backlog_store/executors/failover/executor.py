@@ -157,7 +157,8 @@ class FailoverExecutor:
         Look at the condition of primary and spool.
         """
         primary = self._primary if self._breaker.state != "degraded" else None
-        return health_of(self.standing(), primary.check() if primary is not None else None, self.spool_folder)
+        health = primary.check() if primary is not None else None
+        return health_of(self.standing(), health, self.spool_folder, self._clock())
 
     def close(self) -> None:
         """
@@ -199,6 +200,14 @@ class FailoverExecutor:
             copy_as_of=self._copy.as_of,
             problems=tuple(filter(None, (self._problem, self.spools.problem, self._copy.problem))),
         )  # fmt: skip
+
+    def settle(self, within_s: float) -> bool:
+        """
+        Wait for a drain that goes on in the background, so long at most; tell whether nothing waits any more.
+        """
+        self._direct()
+        self._wait(lambda: self._breaker.state != "replaying", within_s)
+        return self._breaker.state == "up"
 
     def drain(self, limit: int | None = None) -> Account:
         """
@@ -287,7 +296,7 @@ class FailoverExecutor:
     def _on_primary(self, command: Command) -> Answer:
         primary = self._primary
         if primary is None or not self._breaker.is_direct:
-            raise self._away("writing", "what depends on what is stored is not accepted for later; nothing was written")
+            raise self._away("writing", "a change like this needs the database itself; nothing was written")
         try:
             return primary.execute(command)
         except AWAY as error:
@@ -353,7 +362,7 @@ class FailoverExecutor:
         with self._changed:
             if of is not None and of is not self._primary:
                 return  # what one of before the outage says late
-            self._problem = str(error)
+            self._problem = error.message if isinstance(error, BacklogError) else str(error)
         self._note(Breaker.failed)
 
     def _note(self, happened: Callable[[Breaker, float], Breaker]) -> None:

@@ -10,11 +10,14 @@ from backlog_store.backends.places import file_system_of
 from backlog_store.backends.port import Health
 from backlog_store.errors import BackendUnavailable
 from backlog_store.executors.failover.standing import Standing
+from backlog_store.instants import Instant, add_seconds
 
 __all__ = ["away", "health_of"]
 
 #: File systems that are gone when the host is.
 FLEETING = frozenset({"tmpfs", "ramfs", "overlay"})
+#: So long, in seconds, does an outage last that somebody drains.
+_LONG_S = 86_400.0
 
 
 def away(operation: str, what: str, standing: str) -> BackendUnavailable:
@@ -23,11 +26,11 @@ def away(operation: str, what: str, standing: str) -> BackendUnavailable:
     """
     return BackendUnavailable(
         "auto", operation, f"{what} ({standing})",
-        hint="Try again when the database is back; reports and comments are accepted meanwhile.",
+        hint="Try again when the database is back. Reports and comments are accepted meanwhile.",
     )  # fmt: skip
 
 
-def health_of(standing: Standing, primary: Health | None, folder: Path) -> Health:
+def health_of(standing: Standing, primary: Health | None, folder: Path, now: Instant) -> Health:
     """
     Return the health of primary (``None`` while it is away) and spool together.
     """
@@ -39,10 +42,17 @@ def health_of(standing: Standing, primary: Health | None, folder: Path) -> Healt
         problems.append(f"the account of the spool does not balance: {account}")
     if account.parked:
         warnings.append(
-            f"{account.parked:,} accepted commands could not be applied and are kept aside with their reasons"
+            f"{account.parked:,} accepted commands could not be applied and are kept aside: "
+            "`backlog spool list --parked` says why"
         )
     if standing.waiting:
         warnings.append(f"{standing.waiting:,} accepted commands wait in {folder}, the oldest since {standing.oldest}")
+        if standing.oldest > now:
+            warnings.append(
+                f"the oldest of them is from the future ({standing.oldest}; now it is {now}): mind the clock"
+            )
+        elif standing.oldest < add_seconds(now, -_LONG_S):
+            warnings.append("the oldest waits for more than a day: `backlog spool drain` says what keeps it")
     kind = file_system_of(_existing(folder))
     if kind in FLEETING:
         warnings.append(f"the spool {folder} lies on {kind}, which dies with its host: name a folder on a disk")

@@ -26,7 +26,7 @@ class AnotherStore(Exception):
     def __init__(self, expected: str, found: str) -> None:
         super().__init__(
             f"the database is another store ({found or 'without an id'}) than the one that the spool is for "
-            f"({expected}); nothing was drained"
+            f"({expected}); nothing was drained. If it was set up anew on purpose: `backlog spool drain --adopt`"
         )
         self.expected = expected
         self.found = found

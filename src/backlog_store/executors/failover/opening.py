@@ -24,7 +24,7 @@ from backlog_store.executors.failover.executor import FailoverExecutor
 from backlog_store.ids import derived
 from backlog_store.policy import Policy
 
-__all__ = ["open_failover", "spool_folder"]
+__all__ = ["folder_of", "names_spool", "open_failover", "spool_folder"]
 
 #: Deadlines of the primary under `auto`, in seconds: a report is accepted within a second of any outage.
 DEADLINES: Mapping[str, float] = {"connect_s": 0.8, "write_s": 0.8, "read_s": 2.0, "migration_s": 60.0}
@@ -40,11 +40,26 @@ def open_failover(url: str, *, clock: Clock, ids: IdSource, policy: Policy, **op
     rest = {name: value for name, value in options.items() if name not in _OWN}
     if _is_database(primary):
         rest = {**DEADLINES, **rest}
-    folder = Path(own["spool"]).expanduser().absolute() if own.get("spool") else spool_folder(primary)
+    folder = folder_of(url, **options)
     copy = LocalCopy(folder, policy=policy) if _truth(own.get("copy", True)) else None
     return FailoverExecutor(
         lambda: open_backend(primary, **rest), folder, copy=copy, policy=policy, clock=clock, ids=ids
     )
+
+
+def folder_of(url: str, **options: Any) -> Path:
+    """
+    Return the folder of the spool that `open_failover` uses for these arguments.
+    """
+    primary, own = _parts(url, options)
+    return Path(own["spool"]).expanduser().absolute() if own.get("spool") else spool_folder(primary)
+
+
+def names_spool(url: str) -> bool:
+    """
+    Tell whether an ``auto+…`` URL itself names the folder of its spool.
+    """
+    return bool(_parts(url, {})[1].get("spool"))
 
 
 def spool_folder(primary: str) -> Path:

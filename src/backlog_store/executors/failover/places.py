@@ -11,18 +11,24 @@ from urllib.parse import quote
 from backlog_store.backends.port import Backend
 from backlog_store.backends.registry import open_backend
 
-__all__ = ["open_memory", "spool_opener"]
+__all__ = ["open_memory", "spool_opener", "spool_url"]
 
 #: How long, in seconds, a command that is to be accepted waits for other processes that use the spool.
 LOCK_S = 1.0
+
+
+def spool_url(folder: Path) -> str:
+    """
+    Return the URL of the spool's store in a folder.
+    """
+    return f"jsonl:{quote(folder.absolute().as_posix())}"
 
 
 def spool_opener(folder: Path) -> Callable[[], Backend]:
     """
     Return what opens the spool's store in a folder, making it where it is not there.
     """
-    url = f"jsonl:{quote(folder.absolute().as_posix())}"
-    return lambda: open_backend(url, lock_timeout_s=LOCK_S)
+    return lambda: open_backend(spool_url(folder), lock_timeout_s=LOCK_S)
 
 
 def open_memory() -> Backend:

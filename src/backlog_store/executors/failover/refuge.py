@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from backlog_store.backends.port import Backend
 from backlog_store.clock import Clock, IdSource
 from backlog_store.commands import Command
-from backlog_store.errors import BackendError, StorageFull
+from backlog_store.errors import BackendError, BackendUnavailable, StorageFull
 from backlog_store.executors.failover.spool import Ended, Entry, Ledger, Parked, Spool, SpoolFull
 from backlog_store.executors.failover.standing import Account
 from backlog_store.instants import Instant
@@ -34,7 +34,8 @@ class Refuge:
     The spools of one process. Safe for several threads; `batch` and what follows it are for one drain at a time.
 
     While the disk refuses, `problem` says so. What is in memory goes to the disk first, in order, as soon as that takes
-    writes again; what comes later goes behind it.
+    writes again; what comes later goes behind it. A process that is about to end sets `memory_max` to 0: then nothing
+    is accepted that would be lost with it.
     """
 
     def __init__(
@@ -42,12 +43,13 @@ class Refuge:
         name: str, memory_max: int = MEMORY_MAX,
     ) -> None:  # fmt: skip
         self.problem = ""
+        self._reason = ""
         self._open_disk = open_disk
         self._open_memory = open_memory
         self._clock = clock
         self._ids = ids
         self._name = name
-        self._memory_max = memory_max
+        self.memory_max = memory_max
         self._lock = threading.RLock()
         self._disk: Spool | None = None
         self._is_disk_open = False
@@ -66,7 +68,9 @@ class Refuge:
 
     def accept(self, command: Command) -> bool:
         """
-        Keep a command; tell whether it is on disk. Raises `StorageFull` where even memory takes no more.
+        Keep a command; tell whether it is on disk.
+
+        Raises `StorageFull` where even memory takes no more, `BackendUnavailable` where it is not to be used.
         """
         at = self._clock()
         with self._lock:
@@ -79,6 +83,11 @@ class Refuge:
                     self._lost(error)
                 else:
                     return True
+            if not self.memory_max:
+                raise BackendUnavailable(
+                    "auto", "accepting", f"the database is away, and {self._name} takes nothing ({self._reason}); "
+                    "nothing was kept", hint="Make room there or name another folder (setting `spool`), and repeat it.",
+                )  # fmt: skip
             self._in_memory().accept([(command, at)])
             return False
 
@@ -262,6 +271,7 @@ class Refuge:
             # Whatever happened, this handle is not trusted again; the next one reads what is really there.
             self._is_disk_open = False
             self._disk.close()
+        self._reason = str(error)
         problem = f"{self._name} takes nothing ({error}); accepted commands are kept in memory only"
         if not self.problem:
             _log.critical("%s", problem)
@@ -269,7 +279,7 @@ class Refuge:
 
     def _in_memory(self) -> Spool:
         if self._memory is None:
-            self._memory = Spool(self._open_memory(), self._ids, waiting_max=self._memory_max)
+            self._memory = Spool(self._open_memory(), self._ids, waiting_max=self.memory_max)
             self._memory.belong_to(self.primary)
         return self._memory
 
