@@ -64,14 +64,14 @@ SETTINGS: tuple[Setting, ...] = (
             "wins.", choices=("auto", "postgres", "jsonl", "memory", "null")),
     Setting(key="postgres_dsn", help="The database for the backends postgres and auto; else POSTGRES_DSN.",
             in_files=False),
-    Setting(key="spool", pattern=r"([/~\\]|[A-Za-z]:).*", help="The folder where accepted reports wait while the database "
-            "of an auto+… store is away: an absolute path. Default: one in the user's folder for state."),
+    Setting(key="spool", pattern=r"([/~\\]|[A-Za-z]:).*", help="Where accepted reports wait while the database of an "
+            "auto+… store is away: an absolute path of a folder. Default: one in the user's folder for state."),
     Setting(key="actor", longest=LIMITS.name, help="Who acts. Default: the name of the system's user."),
     Setting(key="actor_kind", default="person", choices=("person", "machine"),
             help="What acts: what a person sets, machines leave alone. Automation says machine."),
     Setting(key="env", default="prod", help="The env of what is added or reported without naming one.",
             longest=LIMITS.env),
-    Setting(key="service", longest=LIMITS.name, help="The service that reports are about. Default: that of git's remote."),
+    Setting(key="service", longest=LIMITS.name, help="The service that reports are about. Default: git's remote."),
     Setting(key="due", default="", pattern=r"none|P[0-3]=\d{1,4}(,P[0-3]=\d{1,4})*",
             help="Days until what a report opens is due, like `P0=2,P1=14`, or `none`. Default: "
             "`P0=2,P1=14,P2=60,P3=180`."),
