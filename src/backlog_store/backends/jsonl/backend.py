@@ -4,10 +4,8 @@ The jsonl backend: transactions over a journal, for the threads of a process and
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ from backlog_store.backends.port import NO_HINT, Capabilities, Health, Hint, Rea
 from backlog_store.backends.state import Effect
 from backlog_store.backends.transaction import View, transact
 from backlog_store.errors import BackendError, BackendUnavailable, ConfigError
+from backlog_store.forks import ForkAware, follow
 
 __all__ = ["JsonlBackend", "open_jsonl"]
 
@@ -57,7 +56,7 @@ def open_jsonl(
     )  # fmt: skip
 
 
-class JsonlBackend:
+class JsonlBackend(ForkAware):
     """
     A store in a folder. One function writes at a time, in whatever process; readers see what is committed and durable.
     """
@@ -79,7 +78,7 @@ class JsonlBackend:
         except BaseException:
             self._let_go()
             raise
-        _open_backends.add(self)
+        follow(self)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -243,21 +242,9 @@ class JsonlBackend:
             # The write before it is done and acknowledged; `check` tells, and the next attempt is a while away.
             self._compact_failure, self._compact_from = str(error), 2 * journal.end
 
-    def _start_anew(self) -> None:
+    def after_fork_in_child(self) -> None:
         """
-        In a forked child: leave files and locks to the parent, open own ones when next used.
+        Leave files and locks to the parent, open own ones when next used.
         """
         self._let_go()
         self._begin()
-
-
-_open_backends: weakref.WeakSet[JsonlBackend] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for backend in list(_open_backends):
-        backend._start_anew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

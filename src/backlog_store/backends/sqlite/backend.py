@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from backlog_store.backends.port import NO_HINT, Capabilities, Health, Hint, Reader, Writer
-from backlog_store.backends.sqlite import forks, words
+from backlog_store.backends.sqlite import words
 from backlog_store.backends.sqlite.connection import (
     Synchronous,
     connect,
@@ -30,6 +30,7 @@ from backlog_store.backends.sqlite.pool import Pool
 from backlog_store.backends.sqlite.reader import SqliteReader
 from backlog_store.backends.sqlite.writer import SqliteWriter
 from backlog_store.errors import BackendError, BackendUnavailable, ConfigError, OutcomeUnknown
+from backlog_store.forks import ForkAware, follow
 
 __all__ = ["SqliteBackend", "open_sqlite"]
 
@@ -76,7 +77,7 @@ def open_sqlite(
     )
 
 
-class SqliteBackend:
+class SqliteBackend(ForkAware):
     """
     A store in one SQLite file. Several threads and processes may use it at the same time; one of them writes.
     """
@@ -95,7 +96,7 @@ class SqliteBackend:
         self._refusal: BackendError | None = None  # why nothing is done any longer
         self._complaints: dict[str, str] = {}  # what can wait, and did not work
         self._open()
-        forks.follow(self)
+        follow(self)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -352,7 +353,9 @@ class SqliteBackend:
         finally:
             self._leave()
 
-    # Forks.
+    # Forks. SQLite's locks belong to the process that took them, while its own notes about them are copied by a fork: a
+    # child that used inherited connections, or opened new ones beside them, would write without a lock
+    # (https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_).
 
     def before_fork(self) -> None:
         """
@@ -378,9 +381,10 @@ class SqliteBackend:
         writer, readers = self._writer, self._readers
         self._writer, self._readers = None, Pool(self._connect_reader)
         self._gate = threading.Lock()
+        is_inside, self._owner = bool(self._owner), self._owner if self._owner == threading.get_ident() else 0
         if self._owner:
             self._gate.acquire()  # this thread will leave it
-        if self._owner or readers.busy:
+        if is_inside or readers.busy:
             reason = "the process was forked while the store was in use"
             hint = "Fork between transactions, or before the store is opened."
             self._refusal = BackendUnavailable(NAME, "use", reason, hint=hint)

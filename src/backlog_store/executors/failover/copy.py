@@ -12,7 +12,6 @@ report writes none.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -25,7 +24,7 @@ from backlog_store.backends.registry import open_backend
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import Command
 from backlog_store.errors import BackendUnavailable, BacklogError, DataCorrupt, SchemaMismatch
-from backlog_store.executors.failover.forks import follow
+from backlog_store.forks import Lock
 from backlog_store.instants import Instant
 from backlog_store.model import CLOSED, LIVE, Event, Item, ItemId, Key, Record, RecordKind, key_record_id
 from backlog_store.policy import DEFAULT_POLICY, Policy
@@ -90,16 +89,9 @@ class LocalCopy:
         self._path = folder / _FILE
         self._policy = policy
         self._items_max = items_max
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._store: Backend | None = None
         self._is_closed = False
-        follow(self)
-
-    def start_anew(self) -> None:
-        """
-        In a forked child: the lock may be held by a thread of the parent. The store below sees to itself.
-        """
-        self._lock = threading.Lock()
 
     @property
     def as_of(self) -> Instant:

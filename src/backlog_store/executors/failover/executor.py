@@ -17,11 +17,11 @@ from backlog_store.backends.port import Backend, Health, Reader
 from backlog_store.clock import Clock, IdSource, system_clock, system_ids
 from backlog_store.commands import Answer, Command
 from backlog_store.errors import BackendUnavailable, BacklogError, ConfigError, OutcomeUnknown
-from backlog_store.executors.failover.breaker import Breaker
+from backlog_store.executors.failover.breaker import Breaker, State
 from backlog_store.executors.failover.drain import Drain, Drained
 from backlog_store.executors.failover.drainlock import DrainLock
 from backlog_store.executors.failover.following import Follower
-from backlog_store.executors.failover.forks import follow
+from backlog_store.executors.failover.forks import Turn
 from backlog_store.executors.failover.health import away, health_of
 from backlog_store.executors.failover.identity import AnotherStore
 from backlog_store.executors.failover.places import open_memory, spool_opener
@@ -33,6 +33,7 @@ from backlog_store.executors.failover.timing import Timing
 from backlog_store.executors.failover.worker import Worker
 from backlog_store.executors.local import LocalExecutor
 from backlog_store.executors.settling import settled
+from backlog_store.forks import ForkAware, follow
 from backlog_store.ids import derived
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.rules import check_command, decide
@@ -45,7 +46,7 @@ T = TypeVar("T")
 _log = logging.getLogger("backlog_store")
 
 
-class FailoverExecutor:
+class FailoverExecutor(ForkAware):
     """
     An `executors.local.Executor` that lives through outages of its primary. Thread-safe; a forked child goes on alone.
 
@@ -90,9 +91,10 @@ class FailoverExecutor:
         self._refusal: ConfigError | None = None
         self._look_at = 0.0
         self._is_closed = False
-        self._make_locks()
+        self._changed = threading.Condition()
+        self._stepping = Turn()
         self._worker = Worker(self) if background else None
-        follow(self)
+        follow(self, works=True)
         if self._worker is None:
             self.step()
         else:
@@ -188,6 +190,13 @@ class FailoverExecutor:
         if primary is None or self._breaker.is_away:
             raise self._away("opening", "this needs the database itself")
         return primary.backend
+
+    @property
+    def state(self) -> State:
+        """
+        Return the state alone, without a look at the spool.
+        """
+        return self._breaker.state
 
     def standing(self) -> Standing:
         """
@@ -395,15 +404,11 @@ class FailoverExecutor:
         if self._worker is not None:
             self._worker.start()
 
-    def _make_locks(self) -> None:
+    def after_fork_in_child(self) -> None:
+        """
+        Leave the parent its threads and what they held. The primary's connections see to themselves, as do the stores.
+        """
         self._changed = threading.Condition()
-        self._stepping = threading.Lock()
-
-    def start_anew(self) -> None:
-        """
-        In a forked child: threads and what they held are the parent's.
-        """
-        self._make_locks()
         self._drain.lock.forget()
         self.spools.start_anew()
         if self._worker is not None:

@@ -1,42 +1,64 @@
 """
-What a fork leaves behind: threads and locks are the parent's, so the child begins anew with its own.
+The turn of whoever does a step of the failover executor: a thread of its own, a caller who drains, or a fork.
+
+A fork waits for the step that is under way, so that the child inherits no half-made import, no busy handle of the local
+copy and no half-open file. A step that stands in a network call is not waited for longer than `FORK_S`: the child uses
+nothing of it anyway.
 """
 
 from __future__ import annotations
 
-import os
-import weakref
-from typing import Protocol
+import threading
+from types import TracebackType
 
-__all__ = ["Forked", "follow"]
+from backlog_store.forks import ForkAware, follow
+
+__all__ = ["FORK_S", "Turn"]
+
+#: How long, in seconds, a fork waits for a step, at most.
+FORK_S = 1.0
 
 
-class Forked(Protocol):
+class Turn(ForkAware):
     """
-    What has threads or locks of its own.
+    One at a time, in the order in which they came, for ``with``.
     """
 
-    def start_anew(self) -> None:
+    def __init__(self) -> None:
+        self._begin()
+        follow(self, works=True)
+
+    def __enter__(self) -> None:
+        with self._queue:
+            self._lock.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def before_fork(self) -> None:
         """
-        In a forked child: let go of what is the parent's.
+        Take the turn, if it is free in time. Whoever is next waits behind the fork.
         """
-        ...
+        if self._queue.acquire(timeout=FORK_S):
+            self._held.append(self._queue)
+            if self._lock.acquire(timeout=FORK_S):
+                self._held.append(self._lock)
 
+    def after_fork_in_parent(self) -> None:
+        """
+        Let the next one go on.
+        """
+        while self._held:
+            self._held.pop().release()
 
-_followed: weakref.WeakSet[Forked] = weakref.WeakSet()
+    def after_fork_in_child(self) -> None:
+        """
+        Be free: nobody is in a step here.
+        """
+        self._begin()
 
-
-def follow(one: Forked) -> None:
-    """
-    Let *one* start anew in every forked child, as long as somebody holds it.
-    """
-    _followed.add(one)
-
-
-def _after_fork() -> None:
-    for one in list(_followed):
-        one.start_anew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    def _begin(self) -> None:
+        self._queue, self._lock = threading.Lock(), threading.Lock()
+        self._held: list[threading.Lock] = []
