@@ -60,7 +60,9 @@ def _spool(app: App) -> Iterator[Spool | None]:
 @pass_app
 def status(app: App, as_json: bool) -> None:
     """
-    Tell what waits, what was parked, and the account of all that was ever accepted.
+    Tell what waits and what is parked.
+
+    Also the account of all that was ever accepted, the copy that reads see, and the folder.
     """
     folder, found = open_spool(app)
     ledger, oldest = Ledger(id=""), ""
@@ -103,13 +105,15 @@ def _account(account: Account) -> str:
 
 @spool.command("list", examples=("backlog spool list", "backlog spool list --parked --limit 0 --json"))
 @click.option("--parked", is_flag=True, help="Only what could not be applied, with the reason.")
-@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, metavar="N",
-              help="How many at most; 0 is all.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=0), default=50, metavar="N",
+              help="How many at most; 0 is all. Default: 50.")  # fmt: skip
 @json_option
 @pass_app
 def list_(app: App, parked: bool, limit: int, as_json: bool) -> None:
     """
-    List what waits, in order, and what was parked because the database's rules refused it.
+    List what waits and what is parked.
+
+    In the order of acceptance. Parked is what the rules refused when it was to be recorded.
     """
     with _spool(app) as found:
         ledger = found.ledger() if found is not None else Ledger(id="")
@@ -216,7 +220,9 @@ def show(app: App, number: int, as_json: bool) -> None:
 @pass_app
 def retry(app: App, numbers: tuple[int, ...], all_: bool, as_json: bool) -> None:
     """
-    Let parked commands wait again, behind all others; the next drain offers them.
+    Let parked commands wait again.
+
+    They go behind all others, and the next drain offers them.
     """
     if bool(numbers) == all_:
         raise click.UsageError("Which ones? Give numbers (`backlog spool list --parked` shows them), or --all.")
