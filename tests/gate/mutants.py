@@ -184,6 +184,12 @@ MUTANTS: dict[str, Mutant] = {
         "",
         f"{_CONFORMANCE}test_a_created_item_is_there_with_its_event[memory]",
     ),
+    "an item in SQLite without its event": Mutant(
+        "backends/sqlite/writer.py",
+        "            rows.add_event(event, position, prev)\n",
+        "",
+        f"{_CONFORMANCE}test_a_created_item_is_there_with_its_event[sqlite]",
+    ),
     "an event without its item": Mutant(
         "backends/state.py",
         "                self._carry_out_item(change.item, effects)\n",
