@@ -267,8 +267,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "accepted before it is in the spool": Mutant(
         "executors/failover/spool.py",
-        "            writer.apply([*puts, _next(record, after)])\n\n        self.backend.write(run)",
-        "            writer.apply([*puts, _next(record, after)])\n\n        self._late = run",
+        "            writer.apply(self._behind(ledger, record, bodies,",
+        "            list(self._behind(ledger, record, bodies,",
         "outage/test_spool.py::test_a_spool_survives_its_process",
     ),
     "what is in memory is told as durable": Mutant(
