@@ -67,7 +67,7 @@ def test_a_fault_is_caught(mutant: Mutant, tmp_path: Path) -> None:
     copy = copied(tmp_path)
     path = copy / "backlog_store" / mutant.file
     source = path.read_text(encoding="utf-8")
-    assert source.count(mutant.old) == 1, f"{mutant.file} was changed: bring the fault along. Not there once: {mutant.old}"
+    assert source.count(mutant.old) == 1, f"{mutant.file} has changed: bring its fault along: {mutant.old}"
     path.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
     module = f"backlog_store/{mutant.file}".removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     done = run_on(copy, module, [mutant.caught_by])
