@@ -133,7 +133,7 @@ class App:
         if url.lower().startswith(AUTO):
             from backlog_store.cli.outage import open_auto  # only who has an outage to fear pays for it
 
-            self._backlog = open_auto(self, url, reading=not make)
+            self._backlog = open_auto(self, url)
         else:
             self._backlog = open_backlog(url, actor=self.actor)
         if self.made and not self.quiet and not self.json:

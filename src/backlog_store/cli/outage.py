@@ -6,35 +6,90 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+from backlog_store.backends.port import Reader
 from backlog_store.backends.registry import AUTO, is_made
 from backlog_store.backlog import Backlog, open_backlog
 from backlog_store.cli.app import App
 from backlog_store.cli.text import plural
 from backlog_store.clock import system_ids
-from backlog_store.errors import ConfigError
+from backlog_store.commands import Answer, Body
+from backlog_store.errors import BackendError, BacklogError, ConfigError
 from backlog_store.executors.failover.executor import FailoverExecutor
 from backlog_store.executors.failover.opening import folder_of, names_spool
 from backlog_store.executors.failover.places import spool_opener, spool_url
 from backlog_store.executors.failover.spool import Spool
-from backlog_store.executors.failover.standing import Standing
+from backlog_store.executors.failover.standing import Account
 from backlog_store.instants import Instant
 
 __all__ = ["auto_url", "moment", "open_auto", "open_spool", "spool_options", "tell_accepted"]
+
+T = TypeVar("T")
 
 #: How long, in seconds, a command lets what waits go first, once the database answers.
 _DRAIN_S = 2.0
 
 
-def open_auto(app: App, url: str, *, reading: bool) -> Backlog:
+class _Telling(Backlog):
+    """
+    A backlog that says once that what is read comes from a copy.
+    """
+
+    app: App
+    is_told = False
+
+    def acting_as(self, name: str, *, person: bool = False) -> Backlog:
+        """
+        Return the same for another actor.
+        """
+        return _telling(self.app, super().acting_as(name, person=person))
+
+    def read(self, fn: Callable[[Reader], T], /) -> T:
+        """
+        Read, and tell.
+        """
+        try:
+            result = super().read(fn)
+        except BackendError:
+            raise
+        except BacklogError:
+            self._tell()  # what is not found may be on the database
+            raise
+        self._tell()
+        return result
+
+    def preview(self, body: Body) -> Answer:
+        """
+        Preview, and tell.
+        """
+        answer = super().preview(body)
+        self._tell()
+        return answer
+
+    def _tell(self) -> None:
+        executor = self.executor
+        assert isinstance(executor, FailoverExecutor)
+        if not self.is_told and not self.app.quiet and executor.state == "degraded":
+            self.is_told = True
+            self.app.say(f"Copy as of {moment(executor.standing().copy_as_of)}; the database is away.")
+
+
+def _telling(app: App, backlog: Backlog) -> _Telling:
+    telling = _Telling(backlog.executor, actor=backlog.actor, clock=backlog.clock, ids=backlog.ids)
+    telling.app = app
+    return telling
+
+
+def open_auto(app: App, url: str) -> Backlog:
     """
     Open a store of `auto`; what waits in its spool goes first, if the database answers and it does not take long.
 
-    One that is *reading* is told that it sees a copy. Raises `ConfigError` for a folder that can hold no spool.
+    Raises `ConfigError` for a folder that can hold no spool.
     """
     logging.getLogger("backlog_store").addHandler(logging.NullHandler())  # what it warns of is told here in words
     options = spool_options(app, url)
@@ -44,23 +99,19 @@ def open_auto(app: App, url: str, *, reading: bool) -> Backlog:
     executor = backlog.executor
     assert isinstance(executor, FailoverExecutor)
     executor.spools.memory_max = 0  # it would be lost with this process
-    standing = executor.standing()
-    if standing.state != "degraded" and standing.waiting:
+    if executor.spools.found.waiting and executor.state != "degraded":
         executor.settle(_DRAIN_S)
-        _tell_drained(app, standing, executor.standing())
-    elif standing.state == "degraded" and reading and standing.copy_as_of and not app.quiet:
-        app.say(f"Copy as of {moment(standing.copy_as_of)}; the database is away.")
-    return backlog
+        _tell_drained(app, executor.spools.found, executor.spools.account())
+    return _telling(app, backlog)
 
 
-def _tell_drained(app: App, before: Standing, after: Standing) -> None:
-    count = plural(after.waiting or before.waiting, "accepted command")
+def _tell_drained(app: App, before: Account, after: Account) -> None:
+    parked = max(0, after.parked - before.parked)
     if after.waiting:
-        app.say(f"The database is back; {count} still to be recorded: that goes on.")
-    elif not app.quiet:
-        app.say(f"The database is back; {count} recorded now.")
-    parked = after.account.parked - before.account.parked
-    if parked > 0:
+        app.say(f"The database is back; {plural(after.waiting, 'accepted command')} still to be recorded.")
+    elif not app.quiet and before.waiting > parked:
+        app.say(f"The database is back; {plural(before.waiting - parked, 'accepted command')} recorded now.")
+    if parked:
         app.say(f"{parked:,} could not be applied: `backlog spool list --parked` says why.")
 
 

@@ -240,8 +240,9 @@ def retry(app: App, numbers: tuple[int, ...], all_: bool, as_json: bool) -> None
     if not count:
         app.out("Nothing is parked.")
         return
-    app.out(f"{plural(count, 'command')} moved from parked to the end of the spool; {waiting:,} now wait.")
-    app.say("`backlog spool drain` offers them to the database.")
+    wait = f"{waiting:,} now {'waits' if waiting == 1 else 'wait'}"
+    app.out(f"{plural(count, 'command')} moved from parked to the end of the spool; {wait}.")
+    app.say("`backlog spool drain` offers what waits to the database.")
 
 
 @spool.command("drain")

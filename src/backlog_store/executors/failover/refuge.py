@@ -35,7 +35,7 @@ class Refuge:
 
     While the disk refuses, `problem` says so. What is in memory goes to the disk first, in order, as soon as that takes
     writes again; what comes later goes behind it. A process that is about to end sets `memory_max` to 0: then nothing
-    is accepted that would be lost with it.
+    is accepted that would be lost with it. `found` is the account as this process found it.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Refuge:
         self._primary = ""
         self._mend_at = 0.0
         self._reopen()
+        self.found = self.account()
 
     @property
     def primary(self) -> str:
