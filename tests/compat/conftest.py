@@ -20,8 +20,9 @@ Open = Callable[[], BacklogBackedStore]
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the machine that runs the tests; its own database, if there is one, is not asked either."""
-    for name in ("BACKLOG_BACKEND", "BACKLOG_POSTGRES_DSN", "POSTGRES_DSN"):
+    for name in ("BACKLOG_BACKEND", "BACKLOG_POSTGRES_DSN", "BACKLOG_SPOOL", "POSTGRES_DSN"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path.parent / f"{tmp_path.name}-state"))
     monkeypatch.setattr(postgres, "DEFAULT_DSN", f"host={tmp_path} dbname=nobody")
     monkeypatch.chdir(tmp_path)
 
@@ -41,7 +42,7 @@ def opener(kind: str, request: pytest.FixtureRequest, folder: Path) -> Open:
     request.addfinalizer(lambda: server.drop_database(dsn))
     if kind == "postgres":
         return lambda: PostgresBacklogStore(dsn)
-    return lambda: AutoBacklogStore(dsn, items, events)
+    return lambda: AutoBacklogStore(dsn, items, events, spool=folder / "spool")
 
 
 @pytest.fixture(params=KINDS)

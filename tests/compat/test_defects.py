@@ -17,6 +17,7 @@ import pytest
 
 from backlog_store import (
     AutoBacklogStore,
+    BacklogEvent,
     JsonlBacklogStore,
     MemoryBacklogStore,
     PostgresBacklogStore,
@@ -36,6 +37,7 @@ from backlog_store.errors import (
     StorageFull,
     TransitionNotAllowed,
 )
+from backlog_store.executors.failover import FailoverExecutor
 from backlog_store.testing.postgres import PostgresServer
 from tests.compat.conftest import Open
 from tests.compat.samples import an_event, an_item
@@ -516,19 +518,29 @@ def test_no_time_outs(silent: str) -> None:
 
 
 def test_no_fall_back_at_run_time(tmp_path: Path) -> None:
-    """With a DSN, PostgreSQL is the truth: while it is away calls fail, they go nowhere else, and it goes on after."""
+    """While PostgreSQL is away reports are accepted, what depends on the stored fails, and no second truth is made."""
     with PostgresServer() as server:
         dsn = server.create_database()
-        with AutoBacklogStore(dsn, tmp_path / "i.jsonl", tmp_path / "e.jsonl") as store:
+        with AutoBacklogStore(dsn, tmp_path / "i.jsonl", tmp_path / "e.jsonl", spool=tmp_path / "spool") as store:
             assert "postgres" == store.truth
-            store.upsert(an_item(dedupe_key="k"))
+            known = store.upsert(an_item(dedupe_key="k"))["item"]
             server.kill()
+            accepted = store.upsert(an_item(dedupe_key="l"))
+            assert "accepted" == accepted["action"]
+            said = store.add_event(BacklogEvent("", known.id, "", "comment", "in the outage", "somebody", {}))
             with pytest.raises(BackendUnavailable):
-                store.upsert(an_item(dedupe_key="l"))
+                store.update(known)
             server.restart()
-            store.upsert(an_item(dedupe_key="m"))
-            assert {"k", "m"} == {item.dedupe_key for item in store.list_items()}
-    assert [] == list(tmp_path.iterdir())
+            executor = store.backlog.executor
+            assert isinstance(executor, FailoverExecutor)
+            executor.drain()
+            assert {"k", "l"} == {item.dedupe_key for item in store.list_items()}
+            assert accepted["item"].id == store.get_by_dedupe_key("l").id
+            assert [said.id] == [event.id for event in store.get_events(known.id)]
+            standing = store.standing()
+            assert standing is not None
+            assert (2, 2, 0) == (standing.account.accepted, standing.account.applied, standing.account.waiting)
+    assert [tmp_path / "spool"] == list(tmp_path.iterdir())
 
 
 def test_what_was_written_in_the_outage_vanishes_afterwards(

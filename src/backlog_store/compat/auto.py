@@ -1,27 +1,38 @@
 """
 The store of the original interface that chooses for itself: one truth, and it says which.
 
-With a DSN (in the argument or the environment) that is PostgreSQL: while it is away, every call fails within its
-deadline, and nothing goes anywhere else. Without one it is the journal beside the JSONL files, unless the default
-database holds a backlog: then the choice is the caller's to make.
+With a DSN (in the argument or the environment) that is PostgreSQL, for ever: while it is away, what is reported and
+said is accepted into a spool and arrives later, once; all else fails closed at once. Without one it is the journal
+beside the JSONL files, unless the default database holds a backlog: then the choice is the caller's to make.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from backlog_store.backends.port import Health
+from backlog_store.backends.port import Backend, Health
 from backlog_store.backlog import Backlog
 from backlog_store.clock import Clock, IdSource, system_clock, system_ids
+from backlog_store.commands import Report
 from backlog_store.compat import postgres
-from backlog_store.compat.base import CALLER, BacklogBackedStore
+from backlog_store.compat.base import CALLER, REFRESHED, BacklogBackedStore
 from backlog_store.compat.files import EVENTS_PATH, ITEMS_PATH, JsonlBacklogStore, log_taken
 from backlog_store.compat.postgres import PostgresBacklogStore, dsn_of_environment
-from backlog_store.errors import BacklogError, ConfigError
+from backlog_store.compat.values import BacklogEvent, BacklogItem, draft_of, fields_of
+from backlog_store.errors import BackendUnavailable, BacklogError, ConfigError, OutcomeUnknown, SchemaMismatch
+from backlog_store.executors.failover import FailoverExecutor
+from backlog_store.executors.failover.copy import LocalCopy
+from backlog_store.executors.failover.opening import DEADLINES, spool_folder
+from backlog_store.executors.failover.standing import Standing
+from backlog_store.ids import derived
 from backlog_store.legacy.files import OldFiles
+from backlog_store.rules import check_draft
 
 __all__ = ["PROBE_S", "AutoBacklogStore"]
 
@@ -35,6 +46,11 @@ class AutoBacklogStore(BacklogBackedStore):
     """
     PostgreSQL where a DSN is given, else the JSONL files alone. `truth` says which.
 
+    While PostgreSQL is away, `upsert` answers ``{"action": "accepted", "item": …}`` and `add_event` the event: both are
+    kept in the folder *spool* (default: ``BACKLOG_SPOOL``, else one in the user's folder for state) and arrive later,
+    each once. `get`, `list_items`, `get_events` and `dashboard` read a local copy, as of `standing().copy_as_of`, or
+    raise `BackendUnavailable` without one; so do `create`, `update` and `cleanup` in any case.
+
     Raises `ConfigError` where no DSN is given and the default database holds a backlog, the original module's or one of
     this package. JSONL files that an outage of an older version left behind beside a PostgreSQL store are told in the
     log and by `check`; `import_left_behind` (or ``backlog import --legacy``) takes them in.
@@ -46,15 +62,17 @@ class AutoBacklogStore(BacklogBackedStore):
         jsonl_items: str | Path = ITEMS_PATH,
         jsonl_events: str | Path = EVENTS_PATH,
         *,
+        spool: str | Path | None = None,
         actor: str = CALLER,
         clock: Clock = system_clock,
         ids: IdSource = system_ids,
     ) -> None:
         dsn = postgres_dsn or dsn_of_environment()
         self._files = OldFiles(jsonl_items, jsonl_events)
-        self._store: PostgresBacklogStore | JsonlBacklogStore
+        self._store: _OutageProofStore | JsonlBacklogStore
         if dsn:
-            self._store = PostgresBacklogStore(dsn, actor=actor, clock=clock, ids=ids)
+            folder = spool or os.environ.get("BACKLOG_SPOOL")
+            self._store = _OutageProofStore(dsn, folder, actor=actor, clock=clock, ids=ids)
         else:
             _refuse_two_truths(postgres.DEFAULT_DSN)
             self._store = JsonlBacklogStore(jsonl_items, jsonl_events, actor=actor, clock=clock, ids=ids)
@@ -68,12 +86,19 @@ class AutoBacklogStore(BacklogBackedStore):
         Return the same store with the new interface.
         """
         backlog = self._store.backlog
-        if self.truth == "postgres" and not self._told:
+        if self.truth == "postgres" and not self._told and not _is_away(backlog):
             self._told = True
             left = self._left_behind(backlog)
             if left:
                 _log.warning("%s", left)
         return backlog
+
+    def standing(self) -> Standing | None:
+        """
+        Return how things stand between PostgreSQL and the spool; ``None`` where the files are the truth.
+        """
+        executor = self.backlog.executor
+        return executor.standing() if isinstance(executor, FailoverExecutor) else None
 
     def close(self) -> None:
         """
@@ -86,7 +111,8 @@ class AutoBacklogStore(BacklogBackedStore):
         Look at the store's condition; files that an outage left behind are a warning.
         """
         health = super().check()
-        left = self._left_behind(self.backlog) if self.truth == "postgres" else ""
+        backlog = self.backlog
+        left = self._left_behind(backlog) if self.truth == "postgres" and not _is_away(backlog) else ""
         facts = {**health.facts, "truth": self.truth}
         return Health(ok=health.ok, backend=health.backend, problems=health.problems, facts=facts,
                       warnings=(*health.warnings, *([left] if left else [])))  # fmt: skip
@@ -99,6 +125,34 @@ class AutoBacklogStore(BacklogBackedStore):
         log_taken(taken, str(self._files.items))
         return [text for _, text in taken.notes]
 
+    def upsert(self, item: BacklogItem) -> dict[str, Any]:
+        """
+        Report an item; ``accepted`` instead of ``created`` or ``updated`` while PostgreSQL is away.
+        """
+        if self.truth == "postgres" and _is_behind(self.backlog):
+            return self._accept(item)
+        try:
+            return super().upsert(item)
+        except (BackendUnavailable, OutcomeUnknown):
+            # It went away just now. What may have been written already is found by its key when the report arrives.
+            if self.truth != "postgres":
+                raise
+            return self._accept(item)
+
+    def _accept(self, item: BacklogItem) -> dict[str, Any]:
+        draft = draft_of(fields_of(item), item.id)
+        check_draft(draft)
+        outcome = self._one(Report(drafts=(draft,), refresh=REFRESHED))
+        if outcome.verdict != "accepted":  # it was back sooner
+            return self._reported(item, outcome)
+        accepted = BacklogItem.from_dict(item.to_dict())
+        accepted.id = outcome.id or item.id
+        return {"action": "accepted", "item": accepted}
+
+    def _own_event_id(self, event: BacklogEvent) -> str:
+        # What is accepted for later cannot be given its id by then.
+        return event.id or (f"ev_{derived('accepted event', self._ids())}" if self.truth == "postgres" else "")
+
     def _open(self) -> Backlog:
         return self._store.backlog
 
@@ -109,6 +163,57 @@ class AutoBacklogStore(BacklogBackedStore):
             f"{self._files.items} or {self._files.events} holds what an outage left behind, or an old process wrote; "
             f"it is not in PostgreSQL. `backlog import --legacy {self._files.items} {self._files.events}` takes it in."
         )
+
+
+class _OutageProofStore(PostgresBacklogStore):
+    """
+    The same store on a failover executor.
+    """
+
+    def __init__(
+        self, dsn: str, spool: str | Path | None, *, actor: str = CALLER, clock: Clock = system_clock,
+        ids: IdSource = system_ids,
+    ) -> None:  # fmt: skip
+        super().__init__(dsn, actor=actor, clock=clock, ids=ids)
+        self._folder = Path(spool).absolute() if spool else spool_folder(self._dsn)
+
+    def _open(self) -> Backlog:
+        problems: list[SchemaMismatch] = []
+        this = weakref.ref(self)  # or the executor would hold what is to close it when it is forgotten
+
+        def opened() -> Backend:
+            store = this()
+            if store is None:
+                raise BackendUnavailable("auto", "opening", "the store was forgotten", hint="Open it again.")
+            try:
+                return store._open_backend(**DEADLINES)
+            except SchemaMismatch as error:
+                problems.append(error)
+                raise
+
+        executor = FailoverExecutor(
+            opened, self._folder, copy=LocalCopy(self._folder), clock=self._clock, ids=self._ids
+        )
+        if problems:
+            # Its tables wait for a migration: that is no outage, and somebody has to do something.
+            executor.close()
+            raise problems[0]
+        return Backlog(executor, actor=self._actor, clock=self._clock, ids=self._ids)
+
+    def _take_in_news(self, backlog: Backlog) -> None:
+        try:
+            if not _is_away(backlog):
+                super()._take_in_news(backlog)
+        except (BackendUnavailable, OutcomeUnknown):
+            return  # the old tables are as far away as the new ones; what is in them is taken in afterwards
+
+
+def _is_away(backlog: Backlog) -> bool:
+    return isinstance(backlog.executor, FailoverExecutor) and backlog.executor.state == "degraded"
+
+
+def _is_behind(backlog: Backlog) -> bool:
+    return isinstance(backlog.executor, FailoverExecutor) and backlog.executor.state != "up"
 
 
 def _refuse_two_truths(dsn: str) -> None:

@@ -4,7 +4,6 @@ What the stores of the original interface have in common: each call is a command
 
 from __future__ import annotations
 
-import threading
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -31,6 +30,7 @@ from backlog_store.compat.values import (
 )
 from backlog_store.errors import AlreadyExists, Conflict, Fault, InvalidInput, NotFound, RevisionConflict
 from backlog_store.executors.local import LocalExecutor
+from backlog_store.forks import Lock
 from backlog_store.ids import event_id
 from backlog_store.instants import day_of
 from backlog_store.legacy.report import notes
@@ -40,14 +40,14 @@ from backlog_store.query import ANY, All, Compare, EventQuery, Facet, In, ItemQu
 from backlog_store.rules import check_draft
 from backlog_store.workflow import closed_status
 
-__all__ = ["CALLER", "BacklogBackedStore"]
+__all__ = ["CALLER", "REFRESHED", "BacklogBackedStore"]
 
 T = TypeVar("T")
 
 #: The name that events bear where nobody gave one.
 CALLER = "caller"
 #: What a report changes on a known item; status, owner, service, category and source stay.
-_REFRESHED = ("title", "description", "evidence_refs", "meta", "priority", "due_date", "tags")
+REFRESHED = ("title", "description", "evidence_refs", "meta", "priority", "due_date", "tags")
 #: What a person holds by `update`, so that no later report changes it.
 _HELD = ("status", "owner", "priority", "due_date")
 
@@ -66,7 +66,7 @@ class BacklogBackedStore(BacklogStore):
         self._actor = actor
         self._clock = clock
         self._ids = ids
-        self._opening = threading.RLock()
+        self._opening = Lock()
         self._opened: Backlog | None = None
         self._letting_go: Callable[[], object] = lambda: None
 
@@ -205,12 +205,13 @@ class BacklogBackedStore(BacklogStore):
         """
         ts = instant_of("ts", event.ts)
         kind, message = as_text(event.type) or "comment", as_text(event.message)
-        body = Comment(id=event.item_id, message=message, type=kind, meta=event.meta or {}, ts=ts, event_id=event.id,
+        given = self._own_event_id(event)
+        body = Comment(id=event.item_id, message=message, type=kind, meta=event.meta or {}, ts=ts, event_id=given,
                        extra=given_times(ts=event.ts))  # fmt: skip
         backlog = self.backlog.acting_as(as_text(event.actor) or "system")
         command = backlog.command(body, request_id=f"event:{event.id}" if event.id else "")
         outcome = backlog.executor.execute(command).outcomes[0]
-        own_id = event.id or event_id(outcome.id, outcome.revision)
+        own_id = given or event_id(outcome.id, outcome.revision)
         stored = Event(id=own_id, item_id=outcome.id, revision=outcome.revision, ts=ts or command.at, type=kind,
                        actor=backlog.actor.name, message=message, meta=event.meta or {}, extra=body.extra)  # fmt: skip
         return event_from(stored)
@@ -258,7 +259,9 @@ class BacklogBackedStore(BacklogStore):
                 if key is None or error.kind != "key":
                     raise
                 # Another reporter was faster: this one is the second.
-        outcome = self._one(Report(drafts=(draft,), refresh=_REFRESHED))
+        return self._reported(item, self._one(Report(drafts=(draft,), refresh=REFRESHED)))
+
+    def _reported(self, item: BacklogItem, outcome: Outcome) -> dict[str, Any]:
         if outcome.verdict == "refused":
             if outcome.code == AlreadyExists.code:
                 raise AlreadyExists("id", item.id, held_by="another item")
@@ -287,6 +290,12 @@ class BacklogBackedStore(BacklogStore):
         return self._read(run)
 
     # --- the steps of the above --------------------------------------------------------------------------------------
+
+    def _own_event_id(self, event: BacklogEvent) -> str:
+        """
+        Return the id that an event is to have; empty for the one that the store gives it.
+        """
+        return event.id
 
     def _read(self, fn: Callable[[Reader], T]) -> T:
         return self.backlog.read(fn)

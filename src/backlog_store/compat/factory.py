@@ -5,7 +5,6 @@ One store a process, chosen by the environment.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 
@@ -15,6 +14,7 @@ from backlog_store.compat.files import JsonlBacklogStore
 from backlog_store.compat.postgres import PostgresBacklogStore
 from backlog_store.compat.stores import MemoryBacklogStore, NullBacklogStore
 from backlog_store.errors import ConfigError
+from backlog_store.forks import Lock
 
 __all__ = ["_reset_store_for_tests", "get_backlog_store"]
 
@@ -27,7 +27,7 @@ _MAKERS: Mapping[str, Callable[[], BacklogBackedStore]] = {
     "null": NullBacklogStore,
 }
 
-_lock = threading.Lock()
+_lock = Lock()
 _store: BacklogBackedStore | None = None
 
 

@@ -5,7 +5,6 @@ The JSONL store of the original interface: a journal beside the old files, which
 from __future__ import annotations
 
 import logging
-import threading
 from pathlib import Path
 
 from backlog_store.backends.jsonl import open_jsonl
@@ -13,6 +12,7 @@ from backlog_store.backlog import Backlog
 from backlog_store.clock import Clock, IdSource, system_clock, system_ids
 from backlog_store.compat.base import CALLER, BacklogBackedStore
 from backlog_store.executors.local import LocalExecutor
+from backlog_store.forks import Lock
 from backlog_store.legacy.files import OldFiles, Signature
 from backlog_store.legacy.intake import Taken
 
@@ -46,7 +46,7 @@ class JsonlBacklogStore(BacklogBackedStore):
         # The place is fixed now: a process that changes its folder later goes on with the same store.
         self._files = OldFiles(self.items_path.absolute(), self.events_path.absolute())
         self._folder = self._files.items.with_name(self._files.items.name + ".journal")
-        self._following = threading.Lock()
+        self._following = Lock()
         self._taken_in: Signature | None = None
         super().__init__(f"jsonl:{self._folder}", actor=actor, clock=clock, ids=ids)
 

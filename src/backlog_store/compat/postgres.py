@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from backlog_store.backends.port import Backend
 from backlog_store.backends.registry import open_backend
 from backlog_store.backlog import Backlog
 from backlog_store.clock import Clock, IdSource, system_clock, system_ids
@@ -73,25 +74,33 @@ class PostgresBacklogStore(BacklogBackedStore):
                 tables.close()
 
     def _open(self) -> Backlog:
-        tables = _old_tables(self._dsn)
+        return self._on(LocalExecutor(self._open_backend()))
+
+    def _open_backend(self, **deadlines: float) -> Backend:
+        """
+        Open the database, unless the original module's tables in it wait for their migration.
+        """
+        tables = _old_tables(self._dsn, **{name: deadlines[name] for name in deadlines if name == "connect_s"})
         try:
             standing = tables.standing()
             _check_migrated(not standing.is_there or standing.is_followed)
-            backlog = self._on(LocalExecutor(open_backend(self._dsn)))
+            backend = open_backend(self._dsn, **deadlines)
             try:
-                _check_migrated(not standing.is_there or tables.is_taken_in(backlog))
+                _check_migrated(not standing.is_there or tables.is_taken_in(self._on(LocalExecutor(backend))))
             except BaseException:
-                backlog.close()
+                backend.close()
                 raise
         except BaseException:
             tables.close()
             raise
         if standing.is_there:
-            self._tables = tables
+            before, self._tables = self._tables, tables
+            if before is not None:
+                before.close()
             weakref.finalize(self, tables.close)
         else:
             tables.close()
-        return backlog
+        return backend
 
     def _take_in_news(self, backlog: Backlog) -> None:
         tables = self._tables
@@ -110,13 +119,13 @@ class PostgresBacklogStore(BacklogBackedStore):
             self._following.release()
 
 
-def _old_tables(dsn: str) -> OldTables:
+def _old_tables(dsn: str, **deadlines: float) -> OldTables:
     try:
         from backlog_store.legacy.tables import OldTables
     except ImportError:
         open_backend("postgresql:")  # says which extra is missing
         raise
-    return OldTables(dsn)
+    return OldTables(dsn, **deadlines)
 
 
 def _check_migrated(is_migrated: bool) -> None:
