@@ -458,6 +458,9 @@ def _where(where: Where | ItemFilter) -> Where:
 
 
 def _get(reader: Reader, id: ItemId) -> Item:
+    if not id.isprintable() and any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in id):
+        # Nothing stored holds these, and not every backend could even look for them.
+        raise NotFound("item", id, hint="No id holds NUL or half a character.")
     found = reader.items([id]).get(id)
     if found is not None:
         return found
@@ -472,14 +475,14 @@ def _get(reader: Reader, id: ItemId) -> Item:
 
 def _by_prefix(reader: Reader, prefix: str) -> Item:
     full = prefix if prefix.startswith("bl_") else f"bl_{prefix}"
-    if len(full) <= len("bl_"):
+    if not prefix:
         raise NotFound("item", prefix)
     last = full + "\U0010ffff"
     where = All((Compare("id", ">=", full), Compare("id", "<", last)))
     items = reader.search(ItemQuery(where=where, order="id", limit=6))
     if not items:
         raise NotFound("item", prefix, hint="`backlog list` shows the ids; any unambiguous beginning will do.")
-    if len(items) > 1:
+    if len(items) > 1 or full == "bl_":  # every id begins like this, that of an only item, too
         raise AmbiguousId("item", prefix, [item.id for item in items])
     return items[0]
 

@@ -11,7 +11,7 @@ import pytest
 
 from backlog_store.backlog import Backlog
 from backlog_store.commands import Bulk, Cleanup, Close, Comment, Create, Edit, Move, Report
-from backlog_store.errors import (
+from backlog_store.errors import AmbiguousId, (
     AlreadyExists,
     InvalidInput,
     NotAllowed,
@@ -365,6 +365,26 @@ def test_clock_that_goes_back_does_not_take_updated_at_with_it(machine: Backlog,
     clock.advance(-3600)
 
     assert item.updated_at < machine.edit(item.id, title="y").item.updated_at
+
+
+@pytest.mark.parametrize("id", ["", "\0", "bl_a\0b", "\ud800"])
+def test_what_can_be_no_id_names_nothing(machine: Backlog, id: str) -> None:
+    """
+    An empty text, NUL and half a character are not found, on any backend alike.
+    """
+    machine.upsert(title="only")
+    assert machine.find(id) is None
+    with pytest.raises(NotFound):
+        machine.get(id)
+
+
+def test_the_beginning_of_all_ids_names_none(machine: Backlog) -> None:
+    """
+    ``bl_`` is ambiguous even where there is one item: an unfinished id must not mean that.
+    """
+    machine.upsert(title="only")
+    with pytest.raises(AmbiguousId):
+        machine.get("bl_")
 
 
 def test_short_prefix_names_an_item_and_an_ambiguous_one_is_refused(machine: Backlog) -> None:

@@ -73,7 +73,8 @@ def _look_at_cut(fs: FileSystem, paths: Paths, warnings: list[str], facts: dict[
         return
     facts |= {"cut": str(len(names)), "cut bytes": str(size)}
     if names:
+        pieces, them = ("1 piece", "it") if len(names) == 1 else (f"{len(names)} pieces", "them")
         warnings.append(
-            f"{len(names)} pieces ({size} bytes) of unfinished or damaged writes were set aside in {paths.cut}; "
-            "look at them, then remove them"
+            f"{pieces} ({size} bytes) of unfinished or damaged writes set aside in {paths.cut}; look at {them}, "
+            f"then remove {them}"
         )
