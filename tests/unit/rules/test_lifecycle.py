@@ -11,8 +11,9 @@ import pytest
 
 from backlog_store.backlog import Backlog
 from backlog_store.commands import Bulk, Cleanup, Close, Comment, Create, Edit, Move, Report
-from backlog_store.errors import AmbiguousId, (
+from backlog_store.errors import (
     AlreadyExists,
+    AmbiguousId,
     InvalidInput,
     NotAllowed,
     NotFound,
