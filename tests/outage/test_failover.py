@@ -13,6 +13,7 @@ import pytest
 from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.jsonl import open_jsonl
 from backlog_store.backends.memory import MemoryBackend
+from backlog_store.backends.port import NO_HINT, Hint
 from backlog_store.backlog import Backlog
 from backlog_store.commands import Comment, Report
 from backlog_store.errors import (
@@ -302,6 +303,30 @@ def test_a_conditional_command_after_the_outage_sees_what_was_accepted(tmp_path:
     settle(executor, timer)
     with pytest.raises(TransitionNotAllowed):
         backlog.move(id, "done")
+
+
+def test_a_primary_too_slow_for_large_batches_gets_smaller_ones(tmp_path: Path) -> None:
+    """A batch that does not end in its time is offered in parts, and what fits arrives."""
+    primary = _Slow()
+    primary.up = False
+    backlog, executor, timer = failover(primary, tmp_path)
+    for n in range(100):
+        backlog.upsert(title=f"{n}", dedupe_key=f"{n:02}")
+    primary.up = True
+    settle(executor, timer)
+    assert len(titles(primary)) == 100
+    assert executor.standing().account == Account(accepted=100, applied=100)
+
+
+class _Slow(Switched):
+    """
+    A primary that answers large writes too late.
+    """
+
+    def write(self, fn: Any, /, *, hint: Hint = NO_HINT) -> Any:
+        if len(hint.keys) > 10:
+            raise BackendUnavailable("switched", "writing", "no answer came in time")
+        return super().write(fn, hint=hint)
 
 
 def test_a_full_primary_takes_reports_later(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class PostgresBackend:
         """
         try:
             with self._link(moment_after(self.deadlines.connect_s)) as link:
-                migrate(link, self.schema, moment_after(self.deadlines.migration_s))
+                migrate(link, self.schema, moment_after(self.deadlines.migration_s), look_s=self.deadlines.read_s)
         except LinkError as error:
             self._fail(error, "opening", opening=True)
 

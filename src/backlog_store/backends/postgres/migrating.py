@@ -10,12 +10,13 @@ version (counted in migrations) that may still use the tables after it: releases
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import NamedTuple
 
-from backlog_store.backends.postgres.deadlines import seconds_until
+from backlog_store.backends.postgres.deadlines import moment_after, seconds_until
 from backlog_store.backends.postgres.failures import NAME
 from backlog_store.backends.postgres.statements import COMMIT, ROLLBACK
 from backlog_store.backends.postgres.wire import Link, Refused, Rows, Statement
@@ -60,19 +61,23 @@ def _load() -> tuple[Migration, ...]:
 MIGRATIONS = _load()
 
 
-def migrate(link: Link, schema: str, moment: float, *, migrations: Sequence[Migration] = MIGRATIONS) -> int:
+def migrate(
+    link: Link, schema: str, moment: float, *, look_s: float = math.inf, migrations: Sequence[Migration] = MIGRATIONS
+) -> int:
     """
     Bring the tables in *schema* up to date and return their version. Safe for any number of processes at once.
 
-    Raises `SchemaMismatch` for tables of a newer program, or of none that this one knows; `LinkError`.
+    Only changing tables may last until *moment*; looking at them takes *look_s* seconds at most. Raises
+    `SchemaMismatch` for tables of a newer program, or of none that this one knows; `LinkError`.
     """
-    if _missing(_applied(link, schema, moment), migrations) or _clock_is_behind(link, schema, moment):
+    look = min(moment, moment_after(look_s))
+    if _missing(_applied(link, schema, look), migrations) or _clock_is_behind(link, schema, look):
         try:
             _bring_up(link, schema, moment, migrations)
         except Refused:
             link.send(ROLLBACK)
             raise
-    return schema_version(link, schema, moment)
+    return schema_version(link, schema, min(moment, moment_after(look_s)))
 
 
 def schema_version(link: Link, schema: str, moment: float) -> int:

@@ -42,13 +42,16 @@ class Drain:
     """
 
     def __init__(
-        self, refuge: Refuge, lock: DrainLock, ids: IdSource, policy: Policy, note: Callable[[frozenset[ItemId]], None]
-    ) -> None:
+        self, refuge: Refuge, lock: DrainLock, ids: IdSource, policy: Policy,
+        note: Callable[[frozenset[ItemId]], None], weight_max: int,
+    ) -> None:  # fmt: skip
         self.lock = lock
         self._refuge = refuge
         self._ids = ids
         self._policy = policy
         self._note = note
+        self._weight_max = weight_max
+        self._weight = weight_max  # of the next batch
 
     def recognise(self, primary: Backend) -> None:
         """
@@ -79,19 +82,23 @@ class Drain:
         """
         self._refuge.belong_to(self._identity(primary))
 
-    def batch(self, primary: Backend, weight: int) -> Drained:
+    def batch(self, primary: Backend, weight_max: int) -> Drained:
         """
-        Replay one batch of about *weight* drafts. Raises the errors of `replay.AWAY`, and `AnotherStore`.
+        Replay one batch of at most about *weight_max* drafts. Raises the errors of `replay.AWAY`, and `AnotherStore`.
+
+        After a failure batches are small, and grow again: a slow primary may need longer for a large one than it has.
         """
         if not self.lock.acquire():
             return Drained(is_done=not self._refuge.waiting(), is_ours=False)
         try:
-            found = self._refuge.batch(weight)
+            found = self._refuge.batch(min(self._weight, weight_max))
             if found is None:
                 self._refuge.trim()
                 return Drained(is_done=not self._refuge.waiting())
             spool, ledger, entries = found
+            weight, self._weight = self._weight, max(1, self._weight // 8)
             replayed = replay(primary, ledger, entries, self._policy)
+            self._weight = min(2 * weight, self._weight_max)
             self._refuge.moved(spool, replayed.ended)
             self._note(replayed.touched)
             return Drained(len(replayed.ended))

@@ -5,6 +5,7 @@ The failover executor: to the primary while it answers, into the spool while it 
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -83,7 +84,7 @@ class FailoverExecutor(ForkAware):
         self.spools = Refuge(
             open_spool or spool_opener(spool_folder), open_memory, clock, ids, name=f"the spool {spool_folder}"
         )
-        self._drain = Drain(self.spools, DrainLock(spool_folder), ids, policy, self._copy.note)
+        self._drain = Drain(self.spools, DrainLock(spool_folder), ids, policy, self._copy.note, self.timing.batch)
         self._primary: LocalExecutor | None = None
         self._breaker = Breaker(since=monotonic())
         self._since = clock()
@@ -228,16 +229,14 @@ class FailoverExecutor(ForkAware):
         with self._stepping:
             if self._breaker.is_away:
                 self._probe()
-            done = 0
-            while (limit is None or done < limit) and not self._breaker.is_away:
-                drained = self._drain_batch(
-                    self.timing.batch if limit is None else min(self.timing.batch, limit - done)
-                )
+            left = sys.maxsize if limit is None else limit
+            while left > 0 and not self._breaker.is_away:
+                drained = self._drain_batch(left)
                 if drained.is_done:
                     break
                 if not drained.is_ours:
                     raise BackendUnavailable("auto", "draining", "another process drains", hint="Look again soon.")
-                done += drained.count
+                left -= drained.count
             if self._breaker.is_away:
                 raise self._away("draining", "what waits goes on waiting")
         return self.spools.account().minus(before)
@@ -269,7 +268,7 @@ class FailoverExecutor(ForkAware):
                     return pause
                 self._probe()
             if self._breaker.state == "replaying":
-                drained = self._drain_batch(self.timing.batch)
+                drained = self._drain_batch()
                 if not drained.count and self._breaker.state == "replaying":
                     return self.timing.turn_s
             if self._breaker.state == "up":
@@ -336,11 +335,11 @@ class FailoverExecutor(ForkAware):
         # In one step, so that nothing is accepted for later while nothing waits.
         self._note(Breaker.recovered if not self.spools.waiting() else Breaker.answered)
 
-    def _drain_batch(self, weight: int) -> Drained:
+    def _drain_batch(self, weight_max: int = sys.maxsize) -> Drained:
         primary = self._primary
         assert primary is not None
         try:
-            drained = self._drain.batch(primary.backend, weight)
+            drained = self._drain.batch(primary.backend, weight_max)
         except (*AWAY, AnotherStore) as error:
             self._failed(error, primary)
             return Drained()

@@ -27,7 +27,9 @@ from backlog_store.policy import Policy
 __all__ = ["folder_of", "names_spool", "open_failover", "spool_folder"]
 
 #: Deadlines of the primary under `auto`, in seconds: a report is accepted within a second of any outage.
-DEADLINES: Mapping[str, float] = {"connect_s": 0.8, "write_s": 0.8, "read_s": 2.0, "migration_s": 60.0}
+DEADLINES: Mapping[str, float] = {
+    "connect_s": 0.8, "write_s": 0.8, "read_s": 2.0, "batch_s": 10.0, "migration_s": 60.0,
+}  # fmt: skip
 _OWN = ("spool", "copy")
 
 
