@@ -27,7 +27,7 @@ from urllib.parse import parse_qsl, unquote
 from backlog_store.backends.port import Backend
 from backlog_store.errors import BackendUnavailable, ConfigError
 
-__all__ = ["AUTO", "SCHEMES", "check_url", "is_made", "open_backend", "place_of"]
+__all__ = ["AUTO", "SCHEMES", "check_url", "is_made", "load", "open_backend", "place_of"]
 
 
 class _Scheme(NamedTuple):
@@ -124,6 +124,13 @@ def check_url(url: str, *, base: Path = Path()) -> None:
     target = _target(url, base)
     if target.options:
         _check_options(target.how, target.options, _opener(target.how))
+
+
+def load(url: str) -> None:
+    """
+    Import what opens *url*, so that a deadline of opening is not spent on that. Raises `ConfigError` as opening does.
+    """
+    _opener(_target(url, Path()).how)
 
 
 def _target(url: str, base: Path) -> _Target:

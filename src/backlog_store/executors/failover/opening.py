@@ -12,11 +12,12 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from backlog_store.backends.registry import AUTO, check_url, open_backend, place_of
+from backlog_store.backends.registry import AUTO, check_url, load, open_backend, place_of
 from backlog_store.clock import Clock, IdSource
 from backlog_store.errors import ConfigError
 from backlog_store.executors.failover.copy import LocalCopy
@@ -43,6 +44,8 @@ def open_failover(url: str, *, clock: Clock, ids: IdSource, policy: Policy, **op
     if _is_database(primary):
         rest = {**DEADLINES, **rest}
     folder = folder_of(url, **options)
+    with suppress(ConfigError):  # the first probe tells it
+        load(primary)
     copy = LocalCopy(folder, policy=policy) if _truth(own.get("copy", True)) else None
     return FailoverExecutor(
         lambda: open_backend(primary, **rest), folder, copy=copy, policy=policy, clock=clock, ids=ids
