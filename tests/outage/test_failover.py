@@ -5,6 +5,7 @@ The failover executor, step by step: what is accepted, refused, replayed, counte
 from __future__ import annotations
 
 import shutil
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from backlog_store.executors.local import LocalExecutor
 from backlog_store.model import Draft, Item
 from backlog_store.query import EventQuery, ItemQuery
 from backlog_store.testing.clocks import CountingIds, StepClock
+from backlog_store.transfer import export_store, import_store
 from tests.outage.primaries import Switched, failover, settle
 
 
@@ -628,3 +630,30 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
     backlog.close()
     with pytest.raises(BackendUnavailable, match="closed"):
         backlog.upsert(title="t")
+
+
+def test_a_database_restored_from_an_export_is_adopted_without_doubling_anything(tmp_path: Path) -> None:
+    """An export makes another store: the spool waits until it is adopted, and then nothing is there twice."""
+    primary = Switched()
+    backlog, executor, timer = failover(primary, tmp_path)
+    known = backlog.upsert(title="known", dedupe_key="known").id
+    primary.up = False
+    backlog.comment(known, "in the first outage")
+    primary.up = True
+    settle(executor, timer)
+    export = BytesIO()
+    export_store(primary.inner, export)
+    primary.up = False
+    backlog.comment(known, "in the second outage")
+    primary.inner = MemoryBackend()
+    export.seek(0)
+    import_store(primary.inner, export)
+    primary.up = True
+    timer.now += 60.0
+    executor.step()
+    assert executor.standing().waiting == 1
+    assert "another store" in executor.standing().problems[0]
+    executor.adopt()
+    settle(executor, timer)
+    said = [event.message for event in backlog.trail(known) if event.type == "comment"]
+    assert ["in the first outage", "in the second outage"] == said
