@@ -89,6 +89,7 @@ class FailoverExecutor(ForkAware):
         self._breaker = Breaker(since=monotonic())
         self._since = clock()
         self._problem = "the primary was not reached yet"
+        self._is_met = False  # or surely not reached
         self._refusal: ConfigError | None = None
         self._look_at = 0.0
         self._is_closed = False
@@ -294,8 +295,9 @@ class FailoverExecutor(ForkAware):
 
     def _conditional(self, command: Command) -> Answer:
         self._direct()
-        if self._breaker.state == "replaying":
-            self._wait(lambda: self._breaker.state != "replaying", self.timing.wait_s)
+        # Nor does it fail while the primary is met for the first time, and perhaps makes its tables.
+        if self._breaker.state == "replaying" or not self._is_met:
+            self._wait(lambda: self._is_met and self._breaker.state != "replaying", self.timing.wait_s)
         try:
             return self._on_primary(command)
         except OutcomeUnknown as unknown:
@@ -323,6 +325,7 @@ class FailoverExecutor(ForkAware):
             backend = self._open_primary()
             self._drain.recognise(backend)
         except (BacklogError, AnotherStore) as error:
+            self._is_met = True
             if backend is not None:
                 backend.close()
             if isinstance(error, ConfigError) and not self.spools.primary:
@@ -332,6 +335,7 @@ class FailoverExecutor(ForkAware):
         old, self._primary = self._primary, LocalExecutor(backend, policy=self.policy, settle_s=0)
         if old is not None:
             old.close()
+        self._is_met = True
         # In one step, so that nothing is accepted for later while nothing waits.
         self._note(Breaker.recovered if not self.spools.waiting() else Breaker.answered)
 
