@@ -24,6 +24,7 @@ from backlog_store.query import (
     All,
     Compare,
     EventQuery,
+    Facet,
     HasWords,
     In,
     ItemQuery,
@@ -252,7 +253,31 @@ def test_writes_touch_only_their_rows(link: Link, count: int) -> None:
         assert found <= CLOCK, statement.sql
 
 
-def test_counts_by_status_need_no_table(link: Link) -> None:
-    """The dashboard's counts come from an index alone."""
-    statement = numbered(compile_tally(In("env", ("prod",)), ("status", "priority"), DIALECT))
-    assert scans(link, statement) == {"items_ready_in_env"}
+COUNTS: dict[str, tuple[Where, tuple[Facet, ...]]] = {
+    "of all": (ANY, ()),
+    "by status and priority": (In("env", ("prod",)), ("status", "priority")),
+    "by owner": (live(), ("owner",)),
+    "overdue": (All((live(), Compare("due_date", "<", "2026-04-20"))), ()),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_do_not_look_at_items(link: Link, name: str) -> None:
+    """The dashboard's counts come from what was counted at each write."""
+    where, by = COUNTS[name]
+    found = scans(link, numbered(compile_tally(where, by, DIALECT)))
+    assert found <= {"seq tallies", "tallies_pkey", "seq tally_moves"}
+
+
+def test_counts_of_sleepers_look_at_no_others(link: Link) -> None:
+    """Who sleeps is found by an index of those that have an instant to wake at."""
+    where = All((live(), Compare("wake_at", ">", "2026-04-20")))
+    assert scans(link, numbered(compile_tally(where, (), DIALECT))) == {"items_wake"}
+
+
+def test_overdue_items_by_priority_are_a_range_of_each_priority(link: Link) -> None:
+    """The first overdue items are read from where they stand, however many are not due."""
+    where = All((live(), In("env", ("prod",)), Compare("due_date", "<", "2026-04-20")))
+    assert scans(link, numbered(compile_items(ItemQuery(where=where, limit=20), DIALECT))) - {"sort"} == {
+        "items_ready_in_env"
+    }

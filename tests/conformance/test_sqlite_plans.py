@@ -16,7 +16,7 @@ from backlog_store.backends.sqlite import open_sqlite
 from backlog_store.backends.sqlite.connection import connect
 from backlog_store.backends.sqlite.reader import SqliteReader
 from backlog_store.backends.sqlite.writer import SqliteWriter
-from backlog_store.query import All, Compare, EventQuery, HasWords, In, ItemQuery
+from backlog_store.query import ANY, All, Compare, EventQuery, HasWords, In, ItemQuery
 from backlog_store.testing.clocks import START
 from backlog_store.testing.samples import Sampler, a_record, an_item, first, then
 
@@ -93,6 +93,7 @@ PAGES: dict[str, ItemQuery] = {
     "a service": ItemQuery(where=All((LIVE, PROD, In("service", ("a",))))),
     "by due date": ItemQuery(where=LIVE, order="due"),
     "overdue": ItemQuery(where=All((LIVE, PROD, Compare("due_date", "<", "2026-03-20"))), order="due", limit=20),
+    "overdue by priority": ItemQuery(where=All((LIVE, PROD, Compare("due_date", "<", "2026-03-20"))), limit=20),
     "overdue, next": ItemQuery(where=All((LIVE, PROD)), order="due", after=("2026-03-11", "P1", "bl_a")),
 }
 
@@ -114,9 +115,10 @@ def test_a_branch_starts_at_the_cursor(watched: Watched) -> None:
     assert page == ["SEARCH items USING INDEX items_order (env=? AND status=? AND (priority,due,id)>(?,?,?))"]
 
 
-def test_overdue_items_are_a_range_of_the_index(watched: Watched) -> None:
+@pytest.mark.parametrize("name", ["overdue", "overdue by priority"])
+def test_overdue_items_are_a_range_of_the_index(watched: Watched, name: str) -> None:
     """Items due before a day are read from where they stand, and no others are looked at."""
-    _reader(watched).search(PAGES["overdue"])
+    _reader(watched).search(PAGES[name])
     (plan,) = watched.plans()
     assert {step for step in plan if step.startswith("SEARCH")} == {
         "SEARCH items USING INDEX items_order (env=? AND status=? AND priority=? AND due<?)"
@@ -131,6 +133,11 @@ CHAIN = {
     "SEARCH events USING INTEGER PRIMARY KEY (rowid=?)", BY_ID, "SCAN trail", "CO-ROUTINE trail", "SETUP",
     "SEARCH events USING INDEX events_unchained (item_id=?)", "RECURSIVE STEP", "LIST SUBQUERY", "COMPOUND QUERY",
     "LEFT-MOST SUBQUERY", "UNION ALL",
+}  # fmt: skip
+#: What a count may look at beside the sums: what moved since, and the rows above the mark.
+COUNTS = {
+    "CO-ROUTINE counts", "COMPOUND QUERY", "LEFT-MOST SUBQUERY", "UNION ALL", "SCAN counts", "SCAN tally_moves",
+    "SEARCH items USING INTEGER PRIMARY KEY (rowid>?)", "SCAN marks", "USE TEMP B-TREE FOR GROUP BY", "SCALAR SUBQUERY",
 }  # fmt: skip
 #: Each hot read, and every step that its plan may have.
 READS: dict[str, tuple[Callable[[Reader], object], set[str]]] = {
@@ -163,11 +170,25 @@ READS: dict[str, tuple[Callable[[Reader], object], set[str]]] = {
     "the newest events": (lambda reader: reader.events(EventQuery(newest_first=True)), {"SCAN events"}),
     "counts of an env": (
         lambda reader: reader.tally(All((LIVE, PROD)), ("status", "priority")),
-        {"SEARCH items USING COVERING INDEX items_order (env=? AND status=?)", "USE TEMP B-TREE FOR GROUP BY"},
+        {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=?)", *COUNTS},
     ),
     "counts by service": (
         lambda reader: reader.tally(All((LIVE, PROD)), ("service",)),
-        {"SEARCH items USING COVERING INDEX items_order (env=? AND status=?)", "USE TEMP B-TREE FOR GROUP BY"},
+        {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=?)", *COUNTS},
+    ),
+    "counts by owner": (
+        lambda reader: reader.tally(LIVE, ("owner",)), {"SEARCH tallies USING PRIMARY KEY (facet=?)", *COUNTS},
+    ),
+    "how many there are": (
+        lambda reader: reader.tally(ANY, ()), {"SEARCH tallies USING PRIMARY KEY (facet=?)", *COUNTS},
+    ),
+    "how many are overdue": (
+        lambda reader: reader.tally(All((LIVE, PROD, Compare("due_date", "<", "2026-03-20"))), ()),
+        {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value<?)", *COUNTS},
+    ),
+    "how many sleep": (
+        lambda reader: reader.tally(All((LIVE, PROD, Compare("wake_at", ">", START))), ()),
+        {"SEARCH items USING COVERING INDEX items_wake (wake_at>?)"},
     ),
 }  # fmt: skip
 
@@ -179,7 +200,8 @@ def test_a_read_goes_by_an_index(watched: Watched, name: str) -> None:
     read(_reader(watched))
     plans = watched.plans()
     assert plans
-    steps = {step.rstrip(" 0123456789") if step.startswith("LIST") else step for plan in plans for step in plan}
+    numbered = ("LIST", "SCALAR")
+    steps = {step.rstrip(" 0123456789") if step.startswith(numbered) else step for plan in plans for step in plan}
     assert steps <= allowed
 
 
@@ -194,6 +216,7 @@ SELECTIVE: dict[str, tuple[Any, str]] = {
     "a prefix of an id": (All((Compare("id", ">=", "bl_a"), Compare("id", "<", "bl_b"))), "(id>? AND id<?)"),
     "closed before": (Compare("closed_at", "<", "2026-06-01"), "items_closed (closed_at<?)"),
     "expired": (Compare("expires_at", "<", "2026-06-01"), "items_expires (expires_at<?)"),
+    "asleep": (Compare("wake_at", ">", "2026-06-01"), "items_wake (wake_at>?)"),
 }
 
 
@@ -204,7 +227,7 @@ def test_a_selective_condition_leads(watched: Watched, name: str, others: tuple[
     where, index = SELECTIVE[name]
     reader = _reader(watched)
     reader.search(ItemQuery(where=All((*others, where))))
-    reader.tally(All((*others, where)), ())
+    reader.tally(All((*others, where)), ("closed_reason",))  # which nobody counts beforehand
     plans = [plan for plan in watched.plans() if "CO-ROUTINE found" not in plan]  # which asks for the envs
     assert len(plans) == 2
     for plan in plans:

@@ -189,8 +189,8 @@ def test_due_dates_are_one_column(dialect: Dialect) -> None:
     assert compile_where(Compare("due_date", "<", "2026-01-01"), dialect).sql.count("due < ") == 2
     assert compile_where(In("due_date", ("",)), dialect).parameters == ("9999-99-99",)
     assert compile_where(In("due_date", ("9999-99-99",)), dialect).sql == "FALSE"
-    sql = compile_tally(ANY, ("due_date", "env"), dialect).sql
-    assert sql == "SELECT due, env, COUNT(*)\nFROM items\nWHERE TRUE\nGROUP BY due, env"
+    sql = compile_tally(ANY, ("due_date", "fix"), dialect).sql
+    assert sql == "SELECT due, fix, COUNT(*)\nFROM items\nWHERE TRUE\nGROUP BY due, fix"
     rows = [("9999-99-99", "prod", 2), ("2026-01-01", "prod", 1)]
     assert tally_keys(("due_date", "env"), rows) == {("", "prod"): 2, ("2026-01-01", "prod"): 1}
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -250,8 +251,10 @@ def test_a_damaged_page_is_named_and_found_by_the_check(path: Path) -> None:
     store = open_sqlite(path)
     apply(store, *(first(an_item(f"bl_{n}", description="text " * 300)) for n in range(200)))
     store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        ((roots,),) = connection.execute("SELECT MAX(rootpage) FROM sqlite_master")
     data = bytearray(path.read_bytes())
-    for page in range(12, len(data) // 4_096):
+    for page in range(roots, len(data) // 4_096):
         data[page * 4_096 : page * 4_096 + 64] = b"\xa5" * 64
     path.write_bytes(data)
     store = open_sqlite(path, check_integrity=True)

@@ -15,6 +15,7 @@ import msgspec
 from backlog_store import codec
 from backlog_store.backends.keeping import Watch
 from backlog_store.backends.port import Backend, Reader
+from backlog_store.backends.postgres import tallies
 from backlog_store.backends.postgres.reading import PostgresReader
 from backlog_store.backends.postgres.wire import Rows, Statement
 from backlog_store.model import LIMITS, Event, Item
@@ -76,6 +77,9 @@ def audit(backend: Backend, reader: Reader, watch: Watch) -> Iterator[str]:  # n
     yield from _items(reader, watch)
     yield from _events(reader, watch)
     yield from _records(reader, watch)
+    watch("counts", 0, 0)
+    for facet, env, status, value, more in tallies.differences(reader):
+        yield f"counts: {facet} {value!r}, {status}, env {env!r}: {abs(more)} too {'many' if more > 0 else 'few'}"
     for what, statement in _STRAYS.items():
         for (item_id,) in _ask(reader, statement):
             yield f"{item_id.decode()}: has {what}, and is not there"

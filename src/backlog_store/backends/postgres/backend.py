@@ -14,9 +14,10 @@ from time import sleep
 from typing import Any, NoReturn, TypeVar
 
 import psycopg
+from msgspec.structs import replace
 
 from backlog_store.backends.port import NO_HINT, Capabilities, Health, Hint, Reader, Writer
-from backlog_store.backends.postgres import checking
+from backlog_store.backends.postgres import checking, tallies
 from backlog_store.backends.postgres.deadlines import Deadlines, moment_after, seconds_until
 from backlog_store.backends.postgres.dsn import parse_dsn
 from backlog_store.backends.postgres.failures import NAME, ONLY_READS, RUN_AGAIN, VIOLATED, failure, redacted
@@ -90,6 +91,8 @@ class PostgresBackend:
         self._process = os.getpid()
         self._inside = threading.local()
         self._settled = 0  # the newest transaction with events that this handle committed
+        self._moved = 0  # about how many items it wrote since it last added up the counts
+        self._complaints: tuple[str, ...] = ()  # what can wait, and did not work
 
     @property
     def capabilities(self) -> Capabilities:
@@ -164,7 +167,8 @@ class PostgresBackend:
         """
         moment = moment_after(self.deadlines.read_s)
         try:
-            return self._attempt(lambda link, moment: checking.look(link, self.schema, moment), moment, "checking")
+            found = self._attempt(lambda link, moment: checking.look(link, self.schema, moment), moment, "checking")
+            return replace(found, warnings=found.warnings + self._complaints)
         except BackendError as error:
             if isinstance(error.__cause__, Closed):
                 raise
@@ -202,9 +206,28 @@ class PostgresBackend:
                     break
             else:
                 self._settled = max(self._settled, run.newest)
+                self._moved += run.moved
+                if tallies.is_due(self._moved, run.newest):
+                    self._add_up()
                 return answer
         assert failed is not None
         raise failed
+
+    def _add_up(self) -> None:
+        """
+        Add up the counts. The write before it stands in any case, so where it fails the next one tries again.
+        """
+        self._moved = 0
+        seconds = self.deadlines.write_s
+
+        def run(link: Link, moment: float) -> None:
+            tallies.add_up(link, self.schema, moment, seconds)
+
+        try:
+            self._attempt(run, moment_after(seconds), "adding up")
+            self._complaints = ()
+        except BackendError as error:
+            self._complaints = (f"The counts could not be added up: {error}",)
 
     def _attempt(
         self,
@@ -318,6 +341,10 @@ class _Run:
     @property
     def targets(self) -> Targets:
         return self._writer.targets if self._writer is not None else Targets()
+
+    @property
+    def moved(self) -> int:
+        return self._writer.moved if self._writer is not None else 0
 
     @property
     def moment(self) -> float:

@@ -29,7 +29,7 @@ class PostgresWriter(PostgresReader):
     A `port.Writer` in a session.
 
     `targets` is what it wrote or relied on so far, `newest` the transaction's number in positions once it wrote events,
-    and `is_committing` says that COMMIT was sent.
+    `moved` how many items it wrote, and `is_committing` says that COMMIT was sent.
     """
 
     def __init__(self, session: Session, *, longest: float, with_care: bool) -> None:
@@ -40,7 +40,7 @@ class PostgresWriter(PostgresReader):
         self._batch = Batch(self._seen)
         self._has_written = False
         self.targets = Targets()
-        self.newest = 0
+        self.newest = self.moved = 0
         self.is_committing = False
 
     def apply(self, changes: Sequence[Change]) -> None:
@@ -58,6 +58,7 @@ class PostgresWriter(PostgresReader):
         for change in changes:
             self._batch.add(change, apart=self._with_care)
         targets_of(changes, self.targets)
+        self.moved += sum(isinstance(change, Put | Load | Purge) for change in changes)
         # What a hint brought may no longer be so.
         self._items, self._keys, self._records = {}, {}, {}
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, LiteralString
 
-from backlog_store.backends.sql.dialects import Dialect, Statement
+from backlog_store.backends.sql.dialects import TALLIED, Dialect, Statement
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.model import LIMITS, PRIORITIES, STATUSES
 from backlog_store.query import (
@@ -65,10 +66,10 @@ COLUMNS: dict[str, LiteralString] = {
 }
 _OPERATORS: dict[str, LiteralString] = {"<": "<", "<=": "<=", ">": ">", ">=": ">="}
 #: Columns with an index that holds only the rows where they are not empty: the condition must say so to use it.
-_SPARSE = frozenset({"owner", "dedupe_key", "fix", "closed_at", "expires_at"})
+_SPARSE = frozenset({"owner", "dedupe_key", "fix", "closed_at", "expires_at", "wake_at"})
 #: A condition on one of these finds few items; it leads the plan, and the page is sorted.
-_SELECTIVE = frozenset({"id", "dedupe_key", "owner", "fix", "tag", "closed_at", "expires_at"})
-_RANGES = frozenset({"id", "closed_at", "expires_at"})
+_SELECTIVE = frozenset({"id", "dedupe_key", "owner", "fix", "tag", "closed_at", "expires_at", "wake_at"})
+_RANGES = frozenset({"id", "closed_at", "expires_at", "wake_at"})
 #: Columns that the index of pages starts with: where a condition is selective, that index is the wrong one.
 _LEADING = frozenset({"env", "status", "priority", "due", "due_date"})
 #: Orders that are merged from branches, and the columns that have one value in each branch.
@@ -122,16 +123,52 @@ def compile_tally(
 ) -> Statement:
     """
     Return the counting SELECT: the facets' columns, then the count. Raises `InvalidInput` for what is no facet.
+
+    Where env, status and one field of `TALLIED` answer it, what was counted at each write is added up.
     """
     faults = [Fault(f"/by/{index}", str(name), "no such facet") for index, name in enumerate(by) if name not in FACETS]
     if faults:
         raise InvalidInput(faults, what="tally", hint=f"Facets: {', '.join(FACETS)}.")
     check_where(where)
-    condition = _and(_conditions(_parts(where, envs), dialect))
+    tallied = _tallied({*by, *_named(where)})
+    counted: LiteralString = "COUNT(*)"
+    source: LiteralString = "items"
+    if tallied:
+        counted, source = "COALESCE(SUM(n), 0)", f"{dialect.tallied(tallied)} AS counts"
+        parts, dialect = list(_flat(where)), replace(dialect, among_known=dialect.among, weaken="")
+    else:
+        parts = _parts(where, envs)
+    condition = _and(_conditions(parts, dialect))
     columns = [COLUMNS[name] for name in by]
-    shown: LiteralString = ", ".join([*columns, "COUNT(*)"])
+    shown: LiteralString = ", ".join([*columns, counted])
     grouped: LiteralString = "\nGROUP BY " + ", ".join(columns) if columns else ""
-    return Statement(f"SELECT {shown}\nFROM items\nWHERE {condition.sql}{grouped}", condition.parameters)
+    return Statement(f"SELECT {shown}\nFROM {source}\nWHERE {condition.sql}{grouped}", condition.parameters)
+
+
+def _tallied(fields: set[str]) -> LiteralString | None:
+    """
+    Return the column of `TALLIED` by whose counts a question about these fields is answered, if there is one.
+    """
+    columns = {COLUMNS.get(name, "") for name in fields - {"env", "status"}}
+    if not columns:
+        return TALLIED[0]
+    return next((column for column in TALLIED if columns == {column}), None)
+
+
+def _named(where: Where) -> Iterator[str]:
+    """
+    Yield the fields that a condition is about; an empty name for text.
+    """
+    match where:
+        case All(parts) | Any_(parts):
+            for part in parts:
+                yield from _named(part)
+        case Not(part):
+            yield from _named(part)
+        case In(name) | Compare(name):
+            yield name
+        case HasWords():
+            yield ""
 
 
 def tally_keys(by: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[tuple[str, ...], int]:
@@ -308,7 +345,9 @@ def _branches(query: ItemQuery, dialect: Dialect, envs: Callable[[], Sequence[st
     parts = _parts(query.where, envs)
     if query.order not in _MERGED or any(_is_selective(part) for part in parts):
         return [_conditions(parts, dialect)]
-    values: dict[str, Sequence[str]] = {name: _DOMAINS[name] for name in _MERGED[query.order]}
+    # A range of days is one stretch of the index only within one priority.
+    by_day = any(isinstance(part, Compare) and part.field == "due_date" for part in parts)
+    values: dict[str, Sequence[str]] = {name: _DOMAINS[name] for name in _MERGED["due" if by_day else query.order]}
     rest: list[Where] = []
     for part in parts:
         # A second condition on one of these fields narrows the values of the first.

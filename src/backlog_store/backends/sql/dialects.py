@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString, NamedTuple
 
-__all__ = ["POSTGRES", "SQLITE", "Dialect", "Statement", "sqlite_term"]
+__all__ = ["POSTGRES", "SQLITE", "TALLIED", "Dialect", "Statement", "sqlite_tallied", "sqlite_term"]
 
+#: Columns whose values are counted as items are written, each by env and status.
+TALLIED: tuple[LiteralString, ...] = ("priority", "category", "service", "owner", "source", "due")
 #: Columns that SQLite finds through its index of words.
 SQLITE_TERMS = frozenset({"owner", "fix"})
 #: Up to so many values stand in SQLite's text one by one; more go in one JSON parameter, so that few texts are cached.
@@ -37,7 +39,8 @@ class Dialect:
     item has one of these tags" (at least one), *has_words* "the item's words hold this phrase" (valid words, at least
     one), *events_of* "the event is of one of these items" (at least one); *position* are the columns of an event's
     position, *parse_position* gives their values for a position's text (`ValueError` if it is none), *horizon* says
-    which events may be read yet.
+    which events may be read yet; *tallied* is the relation of the counts by a column of `TALLIED`: env, status, that
+    column, and n.
     """
 
     placeholder: LiteralString
@@ -52,6 +55,7 @@ class Dialect:
     events_of: Callable[[Sequence[str]], Statement]
     position: tuple[LiteralString, ...]
     parse_position: Callable[[str], tuple[Any, ...]]
+    tallied: Callable[[LiteralString], LiteralString]
     horizon: Statement | None = None
     sorts_branches: bool = False
 
@@ -133,6 +137,27 @@ def _sqlite_events(item_ids: Sequence[str]) -> Statement:
     return Statement(sql, items.parameters + events.parameters)
 
 
+def sqlite_tallied(column: LiteralString) -> LiteralString:
+    """
+    Return SQLite's counts by *column*: the sums, what moved since, and the items that are above the mark.
+    """
+    return f"""(
+  SELECT env, status, value AS {column}, n FROM tallies WHERE facet = '{column}'
+  UNION ALL
+  SELECT env, status, {column}, n FROM tally_moves
+  UNION ALL
+  SELECT env, status, {column}, 1 FROM items NOT INDEXED WHERE num > (SELECT counted_mark FROM marks)
+)"""  # noqa: S608
+
+
+def _postgres_tallied(column: LiteralString) -> LiteralString:
+    return f"""(
+  SELECT env, status, value AS {column}, n FROM tallies WHERE facet = '{column}'
+  UNION ALL
+  SELECT env, status, {column}, n FROM tally_moves
+)"""  # noqa: S608
+
+
 def _decimal(text: str) -> tuple[Any, ...]:
     if not (text.isascii() and text.isdigit()) or len(text) > 19:
         raise ValueError(text)
@@ -152,6 +177,7 @@ SQLITE = Dialect(
     events_of=_sqlite_events,
     position=("position",),
     parse_position=_decimal,
+    tallied=sqlite_tallied,
     horizon=Statement("revision > 0"),  # an empty row may hold the place of the last event, if that was purged
 )
 
@@ -192,5 +218,6 @@ POSTGRES = Dialect(
     events_of=lambda item_ids: _postgres_among("item_id", item_ids),
     position=("position",),
     parse_position=_decimal,
+    tallied=_postgres_tallied,
     sorts_branches=True,
 )

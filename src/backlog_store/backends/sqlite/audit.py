@@ -15,7 +15,7 @@ import msgspec
 
 from backlog_store.backends.keeping import Watch
 from backlog_store.backends.port import Backend, Reader
-from backlog_store.backends.sqlite import schema, words
+from backlog_store.backends.sqlite import schema, tallies, words
 from backlog_store.backends.sqlite.faults import ENGINE_ERRORS, NAME, backend_error
 from backlog_store.backends.sqlite.reader import SqliteReader
 from backlog_store.codec import decode_event, decode_item, decode_record, encode, encode_event, encode_item
@@ -54,7 +54,7 @@ def audit_view(reader: Reader, watch: Watch) -> Iterator[str]:
     with _lenient(reader._connection) as connection:
         steps: Sequence[tuple[str, _Step]] = (
             ("schema", _schema), ("pages", _pages), ("events", _events), ("items", _items), ("records", _records),
-            ("sightings", _sightings), ("index of words", _index),
+            ("sightings", _sightings), ("index of words", _index), ("counts", _counts),
         )  # fmt: skip
         for what, step in steps:
             try:
@@ -137,9 +137,10 @@ def _pages(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
         if found != "ok":
             yield f"pages: {found}"
     (last,) = connection.execute("SELECT IFNULL(MAX(num), 0) FROM items").fetchone()
-    (mark,) = connection.execute("SELECT words_mark FROM marks").fetchone() or (None,)
-    if not isinstance(mark, int) or mark > last:
-        yield f"index of words: is said to reach {mark}, and the last item is {last}"
+    marks = connection.execute("SELECT words_mark, counted_mark FROM marks").fetchone() or (None, None)
+    for what, mark in zip(("index of words: is said to reach", "counts: are said to reach"), marks, strict=True):
+        if not isinstance(mark, int) or mark > last:
+            yield f"{what} {mark}, and the last item is {last}"
 
 
 def _items(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
@@ -226,6 +227,15 @@ def _sightings(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
     strays = "SELECT id, item_id FROM sightings WHERE substr(id, 1, length(item_id) + 1) <> item_id || '/'"
     for id, item_id in connection.execute(strays):
         yield f"sighting {id}: its column says that it is of {item_id}"
+
+
+def _counts(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
+    """
+    Compare the counts kept with the rows of items.
+    """
+    watch("counts", 0, 0)
+    for facet, env, status, value, more in tallies.differences(connection):
+        yield f"counts: {facet} {value!r}, {status}, env {env!r}: {abs(more)} too {'many' if more > 0 else 'few'}"
 
 
 def _index(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:

@@ -7,12 +7,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from backlog_store.backends.port import NO_HINT, Capabilities, Health, Hint, Reader, Writer
-from backlog_store.backends.sqlite import words
 from backlog_store.backends.sqlite.connection import (
     Synchronous,
     connect,
@@ -27,7 +26,7 @@ from backlog_store.backends.sqlite.faults import NAME, backend_error, is_sync_lo
 from backlog_store.backends.sqlite.glance import is_small
 from backlog_store.backends.sqlite.health import Findings, log_size
 from backlog_store.backends.sqlite.pool import Pool
-from backlog_store.backends.sqlite.reader import SqliteReader
+from backlog_store.backends.sqlite.reader import CatchUp, SqliteReader
 from backlog_store.backends.sqlite.writer import SqliteWriter
 from backlog_store.errors import BackendError, BackendUnavailable, ConfigError, OutcomeUnknown
 from backlog_store.forks import ForkAware, follow
@@ -44,9 +43,7 @@ _PAGES_ALONE = 8
 _PAGES_AMONG_OTHERS = 2
 #: A log of this size is written back at close, whoever wrote it.
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
-#: A search that had to look at more items than this lets the index of words catch up.
-_LAG_MAX = 64
-_WORDS = "The index of words could not catch up"
+_LAG = "The index of words, or the counts, could not catch up"
 _LOG = "The log could not be written back"
 
 
@@ -113,17 +110,16 @@ class SqliteBackend(ForkAware):
         readers = self._readers
         connection = readers.take()
         reader = SqliteReader(connection, self._path)
-        waiting = 0
+        lagging: tuple[CatchUp, ...] = ()
         try:
             self._begin(connection, "BEGIN")
             answer = fn(reader)
-            if reader.searched_words:
-                waiting = words.pending(connection)
+            lagging = reader.lagging()
         finally:
             reader.is_over = True
             readers.give_back(connection)
-        if waiting > _LAG_MAX:
-            self._catch_up()
+        if lagging:
+            self._catch_up(lagging)
         return answer
 
     def write(self, fn: Callable[[Writer], T], /, *, hint: Hint = NO_HINT) -> T:
@@ -335,21 +331,21 @@ class SqliteBackend(ForkAware):
             if is_sync_lost(error):
                 self._refuse(error)
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, lagging: Sequence[CatchUp]) -> None:
         """
-        Let the index of words catch up if nobody writes just now. It is only a help: a failure shows in `check`.
+        Let what is kept behind catch up if nobody writes just now. It is only a help: a failure shows in `check`.
         """
         try:
             self._enter("write", timeout_s=0)
         except BackendError:
-            return  # somebody in this process writes: the next search will try again
+            return  # somebody in this process writes: the next one will try again
         try:
-            self._transact(self._open_writer(), SqliteWriter.catch_up, timeout_s=0)
-            self._complaints.pop(_WORDS, None)
+            self._transact(self._open_writer(), lambda writer: writer.catch_up(*lagging), timeout_s=0)
+            self._complaints.pop(_LAG, None)
         except BackendUnavailable:
             pass  # so does somebody in another process
         except BackendError as error:
-            self._complaints[_WORDS] = str(error)
+            self._complaints[_LAG] = str(error)
         finally:
             self._leave()
 

@@ -5,18 +5,24 @@ Reading: a `port.Reader` over one connection, in the transaction that its backen
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, LiteralString
 
 from backlog_store.backends.sql.compile import compile_events, compile_items, compile_tally, tally_keys
 from backlog_store.backends.sql.dialects import SQLITE, Statement
+from backlog_store.backends.sqlite import tallies, words
 from backlog_store.backends.sqlite.faults import ENGINE_ERRORS, NAME, backend_error
 from backlog_store.codec import decode_event, decode_item, decode_record, encode
 from backlog_store.errors import BackendError
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 from backlog_store.query import EventQuery, Facet, ItemQuery, Where
 
-__all__ = ["BY_KEY", "SqliteReader", "among_ids", "is_storable", "position_text"]
+__all__ = ["BY_KEY", "CatchUp", "SqliteReader", "among_ids", "is_storable", "position_text"]
+
+#: Who had to look at more rows than this lets the index of words, or the counts, catch up.
+LAG_MAX = 64
+
+CatchUp = Callable[[sqlite3.Connection], None]
 
 # Each env once, by looking for the next greater one: as many steps in the index as there are envs.
 _ENVS: LiteralString = """
@@ -44,7 +50,7 @@ class SqliteReader:
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self._connection = connection
         self._path = path
-        self.searched_words = False
+        self._searched_words = self._counted = False
         self.is_over = False
 
     def items(self, ids: Collection[ItemId]) -> Mapping[ItemId, Item]:
@@ -68,17 +74,14 @@ class SqliteReader:
         """
         Return a page of items.
         """
-        statement = compile_items(query, SQLITE, envs=self._envs)
-        self.searched_words = self.searched_words or "item_words" in statement.sql
+        statement = self._noted(compile_items(query, SQLITE, envs=self._envs))
         return [decode_item(row[0]) for row in self._rows(statement)]
 
     def tally(self, where: Where, by: Sequence[Facet]) -> Mapping[tuple[str, ...], int]:
         """
         Count the items that match, by facet values.
         """
-        statement = compile_tally(where, by, SQLITE, envs=self._envs)
-        self.searched_words = self.searched_words or "item_words" in statement.sql
-        return tally_keys(by, self._rows(statement))
+        return tally_keys(by, self._rows(self._noted(compile_tally(where, by, SQLITE, envs=self._envs))))
 
     def events(self, query: EventQuery) -> Sequence[Event]:
         """
@@ -112,6 +115,18 @@ class SqliteReader:
         sql = f"SELECT doc\nFROM records\nWHERE kind = ? AND {where.sql}{tail}"
         rows = self._rows(Statement(sql, (kind, *where.parameters, *more)))
         return [decode_record(row[0]) for row in rows]
+
+    def lagging(self) -> tuple[CatchUp, ...]:
+        """
+        Return how that catches up which this view has used, and of which much had to be looked at in the tables.
+        """
+        used = ((words, self._searched_words), (tallies, self._counted))
+        return tuple(kept.catch_up for kept, is_used in used if is_used and kept.pending(self._connection) > LAG_MAX)
+
+    def _noted(self, statement: Statement) -> Statement:
+        self._searched_words = self._searched_words or "item_words" in statement.sql
+        self._counted = self._counted or "tallies" in statement.sql
+        return statement
 
     def _envs(self) -> list[str]:
         return [row[0] for row in self._rows(Statement(_ENVS))]

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from backlog_store.backends.port import Reader, Writer
-from backlog_store.backends.sqlite import words
+from backlog_store.backends.sqlite import tallies, words
 from backlog_store.backends.sqlite.audit import audit_view
 from backlog_store.backends.sqlite.backend import SqliteBackend, open_sqlite
 from backlog_store.backends.sqlite.faults import NAME, backend_error
@@ -35,7 +35,8 @@ _TRIED_MAX = 5_000_000
 _DECODERS: dict[str, Any] = {"items": decode_item, "events": decode_event, "records": decode_record}
 #: What the audit says of that which indexes alone can have wrong.
 _OF_INDEXES = (
-    "index of words:", "pages: row ", "pages: wrong # of entries in index", "pages: non-unique entry in index",
+    "index of words:", "counts:", "pages: row ", "pages: wrong # of entries in index",
+    "pages: non-unique entry in index",
 )  # fmt: skip
 
 
@@ -96,6 +97,7 @@ def _make_anew(writer: Writer) -> None:
         connection.execute("DELETE FROM stale_words")
         connection.execute("UPDATE marks SET words_mark = 0")
         words.catch_up(connection)
+        tallies.start_anew(connection)
     except sqlite3.Error as error:
         raise backend_error("repair", writer._path, error) from error
 

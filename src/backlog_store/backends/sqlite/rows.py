@@ -95,8 +95,11 @@ _AFTER_PURGE: tuple[LiteralString, ...] = (
     WHERE prev < 0 AND item_id = '' AND revision = 0 AND position < (SELECT MAX(position) FROM events)""",
     "DELETE FROM temp.purged",
 )
-# A number that is free again must not look indexed when the next item gets it, be it in the same list.
-_LOWER_MARK: LiteralString = "UPDATE marks SET words_mark = MIN(words_mark, IFNULL((SELECT MAX(num) FROM items), 0))"
+# A number that is free again must not look indexed or counted when the next item gets it, be it in the same list.
+_LOWER_MARKS: LiteralString = """
+    UPDATE marks
+    SET words_mark = MIN(words_mark, IFNULL((SELECT MAX(num) FROM items), 0)),
+        counted_mark = MIN(counted_mark, IFNULL((SELECT MAX(num) FROM items), 0))"""
 # "0" follows "/": the range of the ids <item id>/…; the item's own column tells ids with a slash apart.
 _PURGE_SIGHTINGS: LiteralString = "DELETE FROM sightings WHERE id >= ? AND id < ? AND item_id = ?"
 _MARK_STALE: LiteralString = """
@@ -147,7 +150,7 @@ class Rows:
         for sql in _PURGE:
             self._add(sql, (item.id,))
         if not self._purges:
-            self._add(_LOWER_MARK, ())
+            self._add(_LOWER_MARKS, ())
         self._purges = True
 
     def put_record(self, record: Record) -> None:

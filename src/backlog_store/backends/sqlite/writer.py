@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 from backlog_store.backends.port import Change, DropRecord, Hint, Load, Purge, Put, PutRecord, Require, Sighting
 from backlog_store.backends.preconditions import check_changes
 from backlog_store.backends.sql.dialects import Statement
-from backlog_store.backends.sqlite import glance, words
+from backlog_store.backends.sqlite import glance, tallies, words
 from backlog_store.backends.sqlite.faults import ENGINE_ERRORS, backend_error
-from backlog_store.backends.sqlite.reader import SqliteReader, among_ids
+from backlog_store.backends.sqlite.reader import CatchUp, SqliteReader, among_ids
 from backlog_store.backends.sqlite.rows import GatheredRows, Rows
 from backlog_store.codec import decode_record
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
@@ -136,12 +136,13 @@ class SqliteWriter(SqliteReader):
         self.failure = failure = backend_error("write", self._path, error)
         raise failure from error
 
-    def catch_up(self) -> None:
+    def catch_up(self, *kept: CatchUp) -> None:
         """
-        Let the index of words catch up.
+        Let the index of words, or the counts, catch up.
         """
         try:
-            words.catch_up(self._connection)
+            for catch_up in kept:
+                catch_up(self._connection)
         except sqlite3.Error as error:
             raise backend_error("write", self._path, error) from error
 
@@ -150,8 +151,9 @@ class SqliteWriter(SqliteReader):
         Do what is due before the commit. Raises the failure of an earlier `apply`, also where the function caught it.
         """
         self._require_open()
-        if words.is_due(self._connection, before=self._position_before, after=self._position):
-            self.catch_up()
+        for kept in (words, tallies):
+            if kept.is_due(self._connection, before=self._position_before, after=self._position):
+                self.catch_up(kept.catch_up)
 
     def _seen(self, kind: str, names: Collection[Any]) -> list[tuple[bytes, int]] | None:
         """

@@ -42,6 +42,55 @@ CREATE INDEX items_owner ON items (owner, id) WHERE owner > '';
 CREATE INDEX items_fix ON items (fix, id) WHERE fix > '';
 CREATE INDEX items_closed ON items (closed_at, id) WHERE closed_at > '';
 CREATE INDEX items_expires ON items (expires_at, id) WHERE expires_at > '';
+CREATE INDEX items_wake ON items (wake_at, id) WHERE wake_at > '';
+
+-- Counts, so that nobody has to count: of each counted field (`facet`) how many items there are of each env, status and
+-- value of it. Writers only append to `tally_moves`, so that none waits for another: a row for the cell that an item left
+-- (n = -1), one for the cell that it reached (n = 1). A bounded step adds them up now and then (tallies.py).
+CREATE TABLE tallies (
+  facet   text   COLLATE "C" NOT NULL,
+  env     text   COLLATE "C" NOT NULL,
+  status  text   COLLATE "C" NOT NULL,
+  value   text   COLLATE "C" NOT NULL,
+  n       bigint NOT NULL,
+  PRIMARY KEY (facet, env, status, value)
+);
+-- Read whole each time: what was added up is to make room soon.
+CREATE TABLE tally_moves (
+  n         smallint NOT NULL,
+  env       text     COLLATE "C" NOT NULL,
+  status    text     COLLATE "C" NOT NULL,
+  priority  text     COLLATE "C" NOT NULL,
+  category  text     COLLATE "C" NOT NULL,
+  service   text     COLLATE "C" NOT NULL,
+  owner     text     COLLATE "C" NOT NULL,
+  source    text     COLLATE "C" NOT NULL,
+  due       text     COLLATE "C" NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
+-- A trigger, so that no way of changing an item can forget them.
+CREATE FUNCTION note_move() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP <> 'INSERT' THEN
+    INSERT INTO tally_moves
+    VALUES (-1, OLD.env, OLD.status, OLD.priority, OLD.category, OLD.service, OLD.owner, OLD.source, OLD.due);
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    INSERT INTO tally_moves
+    VALUES (1, NEW.env, NEW.status, NEW.priority, NEW.category, NEW.service, NEW.owner, NEW.source, NEW.due);
+  END IF;
+  RETURN NULL;
+END
+$$;
+CREATE TRIGGER items_come AFTER INSERT ON items FOR EACH ROW WHEN (NEW.revision > 0) EXECUTE FUNCTION note_move();
+CREATE TRIGGER items_gone AFTER DELETE ON items FOR EACH ROW WHEN (OLD.revision > 0) EXECUTE FUNCTION note_move();
+CREATE TRIGGER items_moved AFTER UPDATE ON items FOR EACH ROW
+WHEN (
+  (OLD.env, OLD.status, OLD.priority, OLD.category, OLD.service, OLD.owner, OLD.source, OLD.due)
+  IS DISTINCT FROM
+  (NEW.env, NEW.status, NEW.priority, NEW.category, NEW.service, NEW.owner, NEW.source, NEW.due)
+)
+EXECUTE FUNCTION note_move();
 
 CREATE TABLE item_tags (
   item_id  text COLLATE "C" NOT NULL,

@@ -6,10 +6,12 @@ CREATE TABLE marks (
   -- The oldest schema that a program must know to work with this store.
   needs_schema INTEGER NOT NULL,
   -- Items up to this number are in item_words, but for those in stale_words. Never above the greatest number there is.
-  words_mark INTEGER NOT NULL
+  words_mark INTEGER NOT NULL,
+  -- Items up to this number are in tallies, but for what tally_moves says. Never above the greatest number there is.
+  counted_mark INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO marks VALUES (1, 1, 0);
+INSERT INTO marks VALUES (1, 1, 0, 0);
 
 -- `doc` is the item, whole; the other columns are copies for finding it. Pages in order are merged from one branch for
 -- each status and priority; that no other value is written is seen to before (a CHECK costs a third of the insert).
@@ -45,9 +47,53 @@ CREATE UNIQUE INDEX items_key ON items (env, dedupe_key) WHERE dedupe_key <> '';
 -- usual filters be tested without looking at the row.
 CREATE INDEX items_order ON items (env, status, priority, due, id, service, category, owner, wake_at);
 
--- Sparse: they cost nothing for the many items without a close or an expiry.
+-- Sparse: they cost nothing for the many items without a close, an expiry or a snooze.
 CREATE INDEX items_closed ON items (closed_at, id) WHERE closed_at <> '';
 CREATE INDEX items_expires ON items (expires_at) WHERE expires_at <> '';
+CREATE INDEX items_wake ON items (wake_at, env, status) WHERE wake_at <> '';
+
+-- Counts, so that nobody has to count: of each counted field (`facet`) how many items there are of each env, status and
+-- value of it. They hold items up to `counted_mark`; of those that moved to another cell or were purged since,
+-- `tally_moves` has one row for the cell that was left (n = -1) and one for the cell that was reached (n = 1).
+CREATE TABLE tallies (
+  facet TEXT NOT NULL,
+  env TEXT NOT NULL,
+  status TEXT NOT NULL,
+  value TEXT NOT NULL,
+  n INTEGER NOT NULL,
+  PRIMARY KEY (facet, env, status, value)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tally_moves (
+  move INTEGER PRIMARY KEY,
+  n INTEGER NOT NULL,
+  env TEXT NOT NULL,
+  status TEXT NOT NULL,
+  priority TEXT NOT NULL,
+  category TEXT NOT NULL,
+  service TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  source TEXT NOT NULL,
+  due TEXT NOT NULL
+) STRICT;
+
+-- Triggers, so that no way of changing an item can forget them. An update names only the columns that differ: one that
+-- moves nothing meets no trigger.
+CREATE TRIGGER items_moved AFTER UPDATE OF env, status, priority, category, service, owner, source, due ON items
+WHEN OLD.num <= (SELECT counted_mark FROM marks)
+BEGIN
+  INSERT INTO tally_moves (n, env, status, priority, category, service, owner, source, due)
+  VALUES
+    (-1, OLD.env, OLD.status, OLD.priority, OLD.category, OLD.service, OLD.owner, OLD.source, OLD.due),
+    (1, NEW.env, NEW.status, NEW.priority, NEW.category, NEW.service, NEW.owner, NEW.source, NEW.due);
+END;
+
+CREATE TRIGGER items_gone AFTER DELETE ON items
+WHEN OLD.num <= (SELECT counted_mark FROM marks)
+BEGIN
+  INSERT INTO tally_moves (n, env, status, priority, category, service, owner, source, due)
+  VALUES (-1, OLD.env, OLD.status, OLD.priority, OLD.category, OLD.service, OLD.owner, OLD.source, OLD.due);
+END;
 
 -- `words` come cut and folded, separated by single spaces; `terms` are tags, owner and fix, in letters that no tokenizer
 -- splits. They are indexed thousands of items at a time, which costs a tenth of doing it one by one.
