@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import batch, single
+from bench import batch, reads, single
 
 __all__: list[str] = []
 
@@ -23,11 +23,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--operations", type=int, default=300)
     parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--sizes", type=reads.sizes, default=reads.SIZES)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     tables = {
         "single": single.measure(arguments.rounds, arguments.operations),
         "batch": batch.measure(arguments.count),
+        "reads": reads.measure(arguments.sizes, arguments.rounds),
     }
     page = _PAGE.read_text()
     for name, table in tables.items():
