@@ -55,11 +55,15 @@ def check_changes(standing: Standing, changes: Sequence[Change]) -> None:
     after = _After(standing)
     for index, change in enumerate(changes):
         _check(after, change, index)
-        after.note(change, index)
+        if type(change) is not Sighting:  # which leaves everything as it stands
+            after.note(change, index)
 
 
 def _check(standing: Standing, change: Change, index: int) -> None:
     match change:
+        case Sighting():  # first, for most of what is reported is known
+            if not standing.item_standing(change.item_id)[0]:
+                raise NotFound("item", change.item_id, hint="Only an item that is stored can be sighted.")
         case Put():
             _check_put(standing, change, index)
         case Load(item, events):
@@ -74,9 +78,6 @@ def _check(standing: Standing, change: Change, index: int) -> None:
                 _check_revision(f"{record.kind}/{record.id}", expected=record.revision - 1, found=found)
         case DropRecord(kind, id, revision):
             _check_present(f"{kind}/{id}", expected=revision, found=standing.record_revision(kind, id))
-        case Sighting(id):
-            if not standing.item_standing(id)[0]:
-                raise NotFound("item", id, hint="Only an item that is stored can be sighted.")
         case Require("item", id, revision):
             _check_revision(id, expected=revision, found=standing.item_standing(id)[0])
         case Require(kind, id, revision):

@@ -242,6 +242,8 @@ class State:
         Do what a checked change says, and add its effects.
         """
         match change:
+            case Sighting():  # first, for most of what is reported is known
+                self._carry_out_record(self._sighted(change), effects)
             case Put():
                 self._carry_out_item(change.item, effects)
                 self._carry_out_event(change.event, effects)
@@ -253,8 +255,6 @@ class State:
                 self._carry_out_record(record, effects)
                 if event is not None:
                     self._carry_out_event(event, effects)
-            case Sighting():
-                self._carry_out_record(self._sighted(change), effects)
             case Purge(id):
                 self._purge(id)
                 effects.append((b"purge", codec.encode(id)))

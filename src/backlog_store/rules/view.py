@@ -255,7 +255,7 @@ def split_by_item(changes: Sequence[Change]) -> list[list[Change]]:
     parts: list[list[Change]] = [[]]
     seen: set[tuple[str, str]] = set()
     for change in changes:
-        name = _target(change)
+        name = None if type(change) is Sighting else _target(change)
         if name is not None:
             if name in seen:
                 parts.append([])
