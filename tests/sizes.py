@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["CHANGES", "CRASH_STATES", "FORKS", "HA_ROUNDS", "MALFORMED", "PROGRAM", "RACES", "SEEDS", "STEPS"]
+__all__ = ["CHANGES", "CRASH_STATES", "FORKS", "HA_ROUNDS", "KILLS", "MALFORMED", "PROGRAM", "RACES", "SEEDS", "STEPS"]
 
 #: Steps of the agreement machine, at each of its two levels, cut into programs with a seed of their own: several
 #: shorter programs see more different beginnings than one long one.
@@ -28,3 +28,5 @@ MALFORMED = int(os.environ.get("TEST_MALFORMED", "5000"))
 CRASH_STATES = int(os.environ.get("TEST_CRASH_STATES", "50000"))
 #: Children that a process forks while its failover executor is busy.
 FORKS = int(os.environ.get("TEST_FORKS", "60"))
+#: Writers killed at named points of each backend; a quarter of it for PostgreSQL, and half as many at random instants.
+KILLS = int(os.environ.get("TEST_KILLS", "100"))
