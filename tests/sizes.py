@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["CHANGES", "CRASH_STATES", "FORKS", "HA_ROUNDS", "KILLS", "MALFORMED", "PROGRAM", "RACES", "SEEDS", "STEPS"]
+__all__ = [
+    "CHANGES", "CRASH_STATES", "FAULTS", "FORKS", "HA_ROUNDS", "KILLS", "MALFORMED", "POWER_CUTS", "PROGRAM", "RACES",
+    "SEEDS", "STEPS",
+]  # fmt: skip
 
 #: Steps of the agreement machine, at each of its two levels, cut into programs with a seed of their own: several
 #: shorter programs see more different beginnings than one long one.
@@ -24,9 +27,13 @@ CHANGES = int(os.environ.get("TEST_CHANGES", "400"))
 HA_ROUNDS = int(os.environ.get("TEST_HA_ROUNDS", "4"))
 #: Malformed inputs, of all kinds together.
 MALFORMED = int(os.environ.get("TEST_MALFORMED", "5000"))
+#: Outages of a real server, one after the other; twelve are one of each kind.
+FAULTS = int(os.environ.get("TEST_FAULTS", "24"))
 #: States that a crash may leave of a journal.
 CRASH_STATES = int(os.environ.get("TEST_CRASH_STATES", "50000"))
 #: Children that a process forks while its failover executor is busy.
 FORKS = int(os.environ.get("TEST_FORKS", "60"))
-#: Writers killed at named points of each backend; a quarter of it for PostgreSQL, and half as many at random instants.
-KILLS = int(os.environ.get("TEST_KILLS", "100"))
+#: Writers killed at named points of each durable backend and of `auto`; to 40 of these come 25 at random instants.
+KILLS = int(os.environ.get("TEST_KILLS", "40"))
+#: Power cuts of each file system under each backend that keeps files.
+POWER_CUTS = int(os.environ.get("TEST_POWER_CUTS", "20"))

@@ -48,7 +48,7 @@ class Case(msgspec.Struct, kw_only=True):
     With *point* it ends itself at the *nth* time that this point is reached, or, if *halts*, says so and waits. *gate*
     is a FIFO that it waits at before it begins and where it halts; *speaks* says each acknowledgement; *points* is a
     file for all points reached. *size_max* limits the length of its files, until the store calls that a full disk if
-    *has_room_later*.
+    *has_room_later*. Without *syncs* a journal only says that it syncs: a fault, to be found.
     """
 
     url: str
@@ -64,6 +64,7 @@ class Case(msgspec.Struct, kw_only=True):
     points: str = ""
     size_max: int = 0
     has_room_later: bool = False
+    syncs: bool = True
 
 
 def ask(backlog: Backlog, number: int) -> None:
@@ -76,6 +77,18 @@ def ask(backlog: Backlog, number: int) -> None:
         {"title": f"Number {number}", "dedupe_key": SHARED, "source": "writer", "description": "x" * 700},
     ]
     list(backlog.report(drafts, request_id=f"request-{number}"))
+
+
+class Careless(FileSystem):
+    """
+    A file system that syncs nothing.
+    """
+
+    def sync_data(self, fd: int) -> None:
+        """Do nothing."""
+
+    def sync_folder(self, path: str) -> None:
+        """Do nothing."""
 
 
 class Auto:
@@ -129,7 +142,7 @@ def _begin(case: Case, points: Points) -> tuple[Backlog, Auto | None]:
 def _open(case: Case, points: Points) -> Backend:
     scheme, _, place = case.url.partition("://")
     if scheme == "jsonl":
-        fs = FilePoints(points) if case.point or case.points else FileSystem()
+        fs = FilePoints(points) if case.point or case.points else FileSystem() if case.syncs else Careless()
         return open_jsonl(place, compact_slack=20_000, fs=fs, lock_timeout_s=2)
     if scheme == "sqlite":
         sqlite_backend._CHECKPOINT_PAGES = 8 * COMPACT_EVERY  # so that the log is written back many times

@@ -21,9 +21,7 @@ from tests.crash.writers import KILLED, Counts, Writers, check
 from tests.sizes import KILLS, SEEDS
 
 BACKENDS = ("auto", "jsonl", "postgres", "sqlite")
-#: A database for each store is what takes time with PostgreSQL, so it has its part of them.
-NAMED = {"auto": KILLS, "jsonl": KILLS, "postgres": KILLS // 4, "sqlite": KILLS}
-RANDOM = {backend: count // 2 for backend, count in NAMED.items()}
+RANDOM = KILLS * 25 // 40
 #: Fewer would mean that what the points hang on has moved.
 POINTS_MIN = {"auto": 60, "jsonl": 30, "postgres": 20, "sqlite": 80}
 WRITES, LOAD = 12, 300
@@ -109,7 +107,7 @@ def test_a_kill_at_a_named_point_loses_nothing(
     names = sorted(points)
     rng.shuffle(names)
     counts = Counts(f"kill -9 at {len(points)} points, {backend}")
-    for number in range(NAMED[backend]):
+    for number in range(KILLS):
         case = places.case()
         # Half of them go round all points; many of these lie in the making of the store, so half go where it is busy.
         by_time = rng.choices(names, [points[name] for name in names])[0]
@@ -131,7 +129,7 @@ def test_a_kill_at_a_random_instant_under_load_loses_nothing(
     rng = random.Random(f"{SEEDS[0]} {backend} random")
     counts = Counts(f"kill -9 at random, {backend}")
     killed = 0
-    for _ in range(RANDOM[backend]):
+    for _ in range(RANDOM):
         case = places.case()
         for number, writer in enumerate(writers):
             writer.start(Case(url=case.url, notes=case.notes, first=1 + number * LOAD, writes=LOAD, speaks=True))

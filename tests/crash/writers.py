@@ -18,7 +18,7 @@ import msgspec
 from backlog_store import Backlog, open_backlog
 from backlog_store.backends.keeping import audit
 from backlog_store.backends.port import Backend
-from backlog_store.query import EventQuery
+from backlog_store.query import EventQuery, ItemQuery
 from backlog_store.verify import silent, verify
 from tests.crash.notes import ACKNOWLEDGED, BEGUN, REFUSED, Notes
 from tests.crash.program import NOT_OPENED, OTHER_ERROR, SHARED, Auto, Case, ask
@@ -158,12 +158,14 @@ def found_in(backlog: Backlog) -> Mapping[int, int]:
     """
     Return which numbers are there, and how many events of the item that all share tell of each.
     """
-    numbers = {
-        int(item.dedupe_key.partition(":")[2]): 0 for item in backlog.each() if item.dedupe_key.startswith("own:")
-    }
-    shared = backlog.get_by_key(SHARED)
-    events = backlog.events(EventQuery(item_ids=(shared.id,), limit=None)) if shared else ()
-    for event in events:
+    # In one view: PostgreSQL may still be carrying out what a killed client sent last.
+    items, events = backlog.read(
+        lambda reader: (reader.search(ItemQuery(order="id", limit=None)), reader.events(EventQuery(limit=None)))
+    )
+    own = {item.id: item.dedupe_key for item in items}
+    numbers = {int(key.partition(":")[2]): 0 for key in own.values() if key.startswith("own:")}
+    shared = [event for event in events if own[event.item_id] == SHARED]
+    for event in shared:
         title = event.changes["title"][1]
         number = int(title.rpartition(" ")[2])
         numbers[number] = numbers.get(number, -1_000_000) + 1

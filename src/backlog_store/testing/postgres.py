@@ -147,9 +147,15 @@ class PostgresServer:
         for process in reversed(_processes.tree(self.pid)):
             _processes.quietly(process.resume)
 
+    def shut_down(self) -> None:
+        """
+        Stop the server (fast), as an operator would. The data stay for `restart`.
+        """
+        self._stop_process()
+
     def restart(self) -> None:
         """
-        Stop the server (fast) unless it was killed, and start it again on the same data and the same port.
+        Stop the server (fast) unless it is down, and start it again on the same data and the same port.
         """
         self._stop_process()
         self._start()

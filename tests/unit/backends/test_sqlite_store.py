@@ -4,6 +4,7 @@ An SQLite store as a file: where it may lie, what it says when it cannot work, a
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import stat
 from contextlib import closing
@@ -14,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from backlog_store.backends.port import Load, Purge, PutRecord, Reader, Sighting, Writer
-from backlog_store.backends.sqlite import SqliteBackend, backend, open_sqlite, words
+from backlog_store.backends.sqlite import SqliteBackend, backend, connection, open_sqlite, words
 from backlog_store.backends.sqlite.connection import Synchronous, connect, has_reset_bug
 from backlog_store.backends.sqlite.faults import backend_error, is_sync_lost
 from backlog_store.errors import (
@@ -453,6 +454,28 @@ def test_a_reader_that_lingers_stops_nobody(path: Path, monkeypatch: pytest.Monk
     assert store.read(linger) == (0, 0)
     assert store.read(lambda reader: reader.tally(ANY, ())) == {(): 30}
     store.close()
+
+
+def test_a_lock_file_that_the_disk_cannot_tell_of_is_an_error_of_the_store(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A disk that fails between two writes is told in the store's own words, and keeps no other handle waiting.
+    """
+
+    def fail(_: int) -> bool:
+        raise OSError(errno.EIO, "Input/output error")
+
+    one, another = open_sqlite(path), open_sqlite(path, busy_timeout_s=0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(connection._system, "is_linked", fail)
+        with pytest.raises(BackendUnavailable, match="Input/output error"):
+            apply(one, first(A))
+    apply(another, first(A))
+    apply(one, first(B))
+    assert {item.id for item in search(another, ItemQuery(order="id"))} == {A.id, B.id}
+    one.close()
+    another.close()
 
 
 def test_a_lock_file_that_was_tidied_away_is_made_again(path: Path) -> None:

@@ -241,9 +241,9 @@ class SqliteBackend(ForkAware):
         Take the lock between processes. The caller is in the gate.
         """
         lock(self._lock_fd, self._path, timeout_s=timeout_s)
-        while not is_linked(self._lock_fd):
-            os.close(self._lock_fd)
-            self._lock_fd = open_lock(self._path)
+        while not is_linked(self._lock_fd, self._path):
+            old, self._lock_fd = self._lock_fd, open_lock(self._path)
+            os.close(old)
             lock(self._lock_fd, self._path, timeout_s=timeout_s)
 
     def _leave(self) -> None:

@@ -123,11 +123,17 @@ def lock(fd: int, path: str, *, timeout_s: float) -> None:
         raise BackendUnavailable(NAME, "write", reason, hint=hint)
 
 
-def is_linked(fd: int) -> bool:
+def is_linked(fd: int, path: str) -> bool:
     """
     Tell whether the lock file is still there: somebody may have tidied it away, and others lock a new one.
+
+    Where that cannot be told, the lock is let go of and the error is a `BackendError`.
     """
-    return _system.is_linked(fd)
+    try:
+        return _system.is_linked(fd)
+    except OSError as error:
+        unlock(fd)
+        raise _from_system("lock", path, error) from error
 
 
 def unlock(fd: int) -> None:

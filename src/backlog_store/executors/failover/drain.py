@@ -74,7 +74,12 @@ class Drain:
             try:
                 primary.read(lambda reader: check_identity(reader, known, ledger.id, ledger.mark))
             except RestoredStore as restored:
-                self._offer_again(restored)
+                # Whoever drains meanwhile finds it out, too, and does it.
+                if self.lock.acquire():
+                    try:
+                        self._offer_again(restored)
+                    finally:
+                        self.lock.release()
 
     def adopt(self, primary: Backend) -> None:
         """

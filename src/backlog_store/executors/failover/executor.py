@@ -122,6 +122,10 @@ class FailoverExecutor(ForkAware):
         if not is_commutative(command.body):
             return self._conditional(command)
         primary = self._direct()
+        if primary is None and self._breaker.state == "replaying":
+            # It gives way to the drain for a moment: writers without a pause would refill the spool for ever.
+            self._wait(lambda: self._breaker.state != "replaying", self.timing.give_way_s)
+            primary = self._direct()
         if primary is not None:
             try:
                 return primary.execute(command)

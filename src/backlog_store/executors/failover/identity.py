@@ -76,12 +76,13 @@ def receipt_of(reader: Reader, spool: str) -> int:
 
 def with_receipt(reader: Reader, spool: str, number: int) -> PutRecord:
     """
-    Return the change that puts the next receipt.
+    Return the change that puts the next receipt. It never goes back: what the store knows, it goes on knowing.
     """
     id = f"spool/{spool}"
     record = reader.records("store", [id]).get(id)
+    drained = max(number, int(record.body["drained"])) if record else number
     return PutRecord(
-        Record(kind="store", id=id, revision=record.revision + 1 if record else 1, body={"drained": number})
+        Record(kind="store", id=id, revision=record.revision + 1 if record else 1, body={"drained": drained})
     )
 
 
