@@ -10,7 +10,7 @@ import os
 
 __all__ = [
     "CHANGES", "CRASH_STATES", "FAULTS", "FORKS", "HA_ROUNDS", "KILLS", "MALFORMED", "POWER_CUTS", "PROGRAM", "RACES",
-    "SEEDS", "STEPS",
+    "SEEDS", "SIMULATIONS", "STEPS",
 ]  # fmt: skip
 
 #: Steps of the agreement machine, at each of its two levels, cut into programs with a seed of their own: several
@@ -37,3 +37,5 @@ FORKS = int(os.environ.get("TEST_FORKS", "60"))
 KILLS = int(os.environ.get("TEST_KILLS", "40"))
 #: Power cuts of each file system under each backend that keeps files.
 POWER_CUTS = int(os.environ.get("TEST_POWER_CUTS", "20"))
+#: Seeds of the simulation of `auto`.
+SIMULATIONS = int(os.environ.get("TEST_SIMULATIONS", "400"))

@@ -283,6 +283,12 @@ MUTANTS: dict[str, Mutant] = {
         "                stack += [batch[:half], batch[half:]]",
         f"{_FAILOVER}test_a_batch_that_is_cut_in_parts_arrives_in_order",
     ),
+    "a receipt that goes back": Mutant(
+        "executors/failover/identity.py",
+        'max(number, int(record.body["drained"])) if record else number',
+        "number",
+        f"{_FAILOVER}test_what_the_primary_knows_of_a_spool_never_goes_back",
+    ),
     "a command that overtakes what waits": Mutant(
         "executors/failover/executor.py",
         "        return self._primary if self._breaker.is_direct else None\n\n    def _accept",

@@ -28,6 +28,7 @@ from backlog_store.errors import (
     TransitionNotAllowed,
 )
 from backlog_store.executors.failover import Account
+from backlog_store.executors.failover.identity import receipt_of, with_receipt
 from backlog_store.executors.failover.refuge import MEMORY_MAX
 from backlog_store.executors.local import LocalExecutor
 from backlog_store.model import Draft, Item
@@ -475,6 +476,16 @@ def test_a_primary_restored_from_an_older_backup_gets_back_what_it_lost(tmp_path
     assert executor.standing().account == Account(accepted=5, again=2, applied=7)
     id = backlog.get_by_key("a").id
     assert [event.type for event in backlog.trail(id)] == ["created"]
+
+
+def test_what_the_primary_knows_of_a_spool_never_goes_back() -> None:
+    """A batch that nobody waits for any more arrives late: what was drained after it stays known as drained."""
+    primary = MemoryBackend()
+    primary.write(lambda writer: writer.apply([with_receipt(writer, "sp_a", 5)]))
+    primary.write(lambda writer: writer.apply([with_receipt(writer, "sp_a", 3)]))
+    assert primary.read(lambda reader: receipt_of(reader, "sp_a")) == 5
+    primary.write(lambda writer: writer.apply([with_receipt(writer, "sp_a", 6)]))
+    assert primary.read(lambda reader: receipt_of(reader, "sp_a")) == 6
 
 
 def test_a_schema_that_changed_in_the_outage_does_not_lose_the_spool(tmp_path: Path) -> None:
