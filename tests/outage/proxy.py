@@ -11,6 +11,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+#: PostgreSQL's ReadyForQuery, but for its last byte, and the error of a server that was told to stop.
+#: https://www.postgresql.org/docs/current/protocol-message-formats.html
+READY = b"Z\0\0\0\5"
+_FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+STOPPING = b"E" + (4 + len(_FIELDS)).to_bytes(4) + _FIELDS
+
 
 class Proxy:
     """
@@ -18,8 +24,8 @@ class Proxy:
 
     *judge* sees each piece of bytes that a client sends and says what becomes of the connection from there on: "pass",
     "deaf" (the server never hears it), "mute" (the client never hears an answer), "cut" (the server hears it, and the
-    client is cut off), "half" (the client hears half of the next piece of an answer, and is cut off) or "slow" (it
-    hears one byte at a time). While `refuses` is set, nobody is let in, nor while the server cannot be reached.
+    client is cut off), "half" (the client hears half of the next piece of an answer, and is cut off), "stops" (it hears
+    all that was answered, and then that the server was told to stop) or "slow" (it hears one byte at a time). While `refuses` is set, nobody is let in, nor while the server cannot be reached.
     """
 
     def __init__(self, port: int, judge: Callable[[bytes], str] = lambda _: "pass") -> None:
@@ -82,6 +88,7 @@ class Proxy:
                 deaf = deaf or verdict == "deaf"
                 fate.muted = fate.muted or verdict in {"mute", "cut"}
                 fate.halves = fate.halves or verdict == "half"
+                fate.stops = fate.stops or verdict == "stops"
                 fate.slow = verdict == "slow"
                 if not deaf:
                     server.sendall(piece)
@@ -99,6 +106,11 @@ class Proxy:
                     client.shutdown(socket.SHUT_RDWR)
                     fate.muted = True
                     continue
+                if fate.stops and piece[-6:-1] == READY:
+                    client.sendall(piece[:-6] + STOPPING)
+                    client.shutdown(socket.SHUT_RDWR)
+                    fate.muted = True
+                    continue
                 size = 1 if fate.slow else len(piece)
                 for start in range(0, len(piece), size):
                     client.sendall(piece[start : start + size])
@@ -110,4 +122,4 @@ class _Fate:
     What becomes of the answers on one connection.
     """
 
-    muted = halves = slow = False
+    muted = halves = stops = slow = False

@@ -148,7 +148,9 @@ def test_a_freeze_before_the_answer_to_commit_is_an_unknown_outcome(server: Post
     backend.close()
 
 
-@pytest.mark.parametrize(("verdict", "found"), [("deaf", (0, 0)), ("mute", (1, 1)), ("cut", (1, 1))])
+@pytest.mark.parametrize(
+    ("verdict", "found"), [("deaf", (0, 0)), ("mute", (1, 1)), ("cut", (1, 1)), ("stops", (1, 1))]
+)
 def test_a_lost_commit_is_an_unknown_outcome(postgres_server: PostgresServer, verdict: str, found: Any) -> None:
     """Request lost, answer lost, connection cut: the caller cannot tell these apart, and is told exactly that."""
     dsn = postgres_server.create_database()
@@ -174,7 +176,7 @@ def _settled(backend: Backend, wanted: tuple[int, int]) -> tuple[int, int]:
     return trail(backend)
 
 
-@pytest.mark.parametrize("verdict", ["deaf", "mute", "cut"])
+@pytest.mark.parametrize("verdict", ["deaf", "mute", "cut", "stops"])
 def test_what_is_lost_before_commit_was_surely_not_executed(postgres_server: PostgresServer, verdict: str) -> None:
     """A connection that breaks while reading changes nothing, and the caller may try again."""
     dsn = postgres_server.create_database()

@@ -45,7 +45,7 @@ def through(proxy: Proxy, dsn: str) -> Backlog:
 
 
 @pytest.mark.parametrize("times", [1, 3])
-@pytest.mark.parametrize("verdict", ["cut", "deaf", "mute"])
+@pytest.mark.parametrize("verdict", ["cut", "deaf", "mute", "stops"])
 def test_a_lost_answer_to_commit_is_settled(postgres_server: PostgresServer, verdict: str, times: int) -> None:
     """Whether the server heard COMMIT or not, the caller gets the answer, and the effect is there once."""
     dsn = postgres_server.create_database()

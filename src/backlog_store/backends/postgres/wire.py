@@ -206,7 +206,10 @@ class Link:
         refused: Refused | None = None
         about = iter(expected)
         while (result := self._next(moment)).status != ExecStatus.PIPELINE_SYNC:
-            prepared = next(about)
+            prepared = next(about, None)
+            if prepared is None:
+                # All is answered, COMMIT perhaps among it, and instead of the end comes that the server stops.
+                raise self._lost(_refusal(result))
             if result.status == ExecStatus.FATAL_ERROR:
                 refused = _refusal(result)
             elif result.status == ExecStatus.PIPELINE_ABORTED:
