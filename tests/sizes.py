@@ -10,7 +10,7 @@ import os
 
 __all__ = [
     "CHANGES", "CRASH_STATES", "FAULTS", "FORKS", "HA_ROUNDS", "KILLS", "MALFORMED", "POWER_CUTS", "PROGRAM", "RACES",
-    "SEEDS", "SIMULATIONS", "STEPS",
+    "SEEDS", "SIMULATIONS", "STEPS", "SYSCALLS",
 ]  # fmt: skip
 
 #: Steps of the agreement machine, at each of its two levels, cut into programs with a seed of their own: several
@@ -39,3 +39,5 @@ KILLS = int(os.environ.get("TEST_KILLS", "40"))
 POWER_CUTS = int(os.environ.get("TEST_POWER_CUTS", "20"))
 #: Seeds of the simulation of `auto`.
 SIMULATIONS = int(os.environ.get("TEST_SIMULATIONS", "400"))
+#: System calls of writers that fail.
+SYSCALLS = int(os.environ.get("TEST_SYSCALLS", "300"))

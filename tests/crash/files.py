@@ -187,3 +187,7 @@ class Fails(Recording):
     def rename(self, source: str, target: str) -> None:
         self._fail("rename")
         super().rename(source, target)
+
+    def unlock(self, fd: int) -> None:
+        self._fail("unlock")
+        super().unlock(fd)

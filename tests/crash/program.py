@@ -13,11 +13,13 @@ import resource
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+import backlog_store
 from backlog_store import Backlog
 from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.jsonl import open_jsonl
@@ -25,10 +27,13 @@ from backlog_store.backends.port import Backend
 from backlog_store.backends.postgres import open_postgres
 from backlog_store.backends.sqlite import backend as sqlite_backend
 from backlog_store.backends.sqlite import connection as sqlite_connection
+from backlog_store.backends.sqlite import filelock as sqlite_filelock
 from backlog_store.backends.sqlite import open_sqlite
+from backlog_store.commands import Report
 from backlog_store.errors import BackendUnavailable, BacklogError, OutcomeUnknown
 from backlog_store.executors.failover import FailoverExecutor
 from backlog_store.executors.local import LocalExecutor
+from backlog_store.model import Draft
 from tests.crash.notes import ACKNOWLEDGED, BEGUN, REFUSED, Notes
 from tests.crash.points import FilePoints, Points, function_points, statement_points, wire_points
 
@@ -39,6 +44,7 @@ NOT_OPENED, OTHER_ERROR = 3, 70
 #: After every so many writes the journal is rewritten, or the log written back.
 COMPACT_EVERY = 5
 SHARED = "shared"
+PACKAGE = str(Path(backlog_store.__file__).parent)
 
 
 class Case(msgspec.Struct, kw_only=True):
@@ -67,16 +73,16 @@ class Case(msgspec.Struct, kw_only=True):
     syncs: bool = True
 
 
-def ask(backlog: Backlog, number: int) -> None:
+def ask(backlog: Backlog, number: int) -> bool:
     """
     Report two problems in one command: one of this number alone, and one that every number changes.
+
+    Return whether the answer claims to be durable; only `auto` may say that it is not.
     """
     text = f"Number {number} " + "and so on " * (number % 7 * 40)
-    drafts = [
-        {"title": f"Number {number}", "dedupe_key": f"own:{number}", "source": "writer", "description": text},
-        {"title": f"Number {number}", "dedupe_key": SHARED, "source": "writer", "description": "x" * 700},
-    ]
-    list(backlog.report(drafts, request_id=f"request-{number}"))
+    own = Draft(title=f"Number {number}", dedupe_key=f"own:{number}", source="writer", description=text)
+    shared = Draft(title=f"Number {number}", dedupe_key=SHARED, source="writer", description="x" * 700)
+    return not backlog.execute(Report(drafts=(own, shared)), request_id=f"request-{number}").volatile
 
 
 class Careless(FileSystem):
@@ -108,14 +114,14 @@ class Auto:
 
     def settle(self) -> None:
         """
-        Let the primary be reached, and step until nothing waits.
+        Let the primary be reached, and step until nothing waits. Raises `BackendUnavailable` where that never comes.
         """
         self.up = True
-        for _ in range(1000):
+        for _ in range(200):
             if self.executor.standing().state == "up" and not self.executor.standing().waiting:
                 return
             self.executor.step()
-        raise AssertionError(f"never up again: {self.executor.standing()}")
+        raise BackendUnavailable("switched", "settling", f"never up again: {self.executor.standing()}")
 
     def _monotonic(self) -> float:
         self._now += 2.0
@@ -148,7 +154,7 @@ def _open(case: Case, points: Points) -> Backend:
         sqlite_backend._CHECKPOINT_PAGES = 8 * COMPACT_EVERY  # so that the log is written back many times
         if case.point or case.points:
             statement_points(points)
-            sqlite_connection._system = FilePoints(points)
+            sqlite_connection._system = sqlite_filelock._system = FilePoints(points)
         return open_sqlite(place, busy_timeout_s=2)
     if case.point or case.points:
         wire_points(points)
@@ -158,10 +164,12 @@ def _open(case: Case, points: Points) -> Backend:
 def _write(case: Case, backlog: Backlog, notes: Notes, auto: Auto | None) -> None:
     for number in range(case.first, case.first + case.writes):
         if auto is not None and number == case.first + case.writes * 2 // 3:
-            auto.settle()
+            with suppress(BackendUnavailable):  # with a disk that fails it stays where it is
+                auto.settle()
         notes.put(number, BEGUN)
         try:
-            ask(backlog, number)
+            if not ask(backlog, number):
+                continue
         except OutcomeUnknown:
             continue
         except BacklogError as error:
@@ -206,7 +214,10 @@ def _child(case: Case) -> int:
     try:
         backlog, auto = _begin(case, points)
     except BacklogError:
-        traceback.print_exc()
+        return NOT_OPENED
+    except OSError as error:
+        if not str(error.filename).startswith(PACKAGE):  # a file of the program itself, not of a store
+            raise
         return NOT_OPENED
     _write(case, backlog, notes, auto)
     try:

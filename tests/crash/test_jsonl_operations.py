@@ -362,6 +362,18 @@ def test_a_write_is_acknowledged_although_the_compaction_after_it_fails(tmp_path
     assert len(events_of(reopened(tmp_path))) == 200
 
 
+def test_a_write_is_acknowledged_although_its_lock_cannot_be_given_back(
+    tmp_path: Path, fs: Fails, store: JsonlBackend
+) -> None:
+    """What the system says on unlocking comes after the commit: it is no failure, and nobody waits for the lock."""
+    fs.errors["unlock"] = errno.EIO
+    apply(store, first(an_item("bl_x")))
+    apply(store, first(an_item("bl_y")))
+    other = open_jsonl(tmp_path / "store", lock_timeout_s=0.1)
+    assert {"bl_x", "bl_y"} <= {event.item_id for event in events_of(other)}
+    other.close()
+
+
 def test_a_transaction_larger_than_a_line_is_refused(tmp_path: Path, store: JsonlBackend) -> None:
     """More than 8 MiB at once is an error that says so, and the store is as it was."""
     before = contents(store)

@@ -32,16 +32,19 @@ KILLED = -signal.SIGKILL
 class Writers:
     """
     One process that forks writers, one after the other. Used by one thread, as a context manager.
+
+    What they log lies in ``writers.log`` of the folder.
     """
 
     def __init__(self, folder: Path) -> None:
         self.gate = folder / "gate"
         os.mkfifo(self.gate)
         self._gate = os.open(self.gate, os.O_RDWR)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.program"],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-        )  # fmt: skip
+        with (folder / "writers.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.crash.program"],
+                cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1,
+            )  # fmt: skip
         self.pid = 0
         self.is_over = False
 

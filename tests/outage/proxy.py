@@ -25,7 +25,8 @@ class Proxy:
     *judge* sees each piece of bytes that a client sends and says what becomes of the connection from there on: "pass",
     "deaf" (the server never hears it), "mute" (the client never hears an answer), "cut" (the server hears it, and the
     client is cut off), "half" (the client hears half of the next piece of an answer, and is cut off), "stops" (it hears
-    all that was answered, and then that the server was told to stop) or "slow" (it hears one byte at a time). While `refuses` is set, nobody is let in, nor while the server cannot be reached.
+    all that was answered, and then that the server was told to stop) or "slow" (it hears one byte at a time). While
+    `refuses` is set, nobody is let in, nor while the server cannot be reached.
     """
 
     def __init__(self, port: int, judge: Callable[[bytes], str] = lambda _: "pass") -> None:

@@ -148,9 +148,7 @@ def test_a_freeze_before_the_answer_to_commit_is_an_unknown_outcome(server: Post
     backend.close()
 
 
-@pytest.mark.parametrize(
-    ("verdict", "found"), [("deaf", (0, 0)), ("mute", (1, 1)), ("cut", (1, 1)), ("stops", (1, 1))]
-)
+@pytest.mark.parametrize(("verdict", "found"), [("deaf", (0, 0)), ("mute", (1, 1)), ("cut", (1, 1)), ("stops", (1, 1))])
 def test_a_lost_commit_is_an_unknown_outcome(postgres_server: PostgresServer, verdict: str, found: Any) -> None:
     """Request lost, answer lost, connection cut: the caller cannot tell these apart, and is told exactly that."""
     dsn = postgres_server.create_database()

@@ -5,6 +5,7 @@ An SQLite store as a file: where it may lie, what it says when it cannot work, a
 from __future__ import annotations
 
 import errno
+import fcntl
 import sqlite3
 import stat
 from contextlib import closing
@@ -15,7 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from backlog_store.backends.port import Load, Purge, PutRecord, Reader, Sighting, Writer
-from backlog_store.backends.sqlite import SqliteBackend, backend, connection, open_sqlite, words
+from backlog_store.backends.sqlite import SqliteBackend, backend, filelock, open_sqlite, words
 from backlog_store.backends.sqlite.connection import Synchronous, connect, has_reset_bug
 from backlog_store.backends.sqlite.faults import backend_error, is_sync_lost
 from backlog_store.errors import (
@@ -36,6 +37,7 @@ from backlog_store.testing.samples import a_record, an_event, an_item, first, th
 
 A = an_item("bl_a", dedupe_key="ka")
 B = an_item("bl_b", dedupe_key="kb")
+REAL_FLOCK = fcntl.flock
 
 
 @pytest.fixture
@@ -468,7 +470,7 @@ def test_a_lock_file_that_the_disk_cannot_tell_of_is_an_error_of_the_store(
 
     one, another = open_sqlite(path), open_sqlite(path, busy_timeout_s=0.1)
     with monkeypatch.context() as patch:
-        patch.setattr(connection._system, "is_linked", fail)
+        patch.setattr(filelock._system, "is_linked", fail)
         with pytest.raises(BackendUnavailable, match="Input/output error"):
             apply(one, first(A))
     apply(another, first(A))
@@ -476,6 +478,26 @@ def test_a_lock_file_that_the_disk_cannot_tell_of_is_an_error_of_the_store(
     assert {item.id for item in search(another, ItemQuery(order="id"))} == {A.id, B.id}
     one.close()
     another.close()
+
+
+def test_a_write_that_was_committed_is_acknowledged_though_its_lock_cannot_be_given_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the system says on unlocking comes after the commit: it is no failure, and nobody waits for the lock."""
+    one, another = open_sqlite(path), open_sqlite(path, busy_timeout_s=0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", _cannot_unlock)
+        apply(one, first(A))
+    apply(another, first(B))
+    assert {item.id for item in search(one, ItemQuery(order="id"))} == {A.id, B.id}
+    one.close()
+    another.close()
+
+
+def _cannot_unlock(fd: int, operation: int) -> None:
+    if operation == fcntl.LOCK_UN:
+        raise OSError(errno.EIO, "Input/output error")
+    REAL_FLOCK(fd, operation)
 
 
 def test_a_lock_file_that_was_tidied_away_is_made_again(path: Path) -> None:

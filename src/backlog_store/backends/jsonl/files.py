@@ -72,6 +72,7 @@ class FileLock:
                 # Somebody removed the lock file: others lock the one that took its place, so this handle must, too.
                 self.let_go()
         except OSError as error:
+            self.let_go()  # it may have been taken before
             raise backend_error("locking", self._path, error) from error
 
     def release(self, fd: int) -> None:
@@ -79,7 +80,10 @@ class FileLock:
         Let go of the lock, unless this is a forked child and the lock is its parent's.
         """
         if self._fd == fd:
-            self._fs.unlock(fd)
+            try:
+                self._fs.unlock(fd)
+            except OSError:
+                self.let_go()  # which lets go of the lock, too: what was committed must not end in an error
 
     def let_go(self) -> None:
         """

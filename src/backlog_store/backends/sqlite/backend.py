@@ -12,17 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from backlog_store.backends.port import NO_HINT, Capabilities, Health, Hint, Reader, Writer
-from backlog_store.backends.sqlite.connection import (
-    Synchronous,
-    connect,
-    is_linked,
-    lock,
-    open_lock,
-    prepare,
-    sync_log,
-    unlock,
-)
+from backlog_store.backends.sqlite.connection import Synchronous, connect, prepare, sync_log
 from backlog_store.backends.sqlite.faults import NAME, backend_error, is_sync_lost
+from backlog_store.backends.sqlite.filelock import FileLock
 from backlog_store.backends.sqlite.glance import is_small
 from backlog_store.backends.sqlite.health import Findings, log_size
 from backlog_store.backends.sqlite.pool import Pool
@@ -88,7 +80,7 @@ class SqliteBackend(ForkAware):
         self._owner = 0  # that thread
         self._writer: sqlite3.Connection | None = None
         self._readers = Pool(self._connect_reader)
-        self._lock_fd = -1
+        self._lock = FileLock(path)
         self._pages = 0  # written to the log since it was last written back, about
         self._refusal: BackendError | None = None  # why nothing is done any longer
         self._complaints: dict[str, str] = {}  # what can wait, and did not work
@@ -161,14 +153,14 @@ class SqliteBackend(ForkAware):
         Let go of the file. Idempotent.
         """
         with self._gate:
-            if self._lock_fd < 0:
+            if self._writer is None and not self._lock.is_open:
                 return
             self._refusal = BackendUnavailable(NAME, "use", "the store was closed", hint="Open it again.")
             locked = True
             try:
                 # Whoever closes last writes the log back, and that, like each checkpoint, belongs under the lock.
-                lock(self._lock_fd, self._path, timeout_s=self._busy_timeout_s)
-            except BackendUnavailable:
+                self._lock.acquire(timeout_s=self._busy_timeout_s)
+            except BackendError:
                 locked = False  # then somebody else is there, and will be the last
             try:
                 self._readers.close()
@@ -178,23 +170,20 @@ class SqliteBackend(ForkAware):
                     self._writer.close()
                     self._writer = None
             finally:
-                os.close(self._lock_fd)  # and with it the lock
-                self._lock_fd = -1
+                self._lock.close()  # and with it the lock
 
     # Opening.
 
     def _open(self) -> None:
         prepare(self._path)
-        self._lock_fd = open_lock(self._path)
         try:
-            self._lock(self._busy_timeout_s)
+            self._lock.acquire(timeout_s=self._busy_timeout_s)
             if self._synchronous == "FULL":
                 sync_log(self._path)
             self._writer = self._connect(writes=True)
-            unlock(self._lock_fd)
+            self._lock.release()
         except BaseException:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+            self._lock.close()
             raise
 
     def _connect(self, *, writes: bool) -> sqlite3.Connection:
@@ -236,16 +225,6 @@ class SqliteBackend(ForkAware):
             raise BackendUnavailable(NAME, operation, reason, hint="Try again; keep transactions short.")
         self._owner = threading.get_ident()
 
-    def _lock(self, timeout_s: float) -> None:
-        """
-        Take the lock between processes. The caller is in the gate.
-        """
-        lock(self._lock_fd, self._path, timeout_s=timeout_s)
-        while not is_linked(self._lock_fd, self._path):
-            old, self._lock_fd = self._lock_fd, open_lock(self._path)
-            os.close(old)
-            lock(self._lock_fd, self._path, timeout_s=timeout_s)
-
     def _leave(self) -> None:
         self._owner = 0
         self._gate.release()
@@ -258,7 +237,7 @@ class SqliteBackend(ForkAware):
         """
         Run *fn* and commit, under the lock between processes. The caller is in the gate.
         """
-        self._lock(timeout_s)
+        self._lock.acquire(timeout_s=timeout_s)
         writer = SqliteWriter(connection, self._path)
         try:
             self._begin(connection, "BEGIN IMMEDIATE")
@@ -282,7 +261,7 @@ class SqliteBackend(ForkAware):
             if connection is self._writer:  # or this is a child that was forked inside fn: then all is its parent's
                 if connection.in_transaction:
                     self._roll_back(connection)
-                unlock(self._lock_fd)
+                self._lock.release()
 
     def _begin(self, connection: sqlite3.Connection, statement: str) -> None:
         try:
@@ -371,9 +350,7 @@ class SqliteBackend(ForkAware):
         """
         Close what was inherited at rest. What was at work cannot be touched, and no store be opened beside it.
         """
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)  # the parent's lock is not given up by this
-            self._lock_fd = -1
+        self._lock.close()  # the parent's lock is not given up by this
         writer, readers = self._writer, self._readers
         self._writer, self._readers = None, Pool(self._connect_reader)
         self._gate = threading.Lock()

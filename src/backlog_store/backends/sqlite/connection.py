@@ -1,10 +1,9 @@
 """
-The file and the connections to it: where it may lie, how it is opened, and the lock beside it.
+The file and the connections to it: where it may lie, and how it is opened.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import stat
@@ -15,19 +14,14 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from backlog_store.backends.faults import system_error
 from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.places import prepare_folder
 from backlog_store.backends.sqlite import schema, words
 from backlog_store.backends.sqlite.faults import ENGINE_ERRORS, NAME, backend_error
-from backlog_store.errors import BackendError, BackendUnavailable, ConfigError, StorageFull
+from backlog_store.errors import BackendError, ConfigError
 
-if sys.platform == "win32":
-    fcntl = None
-else:
-    import fcntl
-
-__all__ = ["RESET_BUG_FIXED", "Synchronous", "connect", "has_reset_bug", "is_linked", "lock", "open_lock",
-           "prepare", "sync_log", "unlock"]  # fmt: skip
+__all__ = ["RESET_BUG_FIXED", "Synchronous", "connect", "has_reset_bug", "prepare", "sync_log"]
 
 Synchronous = Literal["FULL", "NORMAL"]
 #: Releases from which on a checkpoint and a commit at the same instant cannot corrupt the file; two older lines got the
@@ -70,14 +64,6 @@ def prepare(path: str) -> None:
             _system.sync_folder(str(folder))
 
 
-def open_lock(path: str) -> int:
-    """
-    Open the lock file beside the store. It stays there, empty, for ever.
-    """
-    with _system_errors(path):
-        return _system.open(f"{path}-lock", os.O_RDWR | os.O_CREAT)
-
-
 def sync_log(path: str) -> None:
     """
     Sync the log that was found beside the file; the caller holds the lock, so nobody writes to it.
@@ -99,53 +85,6 @@ def sync_log(path: str) -> None:
             _system.close(fd)
 
 
-def lock(fd: int, path: str, *, timeout_s: float) -> None:
-    """
-    Take the store's lock: one process writes or checkpoints at a time. Raises `BackendUnavailable` after the time-out.
-
-    SQLite has its own lock for writers, but a checkpoint does not take it in every case, which the versions with the
-    reset bug do not survive; and it lets waiting processes sleep for up to 100 ms, this one for 5.
-    """
-    if fcntl is not None:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            pass  # most likely it is held; the slow way tells
-        else:
-            return
-    try:
-        locked = _system.lock(fd, exclusive=True, timeout_s=timeout_s)
-    except OSError as error:
-        raise _from_system("lock", path, error) from error
-    if not locked:
-        reason = f"it is locked by another process, for more than {timeout_s:g} s ({path})"
-        hint = "Try again; a program that holds it for long should be closed."
-        raise BackendUnavailable(NAME, "write", reason, hint=hint)
-
-
-def is_linked(fd: int, path: str) -> bool:
-    """
-    Tell whether the lock file is still there: somebody may have tidied it away, and others lock a new one.
-
-    Where that cannot be told, the lock is let go of and the error is a `BackendError`.
-    """
-    try:
-        return _system.is_linked(fd)
-    except OSError as error:
-        unlock(fd)
-        raise _from_system("lock", path, error) from error
-
-
-def unlock(fd: int) -> None:
-    """
-    Let go of the store's lock.
-    """
-    if fcntl is not None:
-        fcntl.flock(fd, fcntl.LOCK_UN)
-    else:
-        _system.unlock(fd)
-
-
 def connect(path: str, *, synchronous: Synchronous, busy_timeout_s: float, writes: bool) -> sqlite3.Connection:
     """
     Open a connection with every setting made; only one that *writes* makes or changes the schema.
@@ -156,6 +95,8 @@ def connect(path: str, *, synchronous: Synchronous, busy_timeout_s: float, write
         return _connect(path, synchronous, busy_timeout_s, writes=writes)
     except ENGINE_ERRORS as error:
         raise backend_error("opening", path, error) from error
+    except OSError as error:  # of a file of this program, which the schema is read from
+        raise system_error(NAME, "opening", str(error.filename or path), error) from error
 
 
 def _connect(path: str, synchronous: Synchronous, busy_timeout_s: float, *, writes: bool) -> sqlite3.Connection:
@@ -219,11 +160,4 @@ def _system_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _from_system("opening", path, error) from error
-
-
-def _from_system(operation: str, path: str, error: OSError) -> BackendError:
-    if error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}:
-        return StorageFull(NAME, operation, path=path)
-    hint = "The file and its folder must be writable by this user."
-    return BackendUnavailable(NAME, operation, f"{error.strerror}: {error.filename or path}", hint=hint)
+        raise system_error(NAME, "opening", str(error.filename or path), error) from error

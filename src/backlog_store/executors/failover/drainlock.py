@@ -5,6 +5,7 @@ One process at a time drains a spool: a lock on a file beside it, let go of by d
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from backlog_store.backends.fs import FileSystem
@@ -51,7 +52,8 @@ class DrainLock:
         """
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            self._fs.unlock(fd)
+            with suppress(OSError):  # closing lets go of it, too
+                self._fs.unlock(fd)
             self._fs.close(fd)
 
     def forget(self) -> None:

@@ -25,7 +25,7 @@ from backlog_store.executors.failover.following import Follower
 from backlog_store.executors.failover.forks import Turn
 from backlog_store.executors.failover.health import away, health_of
 from backlog_store.executors.failover.identity import AnotherStore
-from backlog_store.executors.failover.places import open_memory, spool_opener
+from backlog_store.executors.failover.places import memory_opener, spool_opener
 from backlog_store.executors.failover.reading import Copy
 from backlog_store.executors.failover.refuge import Refuge
 from backlog_store.executors.failover.replay import AWAY
@@ -82,7 +82,7 @@ class FailoverExecutor(ForkAware):
         self._ids = ids
         self._monotonic = monotonic
         self.spools = Refuge(
-            open_spool or spool_opener(spool_folder), open_memory, clock, ids, name=f"the spool {spool_folder}"
+            open_spool or spool_opener(spool_folder), memory_opener(), clock, ids, name=f"the spool {spool_folder}"
         )
         self._drain = Drain(self.spools, DrainLock(spool_folder), ids, policy, self._copy.note, self.timing.batch)
         self._primary: LocalExecutor | None = None

@@ -9,9 +9,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from backlog_store.backends.port import Backend
-from backlog_store.backends.registry import open_backend
+from backlog_store.backends.registry import load, open_backend
 
-__all__ = ["open_memory", "spool_opener", "spool_url"]
+__all__ = ["memory_opener", "spool_opener", "spool_url"]
 
 #: How long, in seconds, a command that is to be accepted waits for other processes that use the spool.
 LOCK_S = 1.0
@@ -31,8 +31,10 @@ def spool_opener(folder: Path) -> Callable[[], Backend]:
     return lambda: open_backend(spool_url(folder), lock_timeout_s=LOCK_S)
 
 
-def open_memory() -> Backend:
+def memory_opener() -> Callable[[], Backend]:
     """
-    Open the store of the last resort.
+    Return what opens the store of the last resort.
     """
-    return open_backend("memory://")
+    # Imported now: when it is wanted, the disk may be failing, or no file can be opened any more.
+    load("memory://")
+    return lambda: open_backend("memory://")
