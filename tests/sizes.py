@@ -40,4 +40,4 @@ POWER_CUTS = int(os.environ.get("TEST_POWER_CUTS", "20"))
 #: Seeds of the simulation of `auto`.
 SIMULATIONS = int(os.environ.get("TEST_SIMULATIONS", "400"))
 #: System calls of writers that fail.
-SYSCALLS = int(os.environ.get("TEST_SYSCALLS", "300"))
+SYSCALLS = int(os.environ.get("TEST_SYSCALLS", "400"))

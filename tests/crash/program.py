@@ -54,7 +54,8 @@ class Case(msgspec.Struct, kw_only=True):
     With *point* it ends itself at the *nth* time that this point is reached, or, if *halts*, says so and waits. *gate*
     is a FIFO that it waits at before it begins and where it halts; *speaks* says each acknowledgement; *points* is a
     file for all points reached. *size_max* limits the length of its files, until the store calls that a full disk if
-    *has_room_later*. Without *syncs* a journal only says that it syncs: a fault, to be found.
+    *has_room_later*. Without *syncs* a journal only says that it syncs: a fault, to be found. *deadline_s*, if given, is
+    what PostgreSQL has for each connection, read and write.
     """
 
     url: str
@@ -71,6 +72,7 @@ class Case(msgspec.Struct, kw_only=True):
     size_max: int = 0
     has_room_later: bool = False
     syncs: bool = True
+    deadline_s: float = 0.0
 
 
 def ask(backlog: Backlog, number: int) -> bool:
@@ -158,6 +160,10 @@ def _open(case: Case, points: Points) -> Backend:
         return open_sqlite(place, busy_timeout_s=2)
     if case.point or case.points:
         wire_points(points)
+    if case.deadline_s:
+        names = ("connect_s", "read_s", "write_s", "batch_s", "migration_s")
+        options: dict[str, Any] = dict.fromkeys(names, case.deadline_s)
+        return open_postgres(case.url, **options)
     return open_postgres(case.url)
 
 

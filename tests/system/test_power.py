@@ -1,18 +1,19 @@
 """
 Power cuts: real file systems that stop at any instant while a process writes keep what was acknowledged.
 
-The loop device stands for a disk that keeps its promises: what it was told to sync is there afterwards. PostgreSQL
-syncs by itself, and is not tried here.
+The loop device stands for a disk that keeps its promises: what it was told to sync is there afterwards.
 """
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from backlog_store.testing.postgres import PostgresServer
 from tests.crash.notes import ACKNOWLEDGED, BEGUN, REFUSED, Notes
 from tests.crash.program import Case
 from tests.crash.writers import KILLED, NOT_OPENED, Counts, Writers, check
@@ -43,7 +44,19 @@ def writer(tmp_path: Path) -> Iterator[Writers]:
         yield writer
 
 
-def cut_under_load(disk: PowerDisk, writer: Writers, case: Case, acknowledgements: int) -> None:
+@pytest.fixture
+def server(disk: PowerDisk) -> Iterator[PostgresServer]:
+    """
+    A PostgreSQL server with its data on the disk.
+    """
+    with PostgresServer(parent=disk.path, settings={"max_wal_size": "64MB"}) as server:
+        os.sync()  # the fixture makes it in haste, and nothing is acknowledged yet
+        yield server
+
+
+def cut_under_load(
+    disk: PowerDisk, writer: Writers, case: Case, acknowledgements: int, server: PostgresServer | None = None
+) -> None:
     """
     Let the writer begin, cut the power after so many acknowledgements, and boot again.
 
@@ -61,7 +74,11 @@ def cut_under_load(disk: PowerDisk, writer: Writers, case: Case, acknowledgement
     for number in notes.numbers(ACKNOWLEDGED, REFUSED) - heard:
         notes.put(number, BEGUN)
     notes.close()
+    if server is not None:
+        server.kill()
     disk.restore()
+    if server is not None:
+        server.restart()
 
 
 def case_of(backend: str, disk: PowerDisk, folder: Path, number: int) -> Case:
@@ -70,9 +87,16 @@ def case_of(backend: str, disk: PowerDisk, folder: Path, number: int) -> Case:
     """
     place = disk.path / str(number)
     place.mkdir(mode=0o700)
+    return case_at(PLACES[backend].format(folder=place), folder, number)
+
+
+def case_at(url: str, folder: Path, number: int) -> Case:
+    """
+    Return a case of the store at *url*, with its notes in *folder*.
+    """
     notes = folder / f"notes-{number}"
     Notes(notes).close()
-    return Case(url=PLACES[backend].format(folder=place), notes=str(notes), writes=WRITES, speaks=True)
+    return Case(url=url, notes=str(notes), writes=WRITES, speaks=True)
 
 
 @pytest.mark.parametrize("backend", sorted(PLACES))
@@ -88,6 +112,22 @@ def test_a_power_cut_loses_nothing_acknowledged(
         case = case_of(backend, disk, tmp_path, number)
         cut_under_load(disk, writer, case, rng.randint(1, 25))
         check(case, counts, of=f"cut {number}")
+    counts.finish()
+
+
+def test_a_power_cut_of_a_server_loses_nothing_acknowledged(
+    disk: PowerDisk, server: PostgresServer, writer: Writers, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """
+    PostgreSQL's own disk loses power: after its recovery the same holds.
+    """
+    rng = random.Random(f"{SEEDS[0]} {request.node.name}")
+    counts = Counts(f"power cuts, {request.node.name}")
+    for number in range(POWER_CUTS):
+        case = case_at(server.create_database(), tmp_path, number)
+        cut_under_load(disk, writer, case, rng.randint(1, 25), server)
+        check(case, counts, of=f"cut {number}")
+        server.drop_database(case.url)
     counts.finish()
 
 

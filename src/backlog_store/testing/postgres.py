@@ -58,9 +58,11 @@ class PostgresServer:
     It also goes away, folder and all, when the process that started it dies without a word. Not thread-safe.
     """
 
-    def __init__(self, *, settings: Mapping[str, str] | None = None, ids: IdSource = system_ids) -> None:
+    def __init__(
+        self, *, settings: Mapping[str, str] | None = None, ids: IdSource = system_ids, parent: Path | None = None
+    ) -> None:
         """
-        Make the data folder and start; *settings* go over those of `SETTINGS`.
+        Make a data folder, in *parent* if given, and start; *settings* go over those of `SETTINGS`.
 
         Raise `BackendUnavailable` where the wheel, psycopg or a collation is missing, or the server does not come up.
         """
@@ -72,8 +74,8 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
         # Not the system's own choice of folder: a Unix socket's path has at most 107 bytes, and some are longer.
-        parent = "/tmp" if os.path.isdir("/tmp") else None  # noqa: S108, PTH112 - made safely just below
-        self.folder = Path(tempfile.mkdtemp(prefix="backlog-pg-", dir=parent))
+        short = Path("/tmp")  # noqa: S108 - made safely just below
+        self.folder = Path(tempfile.mkdtemp(prefix="backlog-pg-", dir=parent or (short if short.is_dir() else None)))
         self._data = self.folder / "data"
         self._log = self.folder / "log"
         try:

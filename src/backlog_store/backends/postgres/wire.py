@@ -272,7 +272,11 @@ class Link:
         """
         Wait until the socket is ready and tell whether it can be read; at the deadline close it and raise.
         """
-        readable = _ready(self._pg.socket, seconds_until(moment), write=write)
+        try:
+            readable = _ready(self._pg.socket, seconds_until(moment), write=write)
+        except OSError as error:
+            self.close()
+            raise Lost(f"waiting for the server failed: {error.strerror}") from error
         if readable is None:
             self.close()
             raise Expired("no answer came in time")
