@@ -54,8 +54,8 @@ class Case(msgspec.Struct, kw_only=True):
     With *point* it ends itself at the *nth* time that this point is reached, or, if *halts*, says so and waits. *gate*
     is a FIFO that it waits at before it begins and where it halts; *speaks* says each acknowledgement; *points* is a
     file for all points reached. *size_max* limits the length of its files, until the store calls that a full disk if
-    *has_room_later*. Without *syncs* a journal only says that it syncs: a fault, to be found. *deadline_s*, if given, is what
-    PostgreSQL has for each connection, read and write.
+    *has_room_later*. Without *syncs* a journal only says that it syncs: a fault, to be found. *deadline_s*, if given,
+    is what PostgreSQL has for each connection, read and write.
     """
 
     url: str
