@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 __all__ = [
-    "CHANGES", "CRASH_STATES", "FAULTS", "FORKS", "HA_ROUNDS", "KILLS", "MALFORMED", "POWER_CUTS", "PROGRAM", "RACES",
-    "SEEDS", "SIMULATIONS", "STEPS", "SYSCALLS",
+    "CHANGES", "CRASH_STATES", "FAULTS", "FORKS", "HA_ROUNDS", "KILLS", "LISTED", "MALFORMED", "POWER_CUTS", "PROGRAM",
+    "RACES", "SEEDS", "SIMULATIONS", "STEPS", "SYSCALLS",
 ]  # fmt: skip
 
 #: Steps of the agreement machine, at each of its two levels, cut into programs with a seed of their own: several
@@ -37,6 +37,8 @@ FORKS = int(os.environ.get("TEST_FORKS", "60"))
 KILLS = int(os.environ.get("TEST_KILLS", "40"))
 #: Power cuts of each file system under each backend that keeps files.
 POWER_CUTS = int(os.environ.get("TEST_POWER_CUTS", "20"))
+#: Items of the larger of two backlogs that are listed.
+LISTED = int(os.environ.get("TEST_LISTED", "100000"))
 #: Seeds of the simulation of `auto`.
 SIMULATIONS = int(os.environ.get("TEST_SIMULATIONS", "400"))
 #: System calls of writers that fail.

@@ -8,12 +8,12 @@ does not know are kept in `extra` and written back where they stood.
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
+from backlog_store.digests import blake2b
 from backlog_store.model import Event, Item, Record
 
 __all__ = [

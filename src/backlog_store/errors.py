@@ -27,8 +27,9 @@ Every error that the store raises, with its stable code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from msgspec import Struct
 
 __all__ = [
     "EXIT_CODES",
@@ -56,8 +57,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """
     One thing that is wrong with an input.
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from hashlib import blake2b
 from typing import IO, Any
 
 import msgspec
 from msgspec import Struct
 
 from backlog_store.codec import decode_event, decode_item, decode_record, encode, from_builtins
+from backlog_store.digests import blake2b
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.instants import parse_instant
 from backlog_store.model import LEGACY_NOTES, PRIORITIES, STATUSES, Event, Item, KeyState, Record, RecordKind, Sighted

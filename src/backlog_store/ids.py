@@ -4,9 +4,8 @@ How ids are made: 128 bits in lower-case base32, derived, never drawn here.
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 from backlog_store.codec import digest, encode
+from backlog_store.digests import blake2b
 from backlog_store.model import ItemId, Key
 
 __all__ = ["batch_id", "derived", "event_id", "event_salt", "item_id_of_key", "unkeyed_item_id"]

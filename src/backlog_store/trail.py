@@ -15,7 +15,6 @@ BLAKE2b without parameters: of the hashes that Python brings it costs the least,
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from itertools import compress
 from operator import is_not
 from typing import Any
@@ -24,6 +23,7 @@ import msgspec
 from msgspec.structs import astuple, replace
 
 from backlog_store.codec import encode, to_builtins
+from backlog_store.digests import blake2b
 from backlog_store.model import Event, Item, KeyState
 
 __all__ = [

@@ -53,7 +53,7 @@ _RESERVED = "auto"
 AUTO = "auto+"
 _SQLITE_NAMES = (".db", ".sqlite", ".sqlite3")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)  # one letter alone is a drive of Windows
-_LIBPQ = re.compile(r"(?:^|\s)(?:host|hostaddr|port|dbname|user|password|service|sslmode)\s*=")
+_LIBPQ = r"(?:^|\s)(?:host|hostaddr|port|dbname|user|password|service|sslmode)\s*="
 _FORMS = "Write sqlite:///path, jsonl:///folder, postgresql://user@host/database, memory:// or null://."
 
 
@@ -140,7 +140,7 @@ def _target(url: str, base: Path) -> _Target:
     if text.lower().startswith(AUTO):
         text = text[len(AUTO) :]
     found = _URL.fullmatch(text)
-    if _LIBPQ.search(text) and not (found and found[1].lower() in SCHEMES):
+    if not (found and found[1].lower() in SCHEMES) and re.search(_LIBPQ, text):
         return _Target(_POSTGRES, text)
     if found is None:
         return _bare(text, base)

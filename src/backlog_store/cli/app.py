@@ -5,7 +5,6 @@ What every command shares: the settings, the store, who acts, and where words an
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -221,7 +220,7 @@ class App:
         """
         Return the width of the terminal; 0 where data does not go to one, and nothing is to be cut.
         """
-        return shutil.get_terminal_size().columns if self.on_terminal else 0
+        return _terminal_size().columns if self.on_terminal else 0
 
     def out(self, text: str = "") -> None:
         """
@@ -246,8 +245,7 @@ class App:
         """
         Write lines of data, through a pager where they would run off a terminal.
         """
-        height = shutil.get_terminal_size().lines
-        if not self.on_terminal or self.no_pager or self.no_input or len(lines) < height:
+        if not self.on_terminal or self.no_pager or self.no_input or len(lines) < _terminal_size().lines:
             for line in lines:
                 self.out(line)
             return
@@ -266,6 +264,12 @@ class App:
         if self.no_input or not stdin_is_terminal():
             raise click.UsageError(f"{question} Nobody can be asked here: say --yes, or --dry-run to look first.")
         click.confirm(question, abort=True, err=True)
+
+
+def _terminal_size() -> os.terminal_size:
+    import shutil  # with its archives it costs a fiftieth of a command, and only people at a terminal need it
+
+    return shutil.get_terminal_size()
 
 
 def stdin_is_terminal() -> bool:

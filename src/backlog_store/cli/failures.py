@@ -5,7 +5,6 @@ How errors are told: what, why, what to do; as text, or as JSON for a command th
 from __future__ import annotations
 
 import sys
-import traceback
 from typing import Any
 
 import click
@@ -43,6 +42,8 @@ def tell_failure(app: App, error: BaseException, *, as_json: bool) -> int:
             lines.append(f"{paint('hint:', 'cyan', on=colored)} {neutral(hint, lines=True)}")
         _write(app, lines)
     if app.debug:
+        import traceback
+
         click.echo(redacted("".join(traceback.format_exception(error))), err=True)
     if isinstance(error, click.ClickException):
         return error.exit_code

@@ -4,9 +4,8 @@ Keys of reported problems: source kind, then service or repository, then the pro
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 from backlog_store.codec import digest, encode
+from backlog_store.digests import blake2b
 from backlog_store.model import LIMITS
 
 __all__ = ["Ordinals", "compact", "dedupe_key", "fingerprint", "fix_name", "inputs"]

@@ -23,7 +23,7 @@ __all__ = [
     "Checker", "check_draft", "draft_faults", "draft_from", "json_faults", "shorten", "text_faults",
 ]  # fmt: skip
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@+=-]*\Z")
+_ID = r"[A-Za-z0-9][A-Za-z0-9_.:@+=-]*\Z"
 _INT_MAX = 2**63 - 1
 _SHOWN = 60
 
@@ -148,7 +148,7 @@ class Checker:
         """
         Check an id.
         """
-        if not isinstance(value, str) or len(value) > LIMITS.id or not _ID.match(value):
+        if not isinstance(value, str) or len(value) > LIMITS.id or not re.match(_ID, value):
             self.fault(name, value, f"an id is 1 to {LIMITS.id} of the characters A-Z a-z 0-9 _ . : @ + = -")
 
     def day(self, name: str, value: Any) -> None:

@@ -5,10 +5,10 @@ Who owns which field, and how reported values are merged into known ones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from hashlib import blake2b
 from typing import Any
 
 from backlog_store.codec import encode, to_builtins
+from backlog_store.digests import blake2b
 from backlog_store.model import LIMITS, Draft
 
 __all__ = [

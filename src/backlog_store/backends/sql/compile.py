@@ -17,8 +17,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, LiteralString
+
+from msgspec.structs import replace
 
 from backlog_store.backends.sql.dialects import TALLIED, Dialect, Statement
 from backlog_store.errors import Fault, InvalidInput

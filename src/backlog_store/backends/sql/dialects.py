@@ -4,10 +4,12 @@ Where SQLite and PostgreSQL part: the few clauses that the compiler asks a `Dial
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, LiteralString, NamedTuple
+
+from msgspec import Struct
+
+from backlog_store.codec import encode
 
 __all__ = ["POSTGRES", "SQLITE", "TALLIED", "Dialect", "Statement", "sqlite_tallied", "sqlite_term"]
 
@@ -28,8 +30,7 @@ class Statement(NamedTuple):
     parameters: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """
     How one engine writes what the engines write differently.
 
@@ -67,7 +68,7 @@ def _sqlite_among(column: LiteralString, values: Sequence[str]) -> Statement:
         marks: LiteralString = ", ".join(["?"] * len(values))
         return Statement(f"{column} IN ({marks})", tuple(values))
     # S608 means text put into SQL; here it is a fixed column's name.
-    return Statement(f"{column} IN (SELECT value FROM json_each(?))", (json.dumps(values),))  # noqa: S608
+    return Statement(f"{column} IN (SELECT value FROM json_each(?))", (encode(values).decode(),))  # noqa: S608
 
 
 def _sqlite_among_known(column: LiteralString, values: Sequence[str]) -> Statement:
@@ -86,7 +87,7 @@ def _sqlite_among_known(column: LiteralString, values: Sequence[str]) -> Stateme
 
 
 def _sqlite_has_tag(tags: Sequence[str]) -> Statement:
-    wanted = json.dumps(list(tags))
+    wanted = encode(list(tags)).decode()
     return Statement(_lagging("has_tag(doc, ?)"), (_any_term("tag", tags), wanted, wanted))
 
 
