@@ -21,10 +21,11 @@ from msgspec import Struct
 from backlog_store.backends.registry import place_of as store_path
 from backlog_store.errors import ConfigError
 from backlog_store.model import LIMITS
+from backlog_store.redacting import redacted
 
 __all__ = [
     "PROJECT_FILE", "SETTINGS", "Found", "Setting", "Settings", "anchored", "check_value", "load_settings",
-    "nearest_setting", "path_url", "redacted", "store_path", "user_file",
+    "nearest_setting", "path_url", "store_path", "user_file",
 ]  # fmt: skip
 
 _APP = "backlog"
@@ -389,20 +390,3 @@ def anchored(url: str, folder: Path) -> str:
         return str(folder / path)
     _, mark, options = url.strip().partition("?")
     return path_url(named[1].lower(), folder / path) + mark + options
-
-
-#: A password between ``user:`` and ``@`` of a URL (it may hold an @ itself), and one of a libpq keyword DSN or query.
-_IN_URL = r"(://[^\s:/@?#]*):\S*@"
-_IN_KEYWORDS = r"(\bpassword\s*=\s*)('(?:\\.|[^'\\])*'|[^\s&'\"]+)"
-
-
-def redacted(text: str) -> str:
-    """
-    Return *text* with the passwords of URLs and DSNs replaced.
-    """
-    # Compiling a pattern takes longer than a command's whole answer, so only where it may match.
-    if "@" in text:
-        text = re.sub(_IN_URL, r"\1:***@", text)
-    if "=" in text:
-        text = re.sub(_IN_KEYWORDS, r"\1***", text, flags=re.IGNORECASE)
-    return text

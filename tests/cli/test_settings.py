@@ -11,7 +11,8 @@ import pytest
 
 from backlog_store.backends.registry import open_backend
 from backlog_store.errors import ConfigError
-from backlog_store.settings import SETTINGS, Settings, load_settings, redacted, store_path
+from backlog_store.redacting import redacted
+from backlog_store.settings import SETTINGS, Settings, load_settings, store_path
 from tests.cli.conftest import Cli
 
 

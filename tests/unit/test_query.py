@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields as dataclass_fields
 from itertools import pairwise
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import fields
+from msgspec.structs import fields as struct_fields
 
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.model import LIMITS, LIVE, STATUSES, Item
@@ -192,7 +192,7 @@ def test_every_fault_of_a_tree_is_listed_with_its_place() -> None:
         "/parts/0/field", "/parts/1/part/field", "/parts/2/parts/0/op", "/parts/2/parts/1/values", "/parts/3/values",
         "/parts/4/words", "/parts/5", "/parts/6/value", "/parts/7/values",
     ]  # fmt: skip
-    assert {len(dataclass_fields(fault)) for fault in error.value.faults} == {len(dataclass_fields(Fault))}
+    assert {len(struct_fields(fault)) for fault in error.value.faults} == {len(struct_fields(Fault))}
 
 
 @pytest.mark.parametrize(

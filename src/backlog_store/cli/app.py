@@ -20,7 +20,8 @@ from backlog_store.errors import AmbiguousId, BackendUnavailable, ConfigError, N
 from backlog_store.instants import Instant
 from backlog_store.model import Actor, Item
 from backlog_store.query import EventQuery
-from backlog_store.settings import Found, Settings, load_settings, redacted, store_path
+from backlog_store.redacting import redacted
+from backlog_store.settings import Found, Settings, load_settings, store_path
 
 __all__ = ["App", "pass_app", "stdin_is_terminal"]
 

@@ -13,7 +13,7 @@ from backlog_store.cli.app import App
 from backlog_store.cli.text import cut, neutral, paint
 from backlog_store.codec import encode
 from backlog_store.errors import AmbiguousId, BacklogError, InvalidInput, InvalidQuery, exit_code
-from backlog_store.settings import redacted
+from backlog_store.redacting import redacted
 
 __all__ = ["tell_failure"]
 

@@ -15,7 +15,7 @@ from backlog_store.cli.app import App
 from backlog_store.cli.items import plain_json
 from backlog_store.cli.text import neutral, plural
 from backlog_store.errors import ConfigError
-from backlog_store.settings import redacted
+from backlog_store.redacting import redacted
 
 if TYPE_CHECKING:
     from backlog_store.legacy.intake import Taken

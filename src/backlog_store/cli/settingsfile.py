@@ -13,7 +13,8 @@ from pathlib import Path
 
 from backlog_store.backends.registry import check_url
 from backlog_store.errors import ConfigError
-from backlog_store.settings import check_value, redacted
+from backlog_store.redacting import redacted
+from backlog_store.settings import check_value
 
 __all__ = ["refuse_password", "remove_setting", "write_setting"]
 

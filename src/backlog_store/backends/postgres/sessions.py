@@ -5,9 +5,10 @@ One transaction on one link, and the queries of the compiler in this backend's d
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
+
+from msgspec.structs import replace
 
 from backlog_store.backends.postgres.deadlines import seconds_until
 from backlog_store.backends.postgres.statements import COMMIT, HORIZON, ROLLBACK, limit_to

@@ -11,7 +11,7 @@ from backlog_store.cli.items import item_lines
 from backlog_store.cli.text import paint, plural
 from backlog_store.dashboard import Attention
 from backlog_store.model import Item
-from backlog_store.settings import redacted
+from backlog_store.redacting import redacted
 
 __all__ = ["show_attention"]
 

@@ -17,7 +17,7 @@ from backlog_store.cli.options import json_option
 from backlog_store.cli.progress import told
 from backlog_store.cli.settingsfile import refuse_password
 from backlog_store.cli.text import neutral, plural
-from backlog_store.settings import redacted
+from backlog_store.redacting import redacted
 
 __all__ = ["backup", "restore"]
 

@@ -16,7 +16,8 @@ from backlog_store.cli.options import json_option
 from backlog_store.cli.settingsfile import refuse_password, remove_setting, write_setting
 from backlog_store.cli.text import table
 from backlog_store.errors import ConfigError
-from backlog_store.settings import PROJECT_FILE, SETTINGS, Found, Settings, anchored, nearest_setting, redacted
+from backlog_store.redacting import redacted
+from backlog_store.settings import PROJECT_FILE, SETTINGS, Found, Settings, anchored, nearest_setting
 
 __all__ = ["config"]
 

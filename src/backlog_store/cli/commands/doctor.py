@@ -24,7 +24,8 @@ from backlog_store.cli.items import json_text
 from backlog_store.cli.options import json_option
 from backlog_store.cli.text import neutral, paint, plural, table
 from backlog_store.errors import EXIT_CODES, BackendError, BacklogError
-from backlog_store.settings import redacted, store_path
+from backlog_store.redacting import redacted
+from backlog_store.settings import store_path
 
 __all__ = ["doctor"]
 

@@ -13,7 +13,8 @@ from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import command
 from backlog_store.cli.settingsfile import refuse_password, write_setting
 from backlog_store.errors import ConfigError
-from backlog_store.settings import path_url, redacted
+from backlog_store.redacting import redacted
+from backlog_store.settings import path_url
 
 __all__ = ["init"]
 

@@ -24,7 +24,8 @@ from backlog_store.cli.settingsfile import refuse_password
 from backlog_store.cli.text import neutral, plural
 from backlog_store.codec import to_builtins
 from backlog_store.errors import BackendUnavailable, StorageFull
-from backlog_store.settings import redacted, store_path
+from backlog_store.redacting import redacted
+from backlog_store.settings import store_path
 from backlog_store.transfer import Transferred, checked_export, export_store, migrate_store, take_in
 
 __all__ = ["export", "import_", "migrate"]
