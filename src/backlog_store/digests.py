@@ -1,7 +1,7 @@
 """
-The one hash of the package, BLAKE2b (RFC 7693), straight from Python's own implementation.
+BLAKE2b (RFC 7693), which ids, trails and reports are hashed by, straight from Python's own implementation.
 
-`hashlib` is the same function, but loads OpenSSL for algorithms that nobody asks for here: a thirtieth of a command.
+`hashlib` has the same function, but loads OpenSSL for algorithms that few commands ask for: a thirtieth of a command.
 """
 
 from __future__ import annotations
