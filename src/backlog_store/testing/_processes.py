@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psutil
 
-__all__ = ["freeze", "quietly", "tree"]
+__all__ = ["freeze", "kill", "quietly", "tree"]
 
 FREEZE_DEADLINE_S = 30.0
+KILL_DEADLINE_S = 30.0
 
 
 def tree(pid: int) -> list[psutil.Process]:
@@ -42,18 +43,38 @@ def freeze(pid: int) -> list[psutil.Process]:
     return processes
 
 
+def kill(pid: int) -> None:
+    """
+    Kill *pid* and all its descendants with SIGKILL, and wait until none of them holds anything any more.
+    """
+    processes = freeze(pid)
+    for process in processes:
+        quietly(process.kill)
+    # The first one's end says nothing of the others: they may still be closing files.
+    _wait_for(processes, set(), KILL_DEADLINE_S, "SIGKILL")
+
+
 def _suspend(processes: Sequence[psutil.Process]) -> None:
     import psutil
 
     for process in processes:
         quietly(process.suspend)
     # The signal takes effect a little later, later still in a process that waits for the disk.
-    deadline = time.monotonic() + FREEZE_DEADLINE_S
+    _wait_for(processes, {psutil.STATUS_STOPPED}, FREEZE_DEADLINE_S, "SIGSTOP")
+
+
+def _wait_for(processes: Sequence[psutil.Process], states: set[str], deadline_s: float, sent: str) -> None:
+    """
+    Wait until each of *processes* is in one of *states* or has ended; a zombie has, and has closed its files.
+    """
+    import psutil
+
+    deadline = time.monotonic() + deadline_s
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            while process.status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}:
+            while process.status() not in {*states, psutil.STATUS_ZOMBIE}:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"process {process.pid} still runs {FREEZE_DEADLINE_S} s after SIGSTOP")
+                    raise TimeoutError(f"process {process.pid} is still {process.status()} {deadline_s} s after {sent}")
                 time.sleep(0.001)
 
 

@@ -131,8 +131,7 @@ class PostgresServer:
         """
         Kill every process of the server at once with SIGKILL, as a crash would. The data stay for `restart`.
         """
-        for process in _processes.freeze(self.pid):
-            _processes.quietly(process.kill)
+        _processes.kill(self.pid)
         self._running().wait(STOP_DEADLINE_S)
         self._stop_process()
 
@@ -256,8 +255,7 @@ class PostgresServer:
         try:
             process.wait(STOP_DEADLINE_S)
         except subprocess.TimeoutExpired:
-            for child in _processes.freeze(process.pid):
-                _processes.quietly(child.kill)
+            _processes.kill(process.pid)
             process.wait(STOP_DEADLINE_S)
 
     def _running(self) -> subprocess.Popen[bytes]:
