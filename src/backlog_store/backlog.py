@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar
 from msgspec.structs import replace
 
 from backlog_store import commands as c
+from backlog_store.access import Scope
 from backlog_store.backends.port import Health, Reader
 from backlog_store.backends.registry import AUTO, open_backend
 from backlog_store.clock import Clock, IdSource, system_clock, system_ids
@@ -31,7 +32,7 @@ from backlog_store.instants import Instant
 from backlog_store.model import LIMITS, Actor, Draft, Event, Item, ItemId, KeyState, Record, RecordKind, Sighted
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.query import ANY, All, Compare, EventQuery, Facet, ItemFilter, ItemQuery, OrderKey, Where, order_key
-from backlog_store.rules import check_draft, draft_from
+from backlog_store.rules import check_draft, draft_from, visible
 
 __all__ = ["Backlog", "open_backlog"]
 
@@ -74,18 +75,22 @@ class Backlog:
         actor: str | Actor = "library",
         clock: Clock = system_clock,
         ids: IdSource = system_ids,
+        scope: Scope | None = None,
     ) -> None:
         self.executor = executor
         self.actor = Actor(actor) if isinstance(actor, str) else actor
         self.clock = clock
         self.ids = ids
+        self.scope = scope
 
-    def acting_as(self, name: str, *, person: bool = False) -> Backlog:
+    def acting_as(self, name: str, *, person: bool = False, scope: Scope | None = None) -> Backlog:
         """
         Return the same backlog for another actor; closing either closes both.
+
+        *scope* is the part that it reaches (``None``: as much as this one); what lies outside does not exist for it.
         """
         actor = Actor(name, "person" if person else "machine")
-        return Backlog(self.executor, actor=actor, clock=self.clock, ids=self.ids)
+        return Backlog(self.executor, actor=actor, clock=self.clock, ids=self.ids, scope=scope or self.scope)
 
     # Commands
 
@@ -94,8 +99,9 @@ class Backlog:
         Return *body* as a command of this actor, its instant and seed drawn now.
         """
         return c.Command(
-            body=body, actor=self.actor, at=self.clock(), seed=self.ids(), request_id=request_id, batch=batch
-        )
+            body=body, actor=self.actor, at=self.clock(), seed=self.ids(), request_id=request_id, batch=batch,
+            scope=self.scope,
+        )  # fmt: skip
 
     def execute(self, body: c.Body, *, request_id: str = "", batch: str = "") -> c.Answer:
         """
@@ -288,7 +294,8 @@ class Backlog:
         """
         Run *fn* on one consistent view of the store.
         """
-        return self.executor.read(fn)
+        scope = self.scope
+        return self.executor.read(fn if scope is None else lambda reader: fn(visible(reader, scope)))
 
     def get(self, id: ItemId) -> Item:
         """

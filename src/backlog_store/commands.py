@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
+from backlog_store.access import Scope
 from backlog_store.instants import Instant
 from backlog_store.model import Actor, Draft, Item, ItemId
 
@@ -238,6 +239,7 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
     One request: who asks what, when, and under which request id (unique per actor; empty: cannot be asked again).
 
     `seed` is 128 random bits in hexadecimal. `batch` joins several commands for `Undo`; by default each is its own.
+    `scope` is what the credential reaches that asks (``None``: everything); like the actor, it never comes from a body.
     """
 
     body: Body
@@ -246,6 +248,7 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seed: str
     request_id: str = ""
     batch: str = ""
+    scope: Scope | None = None
 
 
 class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -40,6 +40,7 @@ from backlog_store.model import LIMITS, Actor, Key, RecordKind, key_record_id
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.rules import editing, keeping, lifecycle, links, upsert
 from backlog_store.rules.checks import Checker
+from backlog_store.rules.scoping import outcomes_within
 from backlog_store.rules.view import Context
 
 __all__ = ["Decision", "check_command", "decide", "hint_of"]
@@ -88,7 +89,10 @@ def decide(reader: Reader, command: Command, policy: Policy = DEFAULT_POLICY) ->
         answer = _first_answer(context)
         if answer is not None:
             return Decision((), answer)
-    outcomes = _outcomes(context, command.body)
+    if command.scope is None:
+        outcomes = _outcomes(context, command.body)
+    else:
+        outcomes = outcomes_within(command.scope, context, command.body, _outcomes)
     answer = Answer(batch=context.batch, outcomes=outcomes)
     if command.request_id:
         _keep_answer(context, answer)
