@@ -26,13 +26,20 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def interleaved(
-    rounds: int, floor: Callable[[int], object], ours: Callable[[int], object]
+    rounds: int,
+    floor: Callable[[int], object],
+    ours: Callable[[int], object],
+    *,
+    prepare: Callable[[int], object] = lambda _: None,
 ) -> tuple[float, float, float]:
     """
     Run both in turn, each round with its number; return median seconds of each and the median ratio floor / ours.
+
+    *prepare* comes before each round and is not timed.
     """
     floors, own, ratios = [], [], []
     for number in range(rounds):
+        prepare(number)
         # Who goes first changes from round to round, so that neither gains from what the other left behind.
         pair = {}
         for name in ("floor", "ours") if number % 2 else ("ours", "floor"):

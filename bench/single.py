@@ -7,7 +7,7 @@ New: keys that nobody knows. Changed: known keys with another title.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,13 +20,13 @@ from backlog_store.model import Draft
 from backlog_store.query import EventQuery
 from backlog_store.testing.postgres import PostgresServer
 from bench.backlogs import drafts
-from bench.floors import Row, jsonl_floor, postgres_floor, sqlite_floor
+from bench.floors import Floor, Row, jsonl_floor, postgres_floor, sqlite_floor
 from bench.harness import interleaved, table, temporary_folder
 
-__all__ = ["measure"]
+__all__ = ["measure", "rows_of"]
 
 
-def _rows(some: Sequence[Draft]) -> list[Row]:
+def rows_of(some: Sequence[Draft]) -> list[Row]:
     """
     Return the very bytes that a store keeps for these drafts.
     """
@@ -40,7 +40,7 @@ def _rows(some: Sequence[Draft]) -> list[Row]:
 
 
 @contextmanager
-def stores(folder: Path) -> Iterator[dict[str, tuple[Callable[[Sequence[Row]], None], Backlog]]]:
+def stores(folder: Path) -> Iterator[dict[str, tuple[Floor, Backlog]]]:
     """
     Give each durable backend with its floor.
     """
@@ -63,7 +63,7 @@ def measure(rounds: int, operations: int) -> str:
     with temporary_folder() as folder, stores(folder) as pairs:
         for name, (floor, backlog) in pairs.items():
             for kind, some in (("new", batches), ("changed", changed)):
-                rows = [_rows(batch) for batch in some]
+                rows = [rows_of(batch) for batch in some]
 
                 def ours(number: int, some: list[list[Draft]] = some, backlog: Backlog = backlog) -> None:
                     for draft in some[number]:
