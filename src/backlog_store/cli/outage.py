@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from backlog_store.access import Scope
 from backlog_store.backends.port import Reader
 from backlog_store.backends.registry import AUTO, is_made
 from backlog_store.backlog import Backlog, open_backlog
@@ -43,11 +44,11 @@ class _Telling(Backlog):
     app: App
     is_told = False
 
-    def acting_as(self, name: str, *, person: bool = False) -> Backlog:
+    def acting_as(self, name: str, *, person: bool = False, scope: Scope | None = None) -> Backlog:
         """
         Return the same for another actor.
         """
-        return _telling(self.app, super().acting_as(name, person=person))
+        return _telling(self.app, super().acting_as(name, person=person, scope=scope))
 
     def read(self, fn: Callable[[Reader], T], /) -> T:
         """
@@ -80,7 +81,7 @@ class _Telling(Backlog):
 
 
 def _telling(app: App, backlog: Backlog) -> _Telling:
-    telling = _Telling(backlog.executor, actor=backlog.actor, clock=backlog.clock, ids=backlog.ids)
+    telling = _Telling(backlog.executor, actor=backlog.actor, clock=backlog.clock, ids=backlog.ids, scope=backlog.scope)
     telling.app = app
     return telling
 
