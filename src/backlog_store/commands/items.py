@@ -1,8 +1,5 @@
 """
-Commands: what is asked of the store, as serialisable values; and answers, what it said.
-
-A command carries its instant and a random seed, drawn once before any transaction; every id that it makes is derived
-from them. So a command that is run again, elsewhere or later, decides the same on the same state.
+The bodies of commands about items: reports, changes of one item, what outlives items.
 """
 
 from __future__ import annotations
@@ -11,27 +8,24 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from backlog_store.access import Scope
 from backlog_store.instants import Instant
-from backlog_store.model import Actor, Draft, Item, ItemId
+from backlog_store.model import Draft, ItemId
 
 __all__ = [
-    "Answer", "Body", "Bulk", "Cleanup", "Close", "Command", "Comment", "Create", "DropView", "Edit", "LiftVerdict",
-    "Link", "LinkKind", "Move", "Outcome", "OutcomeVerdict", "Reopen", "Report", "Resolve", "SaveView", "Single",
-    "Snooze", "Undo",
+    "BodyOf", "Cleanup", "Close", "Comment", "Create", "DropView", "Edit", "LiftVerdict", "Link", "LinkKind", "Move",
+    "Reopen", "Report", "Resolve", "SaveView", "Snooze", "Undo",
 ]  # fmt: skip
 
 LinkKind = Literal["blocks", "parent", "relates", "duplicates", "caused_by"]
-OutcomeVerdict = Literal[
-    "created", "updated", "unchanged", "reopened", "suppressed", "refused", "closed", "purged", "accepted"
-]  # fmt: skip
 
 
-class _Body(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="command"):
-    pass
+class BodyOf(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="command"):
+    """
+    What every body is: a value with a tag of its own, which refuses fields that it does not know.
+    """
 
 
-class Create(_Body, frozen=True, tag="create"):
+class Create(BodyOf, frozen=True, tag="create"):
     """
     Add one item that must not be there yet. Status and times are for importers; empty times mean now.
 
@@ -46,7 +40,7 @@ class Create(_Body, frozen=True, tag="create"):
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-class Report(_Body, frozen=True, tag="report"):
+class Report(BodyOf, frozen=True, tag="report"):
     """
     Report up to `LIMITS.drafts_per_command` problems: the upsert. One outcome a draft, in the order of the drafts.
 
@@ -64,7 +58,7 @@ class Report(_Body, frozen=True, tag="report"):
     run: str = ""
 
 
-class Resolve(_Body, frozen=True, tag="resolve"):
+class Resolve(BodyOf, frozen=True, tag="resolve"):
     """
     A source says that problems are gone (a resolved alert): closes as ``fixed`` what that source alone opened.
 
@@ -78,7 +72,7 @@ class Resolve(_Body, frozen=True, tag="resolve"):
     observed_at: Instant = ""
 
 
-class Edit(_Body, frozen=True, tag="edit"):
+class Edit(BodyOf, frozen=True, tag="edit"):
     """
     Set fields of one item; `fields` may hold any of `rules.fields.EDITABLE` (a status goes through the workflow).
 
@@ -98,7 +92,7 @@ class Edit(_Body, frozen=True, tag="edit"):
     message: str = ""
 
 
-class Move(_Body, frozen=True, tag="move"):
+class Move(BodyOf, frozen=True, tag="move"):
     """
     Move one item to another status along the workflow. Raises `TransitionNotAllowed` naming the allowed moves.
     """
@@ -109,7 +103,7 @@ class Move(_Body, frozen=True, tag="move"):
     message: str = ""
 
 
-class Close(_Body, frozen=True, tag="close"):
+class Close(BodyOf, frozen=True, tag="close"):
     """
     Close one live item with a reason (`model.CLOSING_REASONS`) and a proof or a person's words.
 
@@ -125,7 +119,7 @@ class Close(_Body, frozen=True, tag="close"):
     revision: int = 0
 
 
-class Reopen(_Body, frozen=True, tag="reopen"):
+class Reopen(BodyOf, frozen=True, tag="reopen"):
     """
     Open a new episode of a closed item, with a reason.
     """
@@ -135,7 +129,7 @@ class Reopen(_Body, frozen=True, tag="reopen"):
     revision: int = 0
 
 
-class Snooze(_Body, frozen=True, tag="snooze"):
+class Snooze(BodyOf, frozen=True, tag="snooze"):
     """
     Let a live item sleep until an instant; the empty instant wakes it now.
     """
@@ -146,7 +140,7 @@ class Snooze(_Body, frozen=True, tag="snooze"):
     revision: int = 0
 
 
-class Comment(_Body, frozen=True, tag="comment"):
+class Comment(BodyOf, frozen=True, tag="comment"):
     """
     Add an event of the caller's to an item: a comment, or any `type`. `ts` and `event_id` are kept if given.
 
@@ -163,7 +157,7 @@ class Comment(_Body, frozen=True, tag="comment"):
     revision: int = 0
 
 
-class Link(_Body, frozen=True, tag="link"):
+class Link(BodyOf, frozen=True, tag="link"):
     """
     Join two items (`remove`: part them). ``blocks`` and ``parent`` stay free of cycles within an env.
     """
@@ -174,7 +168,7 @@ class Link(_Body, frozen=True, tag="link"):
     remove: bool = False
 
 
-class LiftVerdict(_Body, frozen=True, tag="lift_verdict"):
+class LiftVerdict(BodyOf, frozen=True, tag="lift_verdict"):
     """
     Lift what was decided about a key: the next report of it opens the item again.
     """
@@ -184,7 +178,7 @@ class LiftVerdict(_Body, frozen=True, tag="lift_verdict"):
     message: str = ""
 
 
-class Cleanup(_Body, frozen=True, tag="cleanup"):
+class Cleanup(BodyOf, frozen=True, tag="cleanup"):
     """
     Purge closed items not touched for `retention_days`, at most `limit` of them; the verdicts stay.
     """
@@ -194,7 +188,7 @@ class Cleanup(_Body, frozen=True, tag="cleanup"):
     env: str = ""
 
 
-class Undo(_Body, frozen=True, tag="undo"):
+class Undo(BodyOf, frozen=True, tag="undo"):
     """
     Set back what a batch did, for each item that nobody changed since; the others are refused with the reason.
     """
@@ -202,7 +196,7 @@ class Undo(_Body, frozen=True, tag="undo"):
     batch: str
 
 
-class SaveView(_Body, frozen=True, tag="save_view"):
+class SaveView(BodyOf, frozen=True, tag="save_view"):
     """
     Keep a query under a name.
     """
@@ -211,81 +205,9 @@ class SaveView(_Body, frozen=True, tag="save_view"):
     query: str
 
 
-class DropView(_Body, frozen=True, tag="drop_view"):
+class DropView(BodyOf, frozen=True, tag="drop_view"):
     """
     Forget a saved view.
     """
 
     name: str
-
-
-Single = Create | Edit | Move | Close | Reopen | Snooze | Comment | Link | LiftVerdict
-
-
-class Bulk(_Body, frozen=True, tag="bulk"):
-    """
-    Several bodies in one transaction. `keep_going`: what a rule refuses is an outcome ``refused``, the rest is done.
-    """
-
-    bodies: tuple[Single, ...]
-    keep_going: bool = False
-
-
-Body = Single | Report | Resolve | Cleanup | Undo | SaveView | DropView | Bulk
-
-
-class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """
-    One request: who asks what, when, and under which request id (unique per actor; empty: cannot be asked again).
-
-    `seed` is 128 random bits in hexadecimal. `batch` joins several commands for `Undo`; by default each is its own.
-    `scope` is what the credential reaches that asks (``None``: everything); like the actor, it never comes from a body.
-    """
-
-    body: Body
-    actor: Actor
-    at: Instant
-    seed: str
-    request_id: str = ""
-    batch: str = ""
-    scope: Scope | None = None
-
-
-class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """
-    What became of one draft or one body. `item` is its new state; it is not kept with the answer.
-
-    `code` is the error code of a refusal, `why` its text or the reason of the verdict.
-    """
-
-    verdict: OutcomeVerdict
-    id: ItemId = ""
-    revision: int = 0
-    why: str = ""
-    code: str = ""
-    item: Item | None = None
-
-
-class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """
-    What the store said: one outcome a draft or body, in order. `replayed`: the first answer to a repeated request.
-
-    `accepted`: not recorded yet, but kept until the database is back (see `executors.failover`); its outcomes are
-    ``accepted``, with the ids that the items will have, or ``refused``. `volatile`: kept in memory only, because the
-    spool's disk refused it too.
-    """
-
-    batch: str
-    outcomes: tuple[Outcome, ...] = ()
-    replayed: bool = False
-    accepted: bool = False
-    volatile: bool = False
-
-    def counts(self) -> dict[str, int]:
-        """
-        Return how many outcomes there are of each verdict.
-        """
-        counts: dict[str, int] = {}
-        for outcome in self.outcomes:
-            counts[outcome.verdict] = counts.get(outcome.verdict, 0) + 1
-        return counts

@@ -1,0 +1,117 @@
+"""
+Commands: what is asked of the store, as serialisable values; and answers, what it said.
+
+A command carries its instant and a random seed, drawn once before any transaction; every id that it makes is derived
+from them. So a command that is run again, elsewhere or later, decides the same on the same state.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from backlog_store.access import Scope
+from backlog_store.commands.items import (
+    BodyOf,
+    Cleanup,
+    Close,
+    Comment,
+    Create,
+    DropView,
+    Edit,
+    LiftVerdict,
+    Link,
+    LinkKind,
+    Move,
+    Reopen,
+    Report,
+    Resolve,
+    SaveView,
+    Snooze,
+    Undo,
+)
+from backlog_store.instants import Instant
+from backlog_store.model import Actor, Item, ItemId
+
+__all__ = [
+    "Answer", "Body", "Bulk", "Cleanup", "Close", "Command", "Comment", "Create", "DropView", "Edit", "LiftVerdict",
+    "Link", "LinkKind", "Move", "Outcome", "OutcomeVerdict", "Reopen", "Report", "Resolve", "SaveView", "Single",
+    "Snooze", "Undo",
+]  # fmt: skip
+
+OutcomeVerdict = Literal[
+    "created", "updated", "unchanged", "reopened", "suppressed", "refused", "closed", "purged", "accepted"
+]  # fmt: skip
+
+
+Single = Create | Edit | Move | Close | Reopen | Snooze | Comment | Link | LiftVerdict
+
+
+class Bulk(BodyOf, frozen=True, tag="bulk"):
+    """
+    Several bodies in one transaction. `keep_going`: what a rule refuses is an outcome ``refused``, the rest is done.
+    """
+
+    bodies: tuple[Single, ...]
+    keep_going: bool = False
+
+
+Body = Single | Report | Resolve | Cleanup | Undo | SaveView | DropView | Bulk
+
+
+class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    One request: who asks what, when, and under which request id (unique per actor; empty: cannot be asked again).
+
+    `seed` is 128 random bits in hexadecimal. `batch` joins several commands for `Undo`; by default each is its own.
+    `scope` is what the credential reaches that asks (``None``: everything); like the actor, it never comes from a body.
+    """
+
+    body: Body
+    actor: Actor
+    at: Instant
+    seed: str
+    request_id: str = ""
+    batch: str = ""
+    scope: Scope | None = None
+
+
+class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    What became of one draft or one body. `item` is its new state; it is not kept with the answer.
+
+    `code` is the error code of a refusal, `why` its text or the reason of the verdict.
+    """
+
+    verdict: OutcomeVerdict
+    id: ItemId = ""
+    revision: int = 0
+    why: str = ""
+    code: str = ""
+    item: Item | None = None
+
+
+class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    What the store said: one outcome a draft or body, in order. `replayed`: the first answer to a repeated request.
+
+    `accepted`: not recorded yet, but kept until the database is back (see `executors.failover`); its outcomes are
+    ``accepted``, with the ids that the items will have, or ``refused``. `volatile`: kept in memory only, because the
+    spool's disk refused it too.
+    """
+
+    batch: str
+    outcomes: tuple[Outcome, ...] = ()
+    replayed: bool = False
+    accepted: bool = False
+    volatile: bool = False
+
+    def counts(self) -> dict[str, int]:
+        """
+        Return how many outcomes there are of each verdict.
+        """
+        counts: dict[str, int] = {}
+        for outcome in self.outcomes:
+            counts[outcome.verdict] = counts.get(outcome.verdict, 0) + 1
+        return counts
