@@ -47,3 +47,10 @@ def test_a_long_word_is_cut() -> None:
     """No word is longer than the limit, so that no index entry is."""
     assert words_of("a" * 200 + " b") == ["a" * LIMITS.word, "b"]
     assert words_of("é" * 200) == ["é" * LIMITS.word]
+
+
+@pytest.mark.parametrize("code", range(128))
+def test_an_ascii_text_is_cut_as_any_other(code: int) -> None:
+    """Each ASCII character parts words or belongs to them, whatever else the text holds."""
+    text = f"Left{chr(code)}Right {chr(code)}"
+    assert words_of(text) == words_of(f"{text} é")[:-1]

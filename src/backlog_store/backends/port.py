@@ -24,7 +24,7 @@ __all__ = [
 T = TypeVar("T")
 
 
-class Put(Struct, frozen=True):
+class Put(Struct, frozen=True, gc=False):
     """
     The next state of an item and the event that explains it.
 
@@ -37,7 +37,7 @@ class Put(Struct, frozen=True):
     created: bool = False
 
 
-class Load(Struct, frozen=True):
+class Load(Struct, frozen=True, gc=False):
     """
     An item that is absent so far, with its whole trail (import, migration). Same conditions as a created `Put`.
     """
@@ -46,7 +46,7 @@ class Load(Struct, frozen=True):
     events: tuple[Event, ...]
 
 
-class Purge(Struct, frozen=True):
+class Purge(Struct, frozen=True, gc=False):
     """
     Remove an item of exactly this revision with its events and sightings. What stays is written as a ``key`` record.
     """
@@ -55,7 +55,7 @@ class Purge(Struct, frozen=True):
     revision: int
 
 
-class PutRecord(Struct, frozen=True):
+class PutRecord(Struct, frozen=True, gc=False):
     """
     Write a record; the stored one must have revision ``record.revision - 1``, or be absent for revision 1.
 
@@ -67,7 +67,7 @@ class PutRecord(Struct, frozen=True):
     force: bool = False
 
 
-class DropRecord(Struct, frozen=True):
+class DropRecord(Struct, frozen=True, gc=False):
     """
     Remove a record of exactly this revision.
     """
@@ -77,7 +77,7 @@ class DropRecord(Struct, frozen=True):
     revision: int
 
 
-class Sighting(Struct, frozen=True):
+class Sighting(Struct, frozen=True, gc=False):
     """
     *n* more reports of an unchanged item by one source; counted in the record ``sighting`` ``<item>/<source>``.
 
@@ -93,7 +93,7 @@ class Sighting(Struct, frozen=True):
     run: str = ""
 
 
-class Require(Struct, frozen=True):
+class Require(Struct, frozen=True, gc=False):
     """
     What was read, relied on and is not written: the item or record still has this revision (0: is absent).
 

@@ -77,7 +77,7 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
     scope: Scope | None = None
 
 
-class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Outcome(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """
     What became of one draft or one body. `item` is its new state; it is not kept with the answer.
 
