@@ -17,20 +17,15 @@ from backlog_store.cli.text import cut, neutral, table
 from backlog_store.codec import to_builtins
 from backlog_store.instants import Instant, day_of
 from backlog_store.model import Item
+from backlog_store.shown import FIELDS, SHORT_NAMES, field, full_name, view
 from backlog_store.workflow import effective_status, is_overdue
 
 __all__ = ["COLUMNS", "FIELDS", "FORMATS", "csv_cell", "field", "fields_of", "handy_ids", "item_lines", "json_text",
            "plain_json", "print_items", "print_rows", "text_of", "view"]  # fmt: skip
 
 FORMATS = ("table", "json", "jsonl", "csv", "md")
-#: Fields of an item by name, and two that follow from it and the instant.
-FIELDS: tuple[str, ...] = (
-    *(name for name in Item.__struct_fields__ if name not in ("head", "extra")), "effective_status", "overdue",
-)  # fmt: skip
 #: Columns of a table, unless others are asked for.
 COLUMNS = ("id", "priority", "effective_status", "due_date", "owner", "service", "title")
-_SHORT = {"key": "dedupe_key", "due": "due_date", "created": "created_at", "updated": "updated_at",
-          "closed": "closed_at", "reason": "closed_reason"}  # fmt: skip
 _HEADS = {"effective_status": "status", "due_date": "due", "priority": "pri"}
 _HANDY = 8
 _ID = "bl_"
@@ -40,30 +35,11 @@ def fields_of(text: str) -> tuple[str, ...]:
     """
     Return the fields that ``--fields id,title`` names. Raises `click.UsageError` for an unknown one.
     """
-    names = tuple(_SHORT.get(name, name) for name in (part.strip() for part in text.split(",")) if name)
+    names = tuple(full_name(name) for name in (part.strip() for part in text.split(",")) if name)
     for name in names:
         if name not in FIELDS:
-            refuse_unknown("field", name, [*FIELDS, *_SHORT])
+            refuse_unknown("field", name, [*FIELDS, *SHORT_NAMES])
     return names
-
-
-def field(item: Item, name: str, now: Instant) -> Any:
-    """
-    Return one field of an item as plain JSON data.
-    """
-    if name == "effective_status":
-        return effective_status(item, now)
-    if name == "overdue":
-        return is_overdue(item, now)
-    value = getattr(item, name)
-    return value if isinstance(value, str | int) else to_builtins(value)
-
-
-def view(item: Item, names: Sequence[str], now: Instant) -> dict[str, Any]:
-    """
-    Return these fields of an item (all, if none are named).
-    """
-    return {name: field(item, name, now) for name in names or FIELDS}
 
 
 def text_of(value: Any) -> str:

@@ -1,0 +1,51 @@
+"""
+Items as plain data for whoever shows them: fields by name, and two that follow from an item and the instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from backlog_store.codec import to_builtins
+from backlog_store.instants import Instant
+from backlog_store.model import Item
+from backlog_store.workflow import effective_status, is_overdue
+
+__all__ = ["FIELDS", "SHORT_NAMES", "field", "full_name", "view"]
+
+#: Fields of an item by name, and two that follow from it and the instant.
+FIELDS: tuple[str, ...] = (
+    *(name for name in Item.__struct_fields__ if name not in ("head", "extra")), "effective_status", "overdue",
+)  # fmt: skip
+#: Shorter names that people may give for some.
+SHORT_NAMES: dict[str, str] = {
+    "key": "dedupe_key", "due": "due_date", "created": "created_at", "updated": "updated_at", "closed": "closed_at",
+    "reason": "closed_reason",
+}  # fmt: skip
+
+
+def full_name(name: str) -> str:
+    """
+    Return the field that *name* means; an unknown name as it is.
+    """
+    return SHORT_NAMES.get(name, name)
+
+
+def field(item: Item, name: str, now: Instant) -> Any:
+    """
+    Return one field of an item as plain JSON data.
+    """
+    if name == "effective_status":
+        return effective_status(item, now)
+    if name == "overdue":
+        return is_overdue(item, now)
+    value = getattr(item, name)
+    return value if isinstance(value, str | int) else to_builtins(value)
+
+
+def view(item: Item, names: Sequence[str], now: Instant) -> dict[str, Any]:
+    """
+    Return these fields of an item (all, if none are named).
+    """
+    return {name: field(item, name, now) for name in names or FIELDS}

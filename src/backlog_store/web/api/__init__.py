@@ -1,0 +1,17 @@
+"""
+The HTTP API, version 1: one module a subject, each with its table of routes.
+"""
+
+from __future__ import annotations
+
+from backlog_store.web.api import batches, items
+from backlog_store.web.routing import Route
+
+__all__ = ["api_routes"]
+
+
+def api_routes() -> list[Route]:
+    """
+    Return every route of the API.
+    """
+    return [*items.routes.routes, *batches.routes.routes]

@@ -1,0 +1,122 @@
+"""
+Errors as responses: ``application/problem+json`` (RFC 9457), from one table.
+
+A problem has ``type``, ``title``, ``status``, ``detail``, the stable ``code`` of the error, a ``hint`` where there is
+one, ``errors`` (each fault with its JSON pointer), and the error's own fields (``allowed``, ``found`` …).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from backlog_store import errors as e
+from backlog_store.codec import encode
+from backlog_store.redacting import redacted
+
+__all__ = ["MEDIA_TYPE", "STATUSES", "HttpProblem", "problem", "status_of", "told"]
+
+MEDIA_TYPE = "application/problem+json"
+_log = logging.getLogger("backlog_store.web")
+
+#: The one table of statuses; the most derived class that is listed wins.
+STATUSES: Mapping[type[BaseException], int] = {
+    e.BacklogError: 500,
+    e.InvalidInput: 422,
+    e.NotFound: 404,
+    e.AmbiguousId: 409,
+    e.Conflict: 409,
+    e.RevisionConflict: 409,  # 412 where the request named the revision in If-Match
+    e.RequestReused: 422,
+    e.RequestExpired: 410,
+    e.NotAllowed: 403,
+    e.BackendError: 500,
+    e.BackendUnavailable: 503,
+    e.OutcomeUnknown: 504,
+    e.StorageFull: 507,
+    e.ConfigError: 500,
+}
+_RETRY_S = {503: "5", 504: "1"}
+_FIELDS = ("id", "kind", "candidates", "expected", "found", "held_by", "from_status", "to_status", "allowed",
+           "request_id", "text", "offset", "suggestion")  # fmt: skip
+_TYPE = "urn:backlog-store:problem:"
+
+
+class HttpProblem(e.BacklogError):
+    """
+    What is wrong with the request itself rather than with what it asks of the store.
+    """
+
+    code = "http"
+
+    def __init__(
+        self, status: int, message: str, *, code: str = "", hint: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.own_code = code or HTTPStatus(status).name.lower()
+        self.headers = dict(headers or {})
+
+
+def status_of(error: BaseException) -> int:
+    """
+    Return the status that an error is answered with.
+    """
+    if isinstance(error, HttpProblem):
+        return error.status
+    return next((STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES), 500)
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
+    """
+    Return the body of a problem.
+    """
+    body = {"type": f"{_TYPE}{code}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail,
+            "code": code, **more}  # fmt: skip
+    return {name: value for name, value in body.items() if value not in ("", (), [], None)}
+
+
+def _of(error: BaseException, request: Request[Any, Any, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    if isinstance(error, HttpProblem):
+        return problem(error.status, error.own_code, error.message, hint=error.hint), error.headers
+    if isinstance(error, e.BacklogError):
+        status = status_of(error)
+        if isinstance(error, e.RevisionConflict) and "if-match" in request.headers:
+            status = 412
+        own = {name: getattr(error, name) for name in _FIELDS if hasattr(error, name)}
+        faults = getattr(error, "faults", ())
+        listed = [{"pointer": fault.pointer, "value": fault.value, "detail": fault.reason} for fault in faults]
+        return problem(status, error.code, error.message, hint=error.hint, errors=listed, **own), {}
+    if isinstance(error, ValidationException):
+        listed = [
+            {"pointer": f"/{one.get('key', '')}".rstrip("/"), "detail": one.get("message", ""),
+             "in": one.get("source", "")}
+            for one in (error.extra or ()) if isinstance(one, Mapping)
+        ]  # fmt: skip
+        detail = "the request is not valid" if listed else error.detail
+        return problem(400, "invalid_request", detail, errors=listed), {}
+    if isinstance(error, HTTPException):
+        code = HTTPStatus(error.status_code).name.lower()
+        return problem(error.status_code, code, error.detail), dict(error.headers or {})
+    return problem(500, "internal", "this should not happen; the server's log says more"), {}
+
+
+def told(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """
+    Return the response for an error; what is nobody's fault but the program's is logged with its traceback.
+    """
+    body, headers = _of(error, request)
+    status: int = body["status"]
+    if status >= 500:
+        _log.error("%s %s: %s", request.method, request.url.path, redacted(str(error)),
+                   exc_info=error if body["code"] == "internal" else None)  # fmt: skip
+    if status in _RETRY_S:
+        headers.setdefault("Retry-After", _RETRY_S[status])
+    if request_id := request.scope.get("state", {}).get("request_id"):
+        body["request_id"] = request_id
+    return Response(encode(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)

@@ -1,0 +1,180 @@
+"""
+Routes as data: what is asked where, who may ask it, and what comes back.
+
+A handler is a plain function from an `Ask` to a `Reply`; it may block, for it runs in a bounded pool of threads. The
+table of routes is what the application, the OpenAPI description and the matrix of permissions are made from: a route
+that is not in it does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from litestar import Request
+from msgspec import Struct, field
+
+from backlog_store.access import Action, permits
+from backlog_store.backlog import Backlog
+from backlog_store.codec import encode
+from backlog_store.errors import NotAllowed
+from backlog_store.web.inputs import body_as
+from backlog_store.web.problems import HttpProblem
+from backlog_store.web.site import Asker, Site
+
+__all__ = ["Ask", "Param", "Reply", "Route", "Routes"]
+
+T = TypeVar("T")
+
+
+class Ask:
+    """
+    One request, read whole: the store bound to who asks, the parts of the path, the parameters, the body.
+    """
+
+    def __init__(
+        self, site: Site, request: Request[Any, Any, Any], asker: Asker | None, body: bytes, path: Mapping[str, str]
+    ) -> None:
+        self.site = site
+        self.request = request
+        self._asker = asker
+        self.body = body
+        self.path = path
+
+    @property
+    def asker(self) -> Asker:
+        """
+        Return who asks. A route that needs nobody (`action` None) has none.
+        """
+        if self._asker is None:
+            raise HttpProblem(401, "this needs to know who asks")
+        return self._asker
+
+    @property
+    def backlog(self) -> Backlog:
+        """
+        Return the store as who asks reaches it.
+        """
+        asker = self.asker
+        return self.site.backlog.acting_as(asker.name, person=asker.person, scope=asker.scope)
+
+    @property
+    def parameters(self) -> dict[str, list[str]]:
+        """
+        Return the parameters of the query, each with all its values.
+        """
+        found: dict[str, list[str]] = {}
+        for name, value in self.request.query_params.multi_items():
+            found.setdefault(name, []).append(value)
+        return found
+
+    def text(self, name: str, default: str = "") -> str:
+        """
+        Return the last value of a parameter.
+        """
+        return self.parameters.get(name, [default])[-1]
+
+    def flag(self, name: str) -> bool:
+        """
+        Tell whether a parameter says yes.
+        """
+        return self.text(name) in ("true", "1", "yes")
+
+    def body_as(self, kind: type[T]) -> T:
+        """
+        Return the JSON body as *kind*. Raises as `inputs.body_as`.
+        """
+        return body_as(self.body, kind, self.request)
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """
+    What is answered: *data* as JSON, or *stream*, chunks of bytes made while they are sent.
+    """
+
+    data: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    media: str = "application/json"
+    stream: Iterator[bytes] | None = None
+
+    def content(self) -> bytes:
+        """
+        Return the body.
+        """
+        if self.status in (204, 304):
+            return b""
+        return self.data if isinstance(self.data, bytes) else encode(self.data)
+
+
+class Param(Struct, frozen=True):
+    """
+    A parameter of the query, for the description.
+    """
+
+    name: str
+    help: str
+    many: bool = False
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """
+    One operation. *action* is what the role of who asks must include (``None``: anybody may).
+
+    *body* is the type of a JSON body, *takes* the media types of any other; *answers* the type of each status.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[Ask], Reply]
+    action: Action | None
+    summary: str
+    params: Sequence[Param] = ()
+    headers: Sequence[str] = ()
+    body: Any = None
+    takes: Sequence[str] = ()
+    answers: Mapping[int, Any] = field(default_factory=lambda: {200: None})
+    gives: str = "application/json"
+    body_max: int = 0  # bytes; 0: the service's own bound
+
+    @property
+    def name(self) -> str:
+        """
+        Return the operation's name: that of its function.
+        """
+        return self.handler.__name__.strip("_")
+
+    def check(self, asker: Asker) -> None:
+        """
+        Refuse who may not. Raises `NotAllowed`.
+        """
+        if self.action and asker.scope is not None and not permits(asker.scope.role, self.action):
+            what = f"{self.method} {self.path}"
+            raise NotAllowed(what, f"a {asker.scope.role} may not {self.action}")
+
+
+class Routes:
+    """
+    A table of routes under one prefix.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+        self.routes: list[Route] = []
+
+    def add(
+        self, method: str, path: str, *, action: Action | None, **more: Any
+    ) -> Callable[[Callable[[Ask], Reply]], Callable[[Ask], Reply]]:
+        """
+        Enter a function as the handler of a route; its docstring is the summary.
+        """
+
+        def enter(handler: Callable[[Ask], Reply]) -> Callable[[Ask], Reply]:
+            summary = " ".join((handler.__doc__ or "").split())
+            self.routes.append(
+                Route(method=method, path=self.prefix + path, handler=handler, action=action, summary=summary, **more)
+            )
+            return handler
+
+        return enter

@@ -1,0 +1,72 @@
+"""
+The service in process, on a store in memory: a client for each kind of asker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from litestar import Litestar, Request
+from litestar.testing import TestClient
+
+from backlog_store.access import Scope
+from backlog_store.backends.memory import open_memory
+from backlog_store.backlog import Backlog
+from backlog_store.executors.local import LocalExecutor
+from backlog_store.testing.clocks import CountingIds, StepClock
+from backlog_store.web.api import api_routes
+from backlog_store.web.app import create_app
+from backlog_store.web.problems import HttpProblem
+from backlog_store.web.site import Asker, Site
+
+Client = TestClient[Litestar]
+
+ASKERS: dict[str, Asker] = {
+    "root": Asker(name="root", person=True),
+    "ann": Asker(name="ann", person=True, scope=Scope(role="worker")),
+    "ben": Asker(name="ben", person=True, scope=Scope(role="worker", services=("web",))),
+    "eve": Asker(name="eve", person=True, scope=Scope(role="reader")),
+    "ruff": Asker(name="ruff", scope=Scope(role="reporter", services=("web",), sources=("ruff",))),
+}
+
+
+def named(request: Request[object, object, object]) -> Asker:
+    """
+    Take the name that a test sends for who asks.
+    """
+    name = request.headers.get("x-test-asker", "")
+    if name not in ASKERS:
+        raise HttpProblem(401, "nobody is known by this")
+    return ASKERS[name]
+
+
+@pytest.fixture
+def backlog() -> Backlog:
+    """
+    Return the store behind the service.
+    """
+    return Backlog(LocalExecutor(open_memory()), actor="scanner", clock=StepClock(), ids=CountingIds())
+
+
+@pytest.fixture
+def asking(backlog: Backlog) -> Iterator[Callable[[str], Client]]:
+    """
+    Return a function that gives the client of a named asker.
+    """
+    app = create_app(Site(backlog=backlog, sign_in=named), api_routes())
+    with TestClient(app, raise_server_exceptions=False) as client:
+
+        def of(name: str) -> Client:
+            client.headers["x-test-asker"] = name
+            return client
+
+        yield of
+
+
+@pytest.fixture
+def client(asking: Callable[[str], Client]) -> Client:
+    """
+    Return the client of a worker who reaches everything.
+    """
+    return asking("ann")

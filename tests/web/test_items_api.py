@@ -1,0 +1,186 @@
+"""
+Items over HTTP: conditional writes, idempotency, cursors, verdicts, and every refusal as a problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from backlog_store.backlog import Backlog
+
+Client = TestClient[Litestar]
+PROBLEM = "application/problem+json"
+
+
+def made(client: Client, **fields: Any) -> dict[str, Any]:
+    """
+    Create an item and return its outcome.
+    """
+    response = client.post("/api/v1/items", json={"title": "Rotate the key", **fields})
+    assert response.status_code == 201
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def test_a_created_item_is_found_where_its_location_says(client: Client) -> None:
+    """
+    201 names the place and the ETag; the item there has both, and 304 spares who has it already.
+    """
+    response = client.post("/api/v1/items", json={"title": "Rotate the key", "service": "web"})
+    place, tag = response.headers["location"], response.headers["etag"]
+    found = client.get(place)
+    assert found.json()["title"] == "Rotate the key"
+    assert found.headers["etag"] == tag == '"1"'
+    assert client.get(place, headers={"If-None-Match": tag}).status_code == 304
+
+
+def test_a_person_is_the_actor_whatever_a_body_says(client: Client, backlog: Backlog) -> None:
+    """
+    Who acts comes from the credential: a body that names an actor, a status or a revision is refused.
+    """
+    for name, value in (("actor", "root"), ("status", "done"), ("revision", 7), ("id", "bl_mine"), ("head", "")):
+        response = client.post("/api/v1/items", json={"title": "x", name: value})
+        assert response.status_code == 422
+        assert [fault["pointer"] for fault in response.json()["errors"]] == [f"/{name}"]
+    id = made(client)["id"]
+    assert {(event.actor, event.actor_kind) for event in backlog.trail(id)} == {("ann", "person")}
+
+
+def test_an_edit_rests_on_the_revision_that_was_read(client: Client) -> None:
+    """
+    Without If-Match 428, with an old one 412 and nothing written, with the present one 200 and the next ETag.
+    """
+    place = f"/api/v1/items/{made(client)['id']}"
+    assert client.patch(place, json={"title": "A"}).status_code == 428
+    assert client.patch(place, json={"title": "A"}, headers={"If-Match": '"1"'}).headers["etag"] == '"2"'
+    stale = client.patch(place, json={"title": "B"}, headers={"If-Match": '"1"'})
+    assert (stale.status_code, stale.json()["found"]) == (412, 2)
+    assert client.get(place).json()["title"] == "A"
+
+
+def test_the_same_request_twice_happens_once(client: Client) -> None:
+    """
+    An Idempotency-Key brings the first answer again; with another body it is refused.
+    """
+    headers = {"Idempotency-Key": "job-1"}
+    first = client.post("/api/v1/items", json={"title": "A"}, headers=headers)
+    again = client.post("/api/v1/items", json={"title": "A"}, headers=headers)
+    assert first.json()["id"] == again.json()["id"]
+    assert again.json()["replayed"]
+    assert len(client.get("/api/v1/items").json()["items"]) == 1
+    other = client.post("/api/v1/items", json={"title": "B"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "request_reused")
+
+
+def test_reporting_a_key_says_what_became_of_it(client: Client) -> None:
+    """
+    The first report creates (201), the same again is unchanged (200); a key may hold slashes.
+    """
+    place = "/api/v1/items/by-key/prod/slo:web/availability/30d"
+    first = client.put(place, json={"title": "Burns its budget"})
+    again = client.put(place, json={"title": "Burns its budget"})
+    assert [(first.status_code, first.json()["verdict"]), (again.status_code, again.json()["verdict"])] == [
+        (201, "created"), (200, "unchanged"),
+    ]  # fmt: skip
+    assert client.get(place).json()["dedupe_key"] == "slo:web/availability/30d"
+
+
+def test_pages_follow_their_links_to_every_item_once(client: Client) -> None:
+    """
+    Following `Link` to its end brings each item once.
+    """
+    ids = {made(client, title=f"Item {number}")["id"] for number in range(7)}
+    seen: list[str] = []
+    place = "/api/v1/items?limit=3&fields=id"
+    while place:
+        response = client.get(place)
+        seen += [item["id"] for item in response.json()["items"]]
+        link = response.headers.get("link", "")
+        place = link[1 : link.index(">")] if link else ""
+    assert len(seen) == 7
+    assert set(seen) == ids
+
+
+def test_a_batch_has_a_verdict_a_line(client: Client) -> None:
+    """
+    Lines that cannot be decided are refused in their place, the others are done.
+    """
+    lines = b'{"title":"a","dedupe_key":"k"}\n{"title":1}\n{"title":"b","dedupe_key":"l","priority":"P9"}\nnonsense\n'
+    headers = {"Content-Type": "application/x-ndjson"}
+    response = client.post("/api/v1/batch/upsert", content=lines, headers=headers)
+    verdicts = [line.split(b'"verdict":"')[1].split(b'"')[0] for line in response.content.splitlines()]
+    assert verdicts == [b"created", b"refused", b"refused", b"refused"]
+
+
+def test_every_fault_of_a_body_is_listed(client: Client) -> None:
+    """
+    Unknown members, wrong types and impossible values are told together, each with its pointer.
+    """
+    place = f"/api/v1/items/{made(client)['id']}"
+    wrong = {"titel": "x", "priority": 5, "tags": "a"}
+    response = client.patch(place, json=wrong, headers={"If-Match": "*"})
+    assert {fault["pointer"] for fault in response.json()["errors"]} == {"/titel", "/priority", "/tags"}
+    assert response.headers["content-type"].startswith(PROBLEM)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("DELETE", "/api/v1/items", 405), ("GET", "/api/v1/nowhere", 404), ("GET", "/api/v1/items/bl_nosuchitem12", 404),
+     ("GET", "/api/v1/items?limit=0&sort=x&foo=1", 422), ("GET", "/api/v1/items?q=statu:open", 422),
+     ("GET", "/api/v1/items?after=%00", 422)],
+)  # fmt: skip
+def test_what_is_wrong_with_a_request_is_a_problem(client: Client, method: str, path: str, status: int) -> None:
+    """
+    Each refusal is application/problem+json with a stable code, a status and words.
+    """
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert response.headers["content-type"].startswith(PROBLEM)
+    body = response.json()
+    assert body["status"] == status
+    assert body["code"]
+    assert body["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "media", "status"),
+    [(b"{", "application/json", 400), (b"title=x", "application/x-www-form-urlencoded", 415),
+     (b'{"title":"a","meta":' + b'{"a":' * 5_000 + b"1" + b"}" * 5_000 + b"}", "application/json", 400),
+     (b'{"title":"\\u0000"}', "application/json", 422), (b'{"title":"\xff"}', "application/json", 400),
+     (b'{"title":"' + b"x" * 9_000_000 + b'"}', "application/json", 413)],
+)  # fmt: skip
+def test_bodies_that_cannot_be_are_refused(client: Client, body: bytes, media: str, status: int) -> None:
+    """
+    Cut off, of another type, too deep, unstorable or too large: refused in words, and nothing is written.
+    """
+    response = client.post("/api/v1/items", content=body, headers={"Content-Type": media})
+    assert response.status_code == status
+    assert client.get("/api/v1/items").json()["items"] == []
+
+
+def test_what_others_own_is_not_there(asking: Callable[[str], Client]) -> None:
+    """
+    An item of another service is 404 for reading and for writing, exactly as one that never was.
+    """
+    id = made(asking("root"), service="api")["id"]
+    bound = asking("ben")
+    missing = bound.get("/api/v1/items/bl_neverwasanitemof26letters")
+    foreign = bound.get(f"/api/v1/items/{id}")
+    assert foreign.status_code == missing.status_code == 404
+    assert foreign.json()["code"] == missing.json()["code"]
+    assert bound.post(f"/api/v1/items/{id}/move", json={"to": "canceled"}).status_code == 404
+    assert bound.get("/api/v1/items").json()["items"] == []
+
+
+def test_nobody_and_readers_write_nothing(asking: Callable[[str], Client]) -> None:
+    """
+    Who is unknown gets 401, who may only read 403.
+    """
+    assert asking("nobody").post("/api/v1/items", json={"title": "x"}).status_code == 401
+    assert asking("eve").post("/api/v1/items", json={"title": "x"}).status_code == 403
+    assert asking("eve").get("/api/v1/items").json()["items"] == []
