@@ -5,6 +5,7 @@ The service in process, on a store in memory: a client for each kind of asker.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from litestar import Litestar, Request
@@ -31,7 +32,7 @@ ASKERS: dict[str, Asker] = {
 }
 
 
-def named(request: Request[object, object, object]) -> Asker:
+def named(request: Request[Any, Any, Any]) -> Asker:
     """
     Take the name that a test sends for who asks.
     """

@@ -5,7 +5,6 @@ The application: the tables of routes on Litestar.
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from backlog_store.clock import system_ids
 from backlog_store.web.problems import HttpProblem, told
 from backlog_store.web.routing import Ask, Reply, Route
 from backlog_store.web.site import Site
@@ -100,7 +100,7 @@ class _Identified:
             await self.app(scope, receive, send)
             return
         given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-        own = given if _REQUEST_ID.match(given) else secrets.token_hex(8)
+        own = given if _REQUEST_ID.match(given) else system_ids()[:16]
         scope.setdefault("state", {})["request_id"] = own
 
         async def sending(message: Message) -> None:
