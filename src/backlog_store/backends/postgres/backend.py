@@ -17,7 +17,7 @@ import psycopg
 from msgspec.structs import replace
 
 from backlog_store.backends.port import NO_HINT, Capabilities, Health, Hint, Reader, Writer
-from backlog_store.backends.postgres import checking, tallies
+from backlog_store.backends.postgres import checking, months, tallies
 from backlog_store.backends.postgres.deadlines import Deadlines, moment_after, seconds_until
 from backlog_store.backends.postgres.dsn import parse_dsn
 from backlog_store.backends.postgres.failures import NAME, ONLY_READS, RUN_AGAIN, VIOLATED, failure, redacted
@@ -92,7 +92,8 @@ class PostgresBackend:
         self._inside = threading.local()
         self._settled = 0  # the newest transaction with events that this handle committed
         self._moved = 0  # about how many items it wrote since it last added up the counts
-        self._complaints: tuple[str, ...] = ()  # what can wait, and did not work
+        self._months_due = 0.0  # when to look again whether the months to come have their tables
+        self._complaints: dict[str, str] = {}  # what can wait, and did not work
 
     @property
     def capabilities(self) -> Capabilities:
@@ -117,6 +118,7 @@ class PostgresBackend:
                 migrate(link, self.schema, moment_after(self.deadlines.migration_s), look_s=self.deadlines.read_s)
         except LinkError as error:
             self._fail(error, "opening", opening=True)
+        self._make_months()
 
     def read(self, fn: Callable[[Reader], T], /) -> T:
         """
@@ -168,7 +170,7 @@ class PostgresBackend:
         moment = moment_after(self.deadlines.read_s)
         try:
             found = self._attempt(lambda link, moment: checking.look(link, self.schema, moment), moment, "checking")
-            return replace(found, warnings=found.warnings + self._complaints)
+            return replace(found, warnings=(*found.warnings, *self._complaints.values()))
         except BackendError as error:
             if isinstance(error.__cause__, Closed):
                 raise
@@ -209,25 +211,40 @@ class PostgresBackend:
                 self._moved += run.moved
                 if tallies.is_due(self._moved, run.newest):
                     self._add_up()
+                if not seconds_until(self._months_due):
+                    self._make_months()
                 return answer
         assert failed is not None
         raise failed
 
     def _add_up(self) -> None:
         """
-        Add up the counts. The write before it stands in any case, so where it fails the next one tries again.
+        Add up the counts.
         """
         self._moved = 0
+        self._keep("The counts could not be added up", tallies.add_up)
+
+    def _make_months(self) -> None:
+        """
+        Make the tables of the months to come.
+        """
+        self._months_due = moment_after(months.LOOK_S)
+        self._keep("No table could be made for the events of the months to come", months.make_ahead)
+
+    def _keep(self, complaint: str, step: Callable[[Link, str, float, float], None]) -> None:
+        """
+        Do what keeps the store in order. What went before stands in any case: where this fails, the next one tries it.
+        """
         seconds = self.deadlines.write_s
 
         def run(link: Link, moment: float) -> None:
-            tallies.add_up(link, self.schema, moment, seconds)
+            step(link, self.schema, moment, seconds)
 
+        self._complaints.pop(complaint, None)
         try:
-            self._attempt(run, moment_after(seconds), "adding up")
-            self._complaints = ()
+            self._attempt(run, moment_after(seconds), "keeping")
         except BackendError as error:
-            self._complaints = (f"The counts could not be added up: {error}",)
+            self._complaints[complaint] = f"{complaint}: {error}"
 
     def _attempt(
         self,
