@@ -19,10 +19,22 @@ from backlog_store.codec import decode_event, decode_item, decode_record, encode
 from backlog_store.digests import blake2b
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.instants import parse_instant
-from backlog_store.model import LEGACY_NOTES, PRIORITIES, STATUSES, Event, Item, KeyState, Record, RecordKind, Sighted
-from backlog_store.trail import faults_of_key_trail, faults_of_trail
+from backlog_store.model import (
+    CURRENT_POLICY,
+    LEGACY_NOTES,
+    POLICY_TRAIL,
+    PRIORITIES,
+    STATUSES,
+    Event,
+    Item,
+    KeyState,
+    Record,
+    RecordKind,
+    Sighted,
+)  # fmt: skip
+from backlog_store.trail import faults_of_chain, faults_of_key_trail, faults_of_trail
 
-__all__ = ["HEADER", "KINDS", "Group", "LineDigest", "check_export", "read_groups"]
+__all__ = ["HEADER", "KINDS", "Group", "LineDigest", "check_export", "owner_of_events", "read_groups"]
 
 FORMAT = "backlog-store"
 VERSION = 1
@@ -67,6 +79,15 @@ class Group(Struct):
         Return what groups are ordered by: items come first.
         """
         return ("", self.head.id) if isinstance(self.head, Item) else (self.head.kind, self.head.id)
+
+
+def owner_of_events(record: Record) -> str:
+    """
+    Return the id of which the events stand behind a record, and explain it; empty where none do.
+    """
+    if record.kind == "key" and record.body.get("purged_at"):
+        return str(record.body.get("item_id", ""))
+    return POLICY_TRAIL if (record.kind, record.id) == ("policy", CURRENT_POLICY) else ""
 
 
 class LineDigest:
@@ -243,13 +264,13 @@ class _Check:
         elif group.head.kind == "key":
             state = from_builtins(group.head.body, KeyState)
             told = faults_of_key_trail(state, group.events) if state.purged_at else []
+        elif owner_of_events(group.head):
+            told = faults_of_chain(group.head.body.get("head", ""), group.events)
         self.faults += [Fault(f"/line/{group.number}", group.head.id, reason) for reason in told]
 
     def _event(self, event: Event) -> None:
         head = self.group.head if self.group is not None else None
-        owner = head.id if isinstance(head, Item) else ""
-        if isinstance(head, Record) and head.kind == "key" and head.body.get("purged_at"):
-            owner = head.body.get("item_id", "")
+        owner = head.id if isinstance(head, Item) else "" if head is None else owner_of_events(head)
         if self.group is not None and event.item_id == owner:
             self.group.events.append(event)
         elif not self.is_garbled:

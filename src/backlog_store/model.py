@@ -17,9 +17,10 @@ from msgspec import Struct, field
 from backlog_store.instants import Day, Instant
 
 __all__ = [
-    "CLOSED", "CLOSING_REASONS", "LEGACY_NOTES", "LIMITS", "LIVE", "PRIORITIES", "STATUSES", "SYSTEM", "Actor",
-    "ActorKind", "Claim", "ClosingReason", "Draft", "Event", "Item", "ItemId", "Key", "KeyState", "Limits", "Priority",
-    "Record", "RecordKind", "Sighted", "Status", "UpsertVerdict", "Verdict", "key_record_id",
+    "CLOSED", "CLOSING_REASONS", "CURRENT_POLICY", "LEGACY_NOTES", "LIMITS", "LIVE", "POLICY_TRAIL", "PRIORITIES",
+    "STATUSES", "SYSTEM", "Actor", "ActorKind", "Claim", "ClosingReason", "Draft", "Event", "Item", "ItemId", "Key",
+    "KeyState", "Limits", "Priority", "Record", "RecordKind", "Sighted", "Status", "UpsertVerdict",
+    "Verdict", "key_record_id",
 ]  # fmt: skip
 
 ItemId = str
@@ -46,6 +47,10 @@ PRIORITIES: tuple[Priority, ...] = ("P0", "P1", "P2", "P3")
 CLOSING_REASONS: tuple[ClosingReason, ...] = (
     "fixed", "wont_fix", "false_positive", "accepted_risk", "duplicate", "obsolete",
 )  # fmt: skip
+
+#: The record of the policy in force, and the trail that the events of policies stand in, as if of an item of this id.
+CURRENT_POLICY = "current"
+POLICY_TRAIL = "policy"
 
 #: How the ids of those `store` records begin that tell what was mapped when data of the original module was taken in.
 LEGACY_NOTES = "legacy-note/"

@@ -31,6 +31,7 @@ __all__ = [
     "apply_changes",
     "difference",
     "event_hash",
+    "faults_of_chain",
     "faults_of_key_trail",
     "faults_of_trail",
     "plain_fields",
@@ -204,6 +205,13 @@ def faults_of_key_trail(state: KeyState, events: Iterable[Event]) -> list[str]:
     """
     Return what is wrong with the events that explain a purged key: a changed byte, a broken link, another head.
     """
+    return faults_of_chain(state.head, events)
+
+
+def faults_of_chain(newest: str, events: Iterable[Event]) -> list[str]:
+    """
+    Return what is wrong with events that end in the hash *newest*: a changed byte, a broken link, another head.
+    """
     faults: list[str] = []
     head = ""
     for event in sorted(events, key=lambda event: event.revision):
@@ -212,6 +220,6 @@ def faults_of_key_trail(state: KeyState, events: Iterable[Event]) -> list[str]:
         if head and event.prev != head:
             faults.append(f"event {event.id}: does not follow its predecessor")
         head = event.hash
-    if head != state.head:
+    if head != newest:
         faults.append("its head is not its newest event")
     return faults

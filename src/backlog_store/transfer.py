@@ -16,7 +16,7 @@ from msgspec import Struct
 from backlog_store.backends.port import Backend, Change, Load, PutRecord, Reader, Sighting, Writer
 from backlog_store.codec import encode, encode_event, encode_item, from_builtins
 from backlog_store.errors import AlreadyExists, BackendError, InvalidInput
-from backlog_store.exportfile import HEADER, KINDS, Group, LineDigest, check_export, read_groups
+from backlog_store.exportfile import HEADER, KINDS, Group, LineDigest, check_export, owner_of_events, read_groups
 from backlog_store.model import Event, Item, Key, KeyState, Record, RecordKind, Sighted
 from backlog_store.query import EventQuery, ItemQuery, order_key
 
@@ -90,7 +90,7 @@ def write_export(reader: Reader, sink: Any) -> Transferred:
         for record in _scan(reader, kind, prefix):
             write(b'{"record":' + encode(record) + b"}")
             done.records += 1
-            for event in _key_events(reader, record):
+            for event in _record_events(reader, record):
                 write(b'{"event":' + encode_event(event) + b"}")
                 done.events += 1
     counts = {"items": done.items, "events": done.events, "records": done.records}
@@ -133,13 +133,14 @@ def _by_item(events: Iterable[Event]) -> dict[str, list[Event]]:
     return trails
 
 
-def _key_events(reader: Reader, record: Record) -> Sequence[Event]:
+def _record_events(reader: Reader, record: Record) -> Sequence[Event]:
     """
-    Return the events that explain a purged key: those of its item, which is gone.
+    Return the events that explain a record: of a purged key those of its item, which is gone; of policies their trail.
     """
-    if record.kind != "key" or not record.body.get("purged_at"):
+    owner = owner_of_events(record)
+    if not owner:
         return ()
-    events = reader.events(EventQuery(item_ids=(record.body["item_id"],), limit=None))
+    events = reader.events(EventQuery(item_ids=(owner,), limit=None))
     return sorted(events, key=lambda event: event.revision)
 
 

@@ -15,9 +15,9 @@ from msgspec import Struct
 from backlog_store.backends.port import Reader
 from backlog_store.codec import from_builtins
 from backlog_store.errors import BackendError, BackendUnavailable
-from backlog_store.model import CLOSED, Event, Item, KeyState, Record, RecordKind, Sighted
+from backlog_store.model import CLOSED, CURRENT_POLICY, POLICY_TRAIL, Event, Item, KeyState, Record, RecordKind, Sighted
 from backlog_store.query import ANY, EventQuery, ItemQuery, order_key
-from backlog_store.trail import faults_of_key_trail, faults_of_trail
+from backlog_store.trail import faults_of_chain, faults_of_key_trail, faults_of_trail
 
 __all__ = ["FAULTS_KEPT", "Verified", "Watch", "silent", "verify"]
 
@@ -91,6 +91,7 @@ class _Verifier:
             ("keys", self._keys),
             ("sightings", self._sightings),
             ("links", self._links),
+            ("policies", self._policies),
             ("events", self._strays),
         )
         for what, step in steps:
@@ -180,6 +181,21 @@ class _Verifier:
                 if other not in there:
                     self.result.add(f"link {id}: is seen from one end only")
             self.watch("links", self.result.links, 0)
+
+    def _policies(self) -> None:
+        current = self.reader.records("policy", [CURRENT_POLICY]).get(CURRENT_POLICY)
+        if current is None:
+            return
+        events = self.reader.events(EventQuery(item_ids=(POLICY_TRAIL,), limit=None))
+        self.result.events += len(events)
+        self.explained += len(events)
+        for fault in faults_of_chain(current.body["head"], events):
+            self.result.add(f"policy: {fault}")
+        records = (record for page in self._pages("policy") for record in page)
+        kept = {record.body["revision"] for record in records if record.id != CURRENT_POLICY}
+        missing = sorted(set(range(1, current.body["revision"] + 1)) - kept)
+        if missing:
+            self.result.add(f"policy: revision {', '.join(map(str, missing))} is not there")
 
     def _strays(self) -> None:
         """

@@ -31,13 +31,14 @@ from backlog_store.commands.items import (
     Snooze,
     Undo,
 )
+from backlog_store.commands.policies import ApplyPolicy
 from backlog_store.instants import Instant
 from backlog_store.model import Actor, Item, ItemId
 
 __all__ = [
-    "Answer", "Body", "Bulk", "Cleanup", "Close", "Command", "Comment", "Create", "DropView", "Edit", "LiftVerdict",
-    "Link", "LinkKind", "Move", "Outcome", "OutcomeVerdict", "Reopen", "Report", "Resolve", "SaveView", "Single",
-    "Snooze", "Undo",
+    "Answer", "ApplyPolicy", "Body", "Bulk", "Cleanup", "Close", "Command", "Comment", "Create", "DropView", "Edit",
+    "LiftVerdict", "Link", "LinkKind", "Move", "Outcome", "OutcomeVerdict", "Reopen", "Report", "Resolve", "SaveView",
+    "Single", "Snooze", "Undo",
 ]  # fmt: skip
 
 OutcomeVerdict = Literal[
@@ -57,7 +58,7 @@ class Bulk(BodyOf, frozen=True, tag="bulk"):
     keep_going: bool = False
 
 
-Body = Single | Report | Resolve | Cleanup | Undo | SaveView | DropView | Bulk
+Body = Single | Report | Resolve | Cleanup | Undo | SaveView | DropView | ApplyPolicy | Bulk
 
 
 class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):

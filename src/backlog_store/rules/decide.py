@@ -14,6 +14,7 @@ from backlog_store.backends.port import Change, Hint, Reader
 from backlog_store.codec import digest, encode, from_builtins, to_builtins
 from backlog_store.commands import (
     Answer,
+    ApplyPolicy,
     Body,
     Bulk,
     Cleanup,
@@ -38,7 +39,7 @@ from backlog_store.errors import BacklogError, RequestExpired, RequestReused
 from backlog_store.instants import add_seconds
 from backlog_store.model import LIMITS, Actor, Key, RecordKind, key_record_id
 from backlog_store.policy import DEFAULT_POLICY, Policy
-from backlog_store.rules import editing, keeping, lifecycle, links, upsert
+from backlog_store.rules import editing, keeping, lifecycle, links, policies, upsert
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.scoping import outcomes_within
 from backlog_store.rules.view import Context
@@ -69,6 +70,7 @@ _ONE: Mapping[type, Callable[[Context, Any], Outcome]] = {
     LiftVerdict: keeping.lift_verdict,
     SaveView: keeping.save_view,
     DropView: keeping.drop_view,
+    ApplyPolicy: policies.apply_policy,
 }
 _MANY: Mapping[type, Callable[[Context, Any], tuple[Outcome, ...]]] = {
     Report: upsert.decide_report,
@@ -82,13 +84,15 @@ def decide(reader: Reader, command: Command, policy: Policy = DEFAULT_POLICY) ->
     """
     Decide a command on a view of the store. Raises the errors of the rules; then nothing is to be written.
 
-    A request id that was answered before gives that answer again, and no change.
+    A request id that was answered before gives that answer again, and no change. The policy in force is read in the
+    same view; *policy* holds where the store has none.
     """
     context = Context(reader, command, policy)
     if command.request_id:
         answer = _first_answer(context)
         if answer is not None:
             return Decision((), answer)
+    context.policy = policies.in_force(context.record, policy)
     if command.scope is None:
         outcomes = _outcomes(context, command.body)
     else:
@@ -171,7 +175,7 @@ def check_command(command: Command) -> None:
     elif isinstance(body, Bulk):
         _check_count(check, len(body.bodies))
         for index, single in enumerate(body.bodies):
-            if type(single) not in _ONE or isinstance(single, SaveView | DropView):
+            if type(single) not in _ONE or isinstance(single, SaveView | DropView | ApplyPolicy):
                 check.fault(f"body/bodies/{index}", type(single).__name__, "not a change of one item")
     check.done("command")
 
@@ -199,7 +203,8 @@ def hint_of(command: Command) -> Hint:
     else:
         for single in body.bodies if isinstance(body, Bulk) else (body,):
             ids += [getattr(single, name) for name in ("id", "other") if hasattr(single, name)]
-    records: list[tuple[RecordKind, str]] = [("key", key_record_id(key)) for key in keys]
+    records: list[tuple[RecordKind, str]] = [policies.CURRENT_RECORD]
+    records += [("key", key_record_id(key)) for key in keys]
     if command.request_id:
         records.append(("answer", _answer_id(command.actor, command.request_id)))
     return Hint(tuple(ids), tuple(keys), tuple(records))

@@ -39,7 +39,7 @@ def edit(context: Context, body: Edit) -> Outcome:
         check_holder(context, item, name)
     edited = replace(item, **values)
     if status != item.status:
-        edited = with_status(context, edited, status)
+        edited = with_status(context, edited, status, body.message)
     edited = _held(context, edited, body, [*values, *(["status"] if status != item.status else [])])
     if edited == item:
         return Outcome(verdict="unchanged", id=item.id, revision=item.revision, item=item)

@@ -12,6 +12,7 @@ from backlog_store.errors import AlreadyExists, NotAllowed, RevisionConflict, Tr
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES, Claim, Event, Item, KeyState, Verdict
 from backlog_store.rules.checks import Checker, draft_faults
+from backlog_store.rules.policies import check_guards
 from backlog_store.rules.upsert import (
     clear_verdict,
     identity,
@@ -95,9 +96,9 @@ def create(context: Context, body: Create) -> Outcome:
     return Outcome(verdict="created", id=item.id, revision=item.revision, item=item)
 
 
-def with_status(context: Context, item: Item, to: str) -> Item:
+def with_status(context: Context, item: Item, to: str, message: str) -> Item:
     """
-    Return *item* moved to another status along the workflow, held by a person who moves it.
+    Return *item* moved to another status along the workflow and past its guards, held by a person who moves it.
     """
     if to not in STATUSES:
         check = Checker()
@@ -105,6 +106,7 @@ def with_status(context: Context, item: Item, to: str) -> Item:
         check.done("status")
     check_move(item, to, context.policy)
     check_holder(context, item, "status")
+    check_guards(context, item, to, reason=reason_of_move(to), message=message)
     moved = replace(item, status=to, wake_at="", updated_at=max(context.now, item.updated_at))
     if to in CLOSED:
         moved = replace(moved, closed_at=context.now, closed_reason=reason_of_move(to), closed_by=context.actor.name)
@@ -144,7 +146,7 @@ def move(context: Context, body: Move) -> Outcome:
     check_revision(item, body.revision)
     if body.to == item.status:
         return Outcome(verdict="unchanged", id=item.id, revision=item.revision, item=item)
-    result = context.put(item, with_status(context, item, body.to), "status_change", message=body.message)
+    result = context.put(item, with_status(context, item, body.to, body.message), "status_change", message=body.message)
     if result.status in CLOSED:
         remember_closing(context, result, body.message)
     return Outcome(verdict="closed" if result.status in CLOSED else "updated", id=item.id, revision=result.revision,
@@ -171,6 +173,8 @@ def close(context: Context, body: Close) -> Outcome:
     if item.status not in LIVE:
         raise TransitionNotAllowed(item.id, from_status=item.status, to_status=closed_status(body.reason), allowed=())
     check_holder(context, item, "status")
+    check_guards(context, item, closed_status(body.reason), reason=body.reason, message=body.message,
+                 approver=body.approver)  # fmt: skip
     duplicate_of = ""
     if body.duplicate_of:
         original = context.item(body.duplicate_of)
@@ -221,6 +225,7 @@ def reopen(context: Context, body: Reopen) -> Outcome:
             item.id, from_status=item.status, to_status="open", allowed=context.policy.transitions.get(item.status, ())
         )
     check_holder(context, item, "status")
+    check_guards(context, item, "open", message=body.message)
     result = context.put(item, reopened(context, item), "reopened", message=body.message)
     clear_verdict(context, result)
     return Outcome(verdict="reopened", id=item.id, revision=result.revision, item=result)
@@ -311,6 +316,8 @@ def _resolve_one(context: Context, body: Resolve, dedupe_key: str) -> Outcome:
         why = f"{item.source} opened it"
     elif "status" in item.held:
         why = f"{item.held['status']} has taken it over"
+    else:
+        why = _guarded(context, item, body.proof)
     if why:
         result = context.put(item, withdrawn, "resolved", message=body.proof, meta={"kept_open": why})
         return Outcome(verdict="updated", id=item.id, revision=result.revision, why=why, item=result)
@@ -318,3 +325,14 @@ def _resolve_one(context: Context, body: Resolve, dedupe_key: str) -> Outcome:
                      closed_by=context.actor.name, wake_at="")  # fmt: skip
     result = context.put(item, closed, "closed", message=body.proof, meta={"proof": "resolved"})
     return Outcome(verdict="closed", id=item.id, revision=result.revision, item=result)
+
+
+def _guarded(context: Context, item: Item, proof: str) -> str:
+    """
+    Return why a guard of the workflow keeps an item open that its source says is gone.
+    """
+    try:
+        check_guards(context, item, "done", reason="fixed", message=proof)
+    except NotAllowed as error:
+        return error.reason
+    return ""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from backlog_store.access import Action, Scope, permits
 from backlog_store.backends.port import Load, Put, Reader
-from backlog_store.commands import Body, Cleanup, Outcome, Report, Resolve
+from backlog_store.commands import ApplyPolicy, Body, Cleanup, Outcome, Report, Resolve
 from backlog_store.errors import NotAllowed
 from backlog_store.model import Draft, Event, Item, ItemId, Key, Record, RecordKind
 from backlog_store.query import All, EventQuery, Facet, ItemQuery, Where
@@ -34,7 +34,7 @@ def action_of(body: Body) -> Action:
     """
     if isinstance(body, Report | Resolve):
         return "report"
-    return "administer" if isinstance(body, Cleanup) else "work"
+    return "administer" if isinstance(body, ApplyPolicy | Cleanup) else "work"
 
 
 def check_scope(scope: Scope, body: Body) -> None:
@@ -44,6 +44,8 @@ def check_scope(scope: Scope, body: Body) -> None:
     action = action_of(body)
     if not permits(scope.role, action):
         raise NotAllowed(f"the command {body.__struct_config__.tag}", f"a {scope.role} may not {action}")
+    if isinstance(body, ApplyPolicy) and not scope.is_whole:
+        raise NotAllowed("applying a policy", "this credential reaches a part of the backlog, and a policy all of it")
     if isinstance(body, Resolve):
         _check_source(scope, body.source)
         if scope.envs is not None and body.env not in scope.envs:

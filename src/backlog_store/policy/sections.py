@@ -1,0 +1,32 @@
+"""
+Which sections a policy has. A new one is a module with its struct, a line here, and a field of `Policy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from backlog_store.policy import Policy
+from backlog_store.policy.findings import Finding
+from backlog_store.policy.workflow import Workflow
+
+__all__ = ["SECTIONS", "Section"]
+
+
+class Section(Protocol):
+    """
+    A section: a frozen struct whose fields are the keys of the file, each annotated with its bounds and description.
+    """
+
+    def check(self, policy: Policy) -> Iterable[Finding]:
+        """
+        Yield what is wrong or odd beyond the types: rules that can never apply, names of other sections that are not.
+        """
+        ...
+
+
+#: In the order of the reference. The key in the file is the name of the field of `Policy`.
+SECTIONS: Mapping[str, type[Section]] = {
+    "workflow": Workflow,
+}
