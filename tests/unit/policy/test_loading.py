@@ -117,6 +117,8 @@ def test_toml_says_the_same_as_yaml() -> None:
         'when.service = ["pay-*", "web"]\n',
         format="toml",
     )
+    assert yaml.policy is not None
+    assert toml.policy is not None
     assert digest_of(yaml.policy) == digest_of(toml.policy)
     assert toml.policy.lines == {"/workflow/guards/0": 4}
 
