@@ -12,12 +12,13 @@ from msgspec import Struct
 from backlog_store.backends.port import Reader
 from backlog_store.instants import Instant, add_seconds, day_of
 from backlog_store.model import CLOSED, LIVE, Item
-from backlog_store.query import ANY, All, Compare, In, ItemQuery, Not, Where, live
+from backlog_store.query import ANY, All, Compare, Facet, In, ItemQuery, Not, Where, live
 
 __all__ = ["Attention", "Dashboard", "attention", "dashboard"]
 
 _LIVE = live()
 _WEEK_S = 7 * 86_400
+_COUNTED: tuple[Facet, ...] = ("priority", "category", "owner", "source", "service")
 
 
 class Dashboard(Struct, frozen=True, kw_only=True):
@@ -49,37 +50,35 @@ def dashboard(reader: Reader, *, env: str, now: Instant) -> Dashboard:
     Count everything of *env* (empty: of all) as it stands in *reader*; priorities to sources count live items.
     """
     scope: tuple[Where, ...] = (In("env", (env,)),) if env else ()
-    everything = All(scope) if scope else ANY
     alive = All((*scope, _LIVE))
-    status = _by(reader, everything, "status")
-    services = _by(reader, alive, "service")
     overdue = All((*scope, _LIVE, Compare("due_date", "<", day_of(now))))
-    owners = _by(reader, alive, "owner")
+    # All is asked before any answer is looked at: where asking is a round trip, one does for all counts.
+    status = reader.tally(All(scope) if scope else ANY, ("status",))
+    counts = [reader.tally(alive, (facet,)) for facet in _COUNTED]
+    late = reader.tally(overdue, ())
+    snoozed = reader.tally(All((*scope, _LIVE, Compare("wake_at", ">", now))), ())
+    first = reader.search(ItemQuery(where=overdue, order="priority", limit=20))
+    priorities, categories, owners, sources, services = map(_named, counts)
     return Dashboard(
         env=env,
         at=now,
         total=sum(status.values()),
-        live=sum(count for name, count in status.items() if name in LIVE),
-        status_counts=status,
-        priority_counts=_by(reader, alive, "priority"),
-        category_counts=_by(reader, alive, "category"),
+        live=sum(count for (name,), count in status.items() if name in LIVE),
+        status_counts=_named(status),
+        priority_counts=priorities,
+        category_counts=categories,
         owner_counts=owners,
-        source_counts=_by(reader, alive, "source"),
-        overdue_count=_count(reader, overdue),
-        overdue=tuple(reader.search(ItemQuery(where=overdue, order="priority", limit=20))),
-        snoozed=_count(reader, All((*scope, _LIVE, Compare("wake_at", ">", now)))),
+        source_counts=sources,
+        overdue_count=late.get((), 0),
+        overdue=tuple(first),
+        snoozed=snoozed.get((), 0),
         unowned=owners.get("", 0),
         top_services=tuple(sorted(services.items(), key=lambda pair: (-pair[1], pair[0]))[:10]),
     )
 
 
-def _by(reader: Reader, where: Where, facet: str) -> dict[str, int]:
-    counts = reader.tally(where, (facet,))  # type: ignore[arg-type]
+def _named(counts: Mapping[tuple[str, ...], int]) -> dict[str, int]:
     return {names[0]: counts[names] for names in sorted(counts)}
-
-
-def _count(reader: Reader, where: Where) -> int:
-    return reader.tally(where, ()).get((), 0)
 
 
 class Attention(Struct, frozen=True, kw_only=True):
@@ -108,24 +107,29 @@ def attention(reader: Reader, *, env: str, now: Instant, limit: int = 5) -> Atte
     """
     scope: tuple[Where, ...] = (In("env", (env,)),) if env else ()
     from_week = add_seconds(now, _WEEK_S)
+    alive = All((*scope, _LIVE))
     asleep = Compare("wake_at", ">", now)
-    awake = All((*scope, _LIVE, Not(asleep)))
     today = day_of(now)
-    parts: dict[str, Where] = {
-        "urgent": All((awake, In("priority", ("P0", "P1")))),
-        "overdue": All((awake, Compare("due_date", "<", today))),
-        "due_soon": All((awake, Compare("due_date", ">=", today), Compare("due_date", "<=", day_of(from_week)))),
-        "woken": All((*scope, _LIVE, Compare("wake_at", "<=", now))),
+    of_awake: dict[str, Where] = {
+        "urgent": In("priority", ("P0", "P1")),
+        "overdue": Compare("due_date", "<", today),
+        "due_soon": All((Compare("due_date", ">=", today), Compare("due_date", "<=", day_of(from_week)))),
+    }
+    others: dict[str, Where] = {
+        "woken": All((alive, Compare("wake_at", "<=", now))),
         "expiring": All((*scope, In("status", tuple(sorted(CLOSED))), In("closed_reason", ("accepted_risk",)),
                          Compare("expires_at", "<=", from_week))),
     }  # fmt: skip
-    found: dict[str, Any] = {}
-    for name, where in parts.items():
-        found[name] = tuple(reader.search(ItemQuery(where=where, limit=limit)))
-        found[f"{name}_count"] = _count(reader, where)
-    return Attention(
-        at=now,
-        live=_count(reader, All((*scope, _LIVE))),
-        unowned_count=_count(reader, All((awake, In("owner", ("",))))),
-        **found,
-    )
+    # Those awake are counted as all without those asleep: both are counted without looking at items that do neither.
+    counts = {name: (reader.tally(All((alive, part)), ()), reader.tally(All((alive, part, asleep)), ()))
+              for name, part in [*of_awake.items(), ("unowned", In("owner", ("",)))]}  # fmt: skip
+    rest = {name: reader.tally(where, ()) for name, where in [*others.items(), ("live", alive)]}
+    wheres = {**{name: All((alive, part, Not(asleep))) for name, part in of_awake.items()}, **others}
+    lists: dict[str, Any] = {
+        name: tuple(reader.search(ItemQuery(where=where, limit=limit))) for name, where in wheres.items()
+    }
+    for name, (every, sleeping) in counts.items():
+        lists[f"{name}_count"] = every.get((), 0) - sleeping.get((), 0)
+    for name in others:
+        lists[f"{name}_count"] = rest[name].get((), 0)
+    return Attention(at=now, live=rest["live"].get((), 0), **lists)

@@ -32,6 +32,7 @@ from backlog_store.backends.postgres.deadlines import moment_after
 from backlog_store.backends.postgres.failures import failure
 from backlog_store.backends.postgres.statements import after_prefix
 from backlog_store.backends.postgres.wire import Expired, Link, Lost, Refused, Statement, array
+from backlog_store.dashboard import attention, dashboard
 from backlog_store.errors import (
     AlreadyExists,
     BackendError,
@@ -44,7 +45,7 @@ from backlog_store.errors import (
     SchemaMismatch,
     StorageFull,
 )
-from backlog_store.query import EventQuery, HasWords, ItemQuery
+from backlog_store.query import ANY, EventQuery, HasWords, ItemQuery
 from backlog_store.testing.clocks import START
 from backlog_store.testing.conformance.base import apply, events_of, item_of, record_of
 from backlog_store.testing.postgres import PostgresServer
@@ -114,6 +115,37 @@ def test_deciding_that_nothing_changes_is_one_round_trip(backend: PostgresBacken
     hint = Hint(keys=(("prod", "ka"),))
     assert trips(backend, lambda: backend.write(lambda w: w.items_by_key([("prod", "ka")]), hint=hint)) == 1
     assert trips(backend, lambda: item_of(backend, "bl_a")) == 1
+
+
+def test_a_dashboard_is_one_round_trip(backend: PostgresBackend) -> None:
+    """All counts come with the one list that is read after them; a count that stands alone comes by itself."""
+    upsert(backend)
+    assert trips(backend, lambda: backend.read(lambda reader: dashboard(reader, env="prod", now=START))) == 1
+    assert trips(backend, lambda: backend.read(lambda reader: attention(reader, env="", now=START))) == 5
+    counts = backend.read(lambda reader: reader.tally(ANY, ("status",)))
+    assert counts == {("open",): 1}
+
+
+def test_a_count_in_a_write_is_of_what_was_applied_before(backend: PostgresBackend) -> None:
+    """It can be looked at later, and does not see what came after it was asked."""
+
+    def run(writer: Writer) -> tuple[int, int]:
+        before = writer.tally(ANY, ())
+        writer.apply([first(an_item("bl_a", dedupe_key="ka"))])
+        after = writer.tally(ANY, ())
+        return before.get((), 0), after.get((), 0)
+
+    assert backend.write(run) == (0, 1)
+
+
+def test_a_count_cannot_be_asked_when_the_read_is_over(backend: PostgresBackend) -> None:
+    """What a function asked for is at hand when it has returned, whatever came after; its reader answers no more."""
+    upsert(backend)
+    count, reader = backend.read(lambda reader: (reader.tally(ANY, ()), reader))
+    upsert(backend, "bl_b", "kb")
+    assert dict(count) == {(): 1}
+    with pytest.raises(BackendError):
+        len(reader.tally(ANY, ()))
 
 
 @pytest.mark.usefixtures("between_sums")

@@ -5,18 +5,20 @@ Queries as SQL text: what the engines are asked. That the answers are right is t
 from __future__ import annotations
 
 import re
+from itertools import product
 
 import pytest
 
 from backlog_store.backends.sql.compile import (
     compile_events,
-    compile_items,
     compile_tally,
     compile_where,
     tally_keys,
 )
 from backlog_store.backends.sql.dialects import POSTGRES, SQLITE, Dialect
+from backlog_store.backends.sql.pages import compile_items
 from backlog_store.errors import InvalidInput
+from backlog_store.model import PRIORITIES
 from backlog_store.query import (
     ANY,
     FIELDS,
@@ -142,6 +144,18 @@ def test_too_many_branches_become_one_sort(dialect: Dialect) -> None:
     """Hundreds of envs are a condition, not hundreds of SELECTs."""
     query = ItemQuery(where=In("env", tuple(f"pr-{n}" for n in range(300))))
     assert "UNION" not in compile_items(query, dialect).sql
+
+
+def test_many_branches_are_one_select_that_runs_for_each() -> None:
+    """On PostgreSQL a dozen branches are planned once; SQLite merges them as they are."""
+    query = ItemQuery(where=All((LIVE, Compare("due_date", "<", "2026-04-20"))), limit=20, offset=5)
+    sql, parameters = compile_items(query, POSTGRES)
+    assert "UNION" not in sql
+    assert _placeholders(sql) == len(parameters)
+    statuses, priorities, *_, of_branch, of_page, skipped = parameters
+    assert sorted(zip(statuses, priorities, strict=True)) == sorted(product(LIVE.values, PRIORITIES))
+    assert (of_branch, of_page, skipped) == (25, 20, 5)
+    assert compile_items(query, SQLITE, envs=lambda: ["prod"]).sql.count("UNION ALL") == 11
 
 
 def test_contradicting_conditions_need_no_branch() -> None:

@@ -135,7 +135,10 @@ class PostgresBackend:
             session = Session(link, start, moment)
             reader = PostgresReader(session, longest=longest, settled=settled, patience_s=self.deadlines.batch_s)
             with _ending(session):
-                return reader, fn(reader)
+                answer = fn(reader)
+                if session.failure is None:
+                    reader.finish()
+                return reader, answer
 
         moment = moment_after(self.deadlines.read_s)
         while True:

@@ -4,7 +4,7 @@ The reader: the port's questions as statements, each one round trip unless a hin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from backlog_store import codec
 from backlog_store.backends.port import NO_HINT, Hint
@@ -12,7 +12,8 @@ from backlog_store.backends.postgres import statements as sql
 from backlog_store.backends.postgres.deadlines import moment_after
 from backlog_store.backends.postgres.sessions import DIALECT, FEED, Session, numbered, position_text
 from backlog_store.backends.postgres.wire import Rows, Statement
-from backlog_store.backends.sql.compile import compile_events, compile_items, compile_tally, tally_keys
+from backlog_store.backends.sql.compile import compile_events, compile_tally, tally_keys
+from backlog_store.backends.sql.pages import compile_items
 from backlog_store.errors import BackendError
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind, Sighted
 from backlog_store.query import EventQuery, Facet, ItemQuery, Where
@@ -39,6 +40,7 @@ class PostgresReader:
         self._is_large = False
         self._settled = settled
         self.is_behind = False
+        self._waiting: list[tuple[Statement, _Counts]] = []
         # What a hint has brought; None for what is absent.
         self._items: dict[ItemId, bytes | None] = {}
         self._keys: dict[Key, bytes | None] = {}
@@ -99,9 +101,23 @@ class PostgresReader:
     def tally(self, where: Where, by: Sequence[Facet]) -> Mapping[tuple[str, ...], int]:
         """
         Count the items that match, by facet values. Raises `InvalidInput`.
+
+        In a read it is asked together with whatever is read next, or when somebody looks at it: who asks for several
+        counts before looking at the first waits for one round trip. (In a write it is asked before what comes next is
+        applied.)
         """
-        rows = self._ask(numbered(compile_tally(where, by, DIALECT)))
-        return tally_keys(by, [[*(value.decode() for value in row[:-1]), int(row[-1])] for row in rows])
+        counts = _Counts(by, self._catch_up)
+        self._waiting.append((numbered(compile_tally(where, by, DIALECT)), counts))
+        if self._settled is None:
+            self._catch_up()
+        return counts
+
+    def finish(self) -> None:
+        """
+        Ask for what was not looked at yet; the caller may do so when the transaction is over.
+        """
+        if self._waiting:
+            self._catch_up()
 
     def events(self, query: EventQuery) -> Sequence[Event]:
         """
@@ -157,14 +173,58 @@ class PostgresReader:
         if self._session.is_over:
             raise BackendError("postgres", "reading", "the transaction is over", hint="Read only inside the function.")
         self._is_large = self._is_large or (whole and bool(self._patience_s))
-        if not whole and not self._is_large:
-            return self._session.ask(*statements)
-        moment = max(self._longest, moment_after(self._patience_s))
-        return self._session.ask(self._session.extend(moment), *statements)[1:]
+        waiting, self._waiting = self._waiting, []
+        asked = [*(statement for statement, _ in waiting), *statements]
+        if whole or self._is_large:
+            moment = max(self._longest, moment_after(self._patience_s))
+            answers = self._session.ask(self._session.extend(moment), *asked)[1:]
+        else:
+            answers = self._session.ask(*asked)
+        for (_, counts), rows in zip(waiting, answers, strict=False):
+            counts.take(rows)
+        return answers[len(waiting) :]
+
+    def _catch_up(self) -> None:
+        self._asked()
 
     def _item(self, doc: bytes) -> Item:
         # Decoded for each caller alone: the free objects inside are plain dicts, and may be changed.
         return codec.decode_item(doc)
+
+
+class _Counts(Mapping[tuple[str, ...], int]):
+    """
+    The answer to a tally: fetched with what is read next, at the latest when it is looked at.
+    """
+
+    def __init__(self, by: Sequence[Facet], fetch: Callable[[], None]) -> None:
+        self._by = by
+        self._fetch = fetch
+        self._found: dict[tuple[str, ...], int] | None = None
+
+    def take(self, rows: Rows) -> None:
+        """
+        Take what came back.
+        """
+        self._found = tally_keys(self._by, [[*(value.decode() for value in row[:-1]), int(row[-1])] for row in rows])
+
+    def __getitem__(self, values: tuple[str, ...]) -> int:
+        return self._counts()[values]
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return iter(self._counts())
+
+    def __len__(self) -> int:
+        return len(self._counts())
+
+    def __repr__(self) -> str:
+        return repr(self._counts())
+
+    def _counts(self) -> dict[tuple[str, ...], int]:
+        if self._found is None:
+            self._fetch()
+        assert self._found is not None
+        return self._found
 
 
 def _by_key(keys: Sequence[Key]) -> Statement:

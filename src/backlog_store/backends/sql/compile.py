@@ -4,17 +4,10 @@ Queries to SQL, for both dialects, with exactly the meaning of `backlog_store.qu
 Field names map to fixed columns and user text travels only as parameters. The tables behind it have the columns of
 `COLUMNS` (text, compared bytewise, never NULL) and `doc`. One column differs from the item's field: `due` holds the due
 date, or ``9999-99-99`` for none, so that one index gives the order.
-
-**Pages without a sort.** The orders by priority and by due date are read from the index
-``(env, status, priority, due, id)``: the query is split into one branch for each combination of the leading values
-(env, status, priority), every branch is in order already, and the engine merges the branches. A page costs the same on
-page 1 and page 10,000, with one index for all of it. A query without an env takes the envs there are from the caller;
-a store that keeps ``(status, priority, due, id)`` as well needs none.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, LiteralString
@@ -23,26 +16,26 @@ from msgspec.structs import replace
 
 from backlog_store.backends.sql.dialects import TALLIED, Dialect, Statement
 from backlog_store.errors import Fault, InvalidInput
-from backlog_store.model import LIMITS, PRIORITIES, STATUSES
+from backlog_store.model import LIMITS
 from backlog_store.query import (
     FACETS,
     NO_DUE,
-    ORDERS,
     All,
     Any_,
     Compare,
     EventQuery,
     HasWords,
     In,
-    ItemQuery,
     Not,
     Where,
     check_events,
-    check_query,
     check_where,
 )
 
-__all__ = ["COLUMNS", "compile_events", "compile_items", "compile_tally", "compile_where", "tally_keys"]
+__all__ = [
+    "COLUMNS", "NOTHING", "all_of", "bounds", "compile_events", "compile_tally", "compile_where", "conditions",
+    "is_selective", "parts_of", "tally_keys",
+]  # fmt: skip
 
 #: Each query field and its column. ``tag`` has a table of its own.
 COLUMNS: dict[str, LiteralString] = {
@@ -73,11 +66,9 @@ _SELECTIVE = frozenset({"id", "dedupe_key", "owner", "fix", "tag", "closed_at", 
 _RANGES = frozenset({"id", "closed_at", "expires_at", "wake_at"})
 #: Columns that the index of pages starts with: where a condition is selective, that index is the wrong one.
 _LEADING = frozenset({"env", "status", "priority", "due", "due_date"})
-#: Orders that are merged from branches, and the columns that have one value in each branch.
-_MERGED: dict[str, tuple[str, ...]] = {"priority": ("status",), "due": ("status", "priority")}
-_DOMAINS: dict[str, tuple[str, ...]] = {"status": STATUSES, "priority": PRIORITIES}
 
-_NOTHING = Statement("FALSE")
+#: The condition that no row meets.
+NOTHING = Statement("FALSE")
 _EVERYTHING = Statement("TRUE")
 _WORD = re.compile(r"\w+")
 
@@ -87,36 +78,7 @@ def compile_where(where: Where, dialect: Dialect) -> Statement:
     Return the condition over the table ``items``. Raises `InvalidInput` for an unknown field.
     """
     check_where(where)
-    return _and(_conditions(list(_flat(where)), dialect))
-
-
-def compile_items(query: ItemQuery, dialect: Dialect, *, envs: Callable[[], Sequence[str]] | None = None) -> Statement:
-    """
-    Return the SELECT of a page; `doc` is the first column of each row. Raises `InvalidInput`.
-
-    *envs* tells which envs there are, for a store whose index of the order starts with the env.
-    """
-    check_query(query)
-    columns = [COLUMNS[name] for name in ORDERS[query.order]]
-    listed: LiteralString = ", ".join(columns)
-    select: LiteralString = f"SELECT doc, {listed}\nFROM items\nWHERE "
-    rest: list[Statement] = []
-    if query.after is not None:
-        marks: LiteralString = ", ".join([dialect.placeholder] * len(columns))
-        relation: LiteralString = "<" if query.descending else ">"
-        rest.append(Statement(f"({listed}) {relation} ({marks})", query.after))
-    branches = [_and([*parts, *rest]) for parts in _branches(query, dialect, envs)]
-    direction: LiteralString = " DESC" if query.descending else ""
-    order: LiteralString = ", ".join([column + direction for column in columns])
-    selects = [Statement(select + branch.sql, branch.parameters) for branch in branches]
-    if dialect.sorts_branches and len(selects) > 1 and query.limit is not None:
-        # No branch can give more rows to the page than the page has, and those that it skips.
-        bound = f"\nORDER BY {order}\nLIMIT {dialect.placeholder}"
-        selects = [Statement(f"({one.sql}{bound})", (*one.parameters, query.limit + query.offset)) for one in selects]
-    body: LiteralString = "\nUNION ALL\n".join([one.sql for one in selects])
-    page, parameters = _page(query.limit, query.offset, dialect)
-    values = tuple(itertools.chain.from_iterable(one.parameters for one in selects))
-    return Statement(f"{body}\nORDER BY {order}{page}", values + parameters)
+    return all_of(conditions(list(_flat(where)), dialect))
 
 
 def compile_tally(
@@ -138,8 +100,8 @@ def compile_tally(
         counted, source = "COALESCE(SUM(n), 0)", f"{dialect.tallied(tallied)} AS counts"
         parts, dialect = list(_flat(where)), replace(dialect, among_known=dialect.among, weaken="")
     else:
-        parts = _parts(where, envs)
-    condition = _and(_conditions(parts, dialect))
+        parts = parts_of(where, envs)
+    condition = all_of(conditions(parts, dialect))
     columns = [COLUMNS[name] for name in by]
     shown: LiteralString = ", ".join([*columns, counted])
     grouped: LiteralString = "\nGROUP BY " + ", ".join(columns) if columns else ""
@@ -200,7 +162,7 @@ def compile_events(query: EventQuery, dialect: Dialect) -> Statement:
     )
     if query.item_ids is not None:
         wanted = sorted(set(query.item_ids))
-        parts.append(dialect.events_of(wanted) if wanted else _NOTHING)
+        parts.append(dialect.events_of(wanted) if wanted else NOTHING)
     for column, values in named:
         if values is not None:
             parts.append(_among(column, values, dialect))
@@ -217,10 +179,10 @@ def compile_events(query: EventQuery, dialect: Dialect) -> Statement:
         relation: LiteralString = "<" if query.newest_first else ">"
         marks: LiteralString = ", ".join([mark] * len(dialect.position))
         parts.append(Statement(f"({listed}) {relation} ({marks})", _position(query.after, dialect)))
-    condition = _and(parts)
+    condition = all_of(parts)
     direction: LiteralString = " DESC" if query.newest_first else ""
     order: LiteralString = ", ".join([column + direction for column in dialect.position])
-    page, parameters = _page(query.limit, 0, dialect)
+    page, parameters = bounds(query.limit, 0, dialect)
     return Statement(
         f"SELECT {listed}, doc\nFROM events\nWHERE {condition.sql}\nORDER BY {order}{page}",
         condition.parameters + parameters,
@@ -235,7 +197,10 @@ def _position(after: str, dialect: Dialect) -> tuple[Any, ...]:
         raise InvalidInput([fault], what="query") from error
 
 
-def _page(limit: int | None, offset: int, dialect: Dialect) -> Statement:
+def bounds(limit: int | None, offset: int, dialect: Dialect) -> Statement:
+    """
+    Return LIMIT and OFFSET.
+    """
     mark = dialect.placeholder
     skip = Statement(f" OFFSET {mark}", (offset,)) if offset else Statement("")
     if limit is not None:
@@ -246,12 +211,12 @@ def _page(limit: int | None, offset: int, dialect: Dialect) -> Statement:
 # --- conditions ------------------------------------------------------------------------------------------------------
 
 
-def _conditions(parts: Sequence[Where], dialect: Dialect) -> list[Statement]:
+def conditions(parts: Sequence[Where], dialect: Dialect) -> list[Statement]:
     """
     Return the conditions of all *parts*; where one of them is selective, the others stay out of the plan.
     """
     weak: frozenset[str] = frozenset()
-    if dialect.weaken and any(map(_is_selective, parts)):
+    if dialect.weaken and any(map(is_selective, parts)):
         by_key = any(isinstance(part, In) and part.field == "dedupe_key" for part in parts)
         weak = _LEADING - {"env"} if by_key else _LEADING  # the index of keys starts with the env too
     return [_where(part, dialect, weak) for part in parts]
@@ -260,9 +225,9 @@ def _conditions(parts: Sequence[Where], dialect: Dialect) -> list[Statement]:
 def _where(where: Where, dialect: Dialect, weak: frozenset[str]) -> Statement:
     match where:
         case All(parts):
-            return _and([_where(part, dialect, weak) for part in parts])
+            return all_of([_where(part, dialect, weak) for part in parts])
         case Any_(parts):
-            return _join([_where(part, dialect, weak) for part in parts], " OR ", _NOTHING)
+            return _join([_where(part, dialect, weak) for part in parts], " OR ", NOTHING)
         case Not(Not(part)):
             return _where(part, dialect, weak)
         case Not(part):
@@ -277,7 +242,10 @@ def _where(where: Where, dialect: Dialect, weak: frozenset[str]) -> Statement:
     raise AssertionError(where)
 
 
-def _and(parts: Sequence[Statement]) -> Statement:
+def all_of(parts: Sequence[Statement]) -> Statement:
+    """
+    Return the condition that all *parts* hold.
+    """
     return _join([part for part in parts if part is not _EVERYTHING], " AND ", _EVERYTHING)
 
 
@@ -297,7 +265,7 @@ def _join(parts: Sequence[Statement], word: LiteralString, empty: Statement) -> 
 
 def _among(column: LiteralString, values: Sequence[str], dialect: Dialect) -> Statement:
     wanted = sorted(set(values))
-    return dialect.among(column, wanted) if wanted else _NOTHING
+    return dialect.among(column, wanted) if wanted else NOTHING
 
 
 def _column(name: str, dialect: Dialect, weak: frozenset[str]) -> LiteralString:
@@ -306,7 +274,7 @@ def _column(name: str, dialect: Dialect, weak: frozenset[str]) -> LiteralString:
 
 def _in(name: str, values: Sequence[str], dialect: Dialect, weak: frozenset[str]) -> Statement:
     if name == "tag":
-        return dialect.has_tag(sorted(set(values))) if values else _NOTHING
+        return dialect.has_tag(sorted(set(values))) if values else NOTHING
     column = _column(name, dialect, weak)
     if name == "due_date":
         values = [value or NO_DUE for value in values if value != NO_DUE]
@@ -328,7 +296,7 @@ def _has_words(words: Sequence[str], dialect: Dialect, *, prefix: bool) -> State
         return _EVERYTHING
     # No item holds what `words_of` cannot have cut, and the engine's own parser must never see it.
     if any(not _WORD.fullmatch(word) or len(word) > LIMITS.word or _shouts(word) for word in words):
-        return _NOTHING
+        return NOTHING
     return dialect.has_words(words, prefix)
 
 
@@ -336,43 +304,10 @@ def _shouts(word: str) -> bool:
     return any("A" <= letter <= "Z" for letter in word)
 
 
-# --- pages in order --------------------------------------------------------------------------------------------------
-
-
-def _branches(query: ItemQuery, dialect: Dialect, envs: Callable[[], Sequence[str]] | None) -> list[list[Statement]]:
+def parts_of(where: Where, envs: Callable[[], Sequence[str]] | None) -> list[Where]:
     """
-    Return the conditions of each branch; one branch where splitting does not help.
+    Return the conditions that must all hold; a key without an env is looked for in each of *envs*.
     """
-    parts = _parts(query.where, envs)
-    if query.order not in _MERGED or any(_is_selective(part) for part in parts):
-        return [_conditions(parts, dialect)]
-    # A range of days is one stretch of the index only within one priority.
-    by_day = any(isinstance(part, Compare) and part.field == "due_date" for part in parts)
-    values: dict[str, Sequence[str]] = {name: _DOMAINS[name] for name in _MERGED["due" if by_day else query.order]}
-    rest: list[Where] = []
-    for part in parts:
-        # A second condition on one of these fields narrows the values of the first.
-        if isinstance(part, In) and part.field in {"env", "status", "priority"}:
-            known = values.get(part.field, part.values)
-            values[part.field] = [value for value in dict.fromkeys(known) if value in part.values]
-        else:
-            rest.append(part)
-    if "env" not in values and envs is not None:
-        values["env"] = envs()
-    combinations = list(itertools.islice(itertools.product(*values.values()), dialect.branches_max + 1))
-    if not combinations:
-        return [[_NOTHING]]
-    if len(combinations) > dialect.branches_max:
-        return [_conditions(parts, dialect)]
-    shared = _conditions(rest, dialect)
-    branches = []
-    for chosen in combinations:
-        fixed = [dialect.among(COLUMNS[name], (value,)) for name, value in zip(values, chosen, strict=True)]
-        branches.append([*fixed, *shared])
-    return branches
-
-
-def _parts(where: Where, envs: Callable[[], Sequence[str]] | None) -> list[Where]:
     parts = list(_flat(where))
     fields = {part.field for part in parts if isinstance(part, In)}
     if "dedupe_key" in fields and "env" not in fields and envs is not None:
@@ -388,7 +323,10 @@ def _flat(where: Where) -> Iterable[Where]:
         yield where
 
 
-def _is_selective(part: Where) -> bool:
+def is_selective(part: Where) -> bool:
+    """
+    Tell whether a condition finds few items: it leads the plan then, and the page is sorted.
+    """
     match part:
         case HasWords(words):
             return bool(words)

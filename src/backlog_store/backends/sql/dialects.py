@@ -34,14 +34,14 @@ class Dialect(Struct, frozen=True):
     """
     How one engine writes what the engines write differently.
 
-    *branches_max* is up to how many SELECTs a merge is cheaper than a sort; *weaken* keeps a column's index out of the
-    plan; *among* is "the column has one of these values" (at least one), *among_known* the same where none of them is
-    empty and the column has an index of what is not empty, *not_empty* how such an index says so; *has_tag* is "the
-    item has one of these tags" (at least one), *has_words* "the item's words hold this phrase" (valid words, at least
-    one), *events_of* "the event is of one of these items" (at least one); *position* are the columns of an event's
-    position, *parse_position* gives their values for a position's text (`ValueError` if it is none), *horizon* says
-    which events may be read yet; *tallied* is the relation of the counts by a column of `TALLIED`: env, status, that
-    column, and n.
+    *branches_max* is up to how many branches putting a page together is cheaper than a sort, *unites_max* up to how
+    many they are SELECTs of their own (0: always); *weaken* keeps a column's index out of the plan; *among* is "the
+    column has one of these values" (at least one), *among_known* the same where none of them is empty and the column
+    has an index of what is not empty, *not_empty* how such an index says so; *has_tag* is "the item has one of these
+    tags" (at least one), *has_words* "the item's words hold this phrase" (valid words, at least one), *events_of* "the
+    event is of one of these items" (at least one); *position* are the columns of an event's position, *parse_position*
+    gives their values for a position's text (`ValueError` if it is none), *horizon* says which events may be read yet;
+    *tallied* is the relation of the counts by a column of `TALLIED`: env, status, that column, and n.
     """
 
     placeholder: LiteralString
@@ -58,7 +58,7 @@ class Dialect(Struct, frozen=True):
     parse_position: Callable[[str], tuple[Any, ...]]
     tallied: Callable[[LiteralString], LiteralString]
     horizon: Statement | None = None
-    sorts_branches: bool = False
+    unites_max: int = 0
 
 
 def _sqlite_among(column: LiteralString, values: Sequence[str]) -> Statement:
@@ -208,7 +208,7 @@ def _postgres_words(words: Sequence[str], prefix: bool) -> Statement:
 #: `position` columns and horizon are set by the backend, which knows how its events are numbered.
 POSTGRES = Dialect(
     placeholder="%s",
-    branches_max=20,  # planning is dear here, and an index without the env serves what names none
+    branches_max=120,
     no_limit="LIMIT ALL",
     weaken="",
     among=_postgres_among,
@@ -220,5 +220,5 @@ POSTGRES = Dialect(
     position=("position",),
     parse_position=_decimal,
     tallied=_postgres_tallied,
-    sorts_branches=True,
+    unites_max=5,  # as many statuses as there are; a dozen SELECTs cost more to plan than to run
 )
