@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from backlog_store import commands as c
 from backlog_store.access import Scope
 from backlog_store.backends.port import Health, Reader
-from backlog_store.backends.registry import AUTO, open_backend
+from backlog_store.backends.registry import AUTO, SERVERS, open_backend
 from backlog_store.clock import Clock, IdSource, system_clock, system_ids
 from backlog_store.codec import from_builtins
 from backlog_store.dashboard import Attention, Dashboard, attention, dashboard
@@ -51,6 +51,7 @@ def open_backlog(
     """
     Open the backlog at *url*: ``sqlite:///path``, ``jsonl:///folder``, ``postgresql://…``, ``memory://``, ``null://``.
 
+    ``https://host`` is a server (`backlog serve`), asked with the option *token*; who acts is whom that names.
     ``auto+postgresql://…`` is that database, and lives through its outages: see `executors.failover.opening` for the
     options *spool* and *copy*. *actor* given as a text is a machine. *options* go to the backend. Raises `ConfigError`
     for a URL that names no backend, `BackendUnavailable`, `SchemaMismatch`, `DataCorrupt`.
@@ -60,6 +61,10 @@ def open_backlog(
 
         failover = open_failover(url, clock=clock, ids=ids, policy=policy, **options)
         return Backlog(failover, actor=actor, clock=clock, ids=ids)
+    if url.strip().lower().startswith(SERVERS):
+        from backlog_store.executors.remote import RemoteExecutor  # likewise
+
+        return Backlog(RemoteExecutor(url.strip(), **options), actor=actor, clock=clock, ids=ids)
     return Backlog(LocalExecutor(open_backend(url, **options), policy=policy), actor=actor, clock=clock, ids=ids)
 
 

@@ -59,12 +59,13 @@ class Setting(Struct, frozen=True, kw_only=True):
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting(key="url", help="Where the backlog is: sqlite:///path, jsonl:///folder, postgresql://user@host/database. "
-            "Default: that of the project, else a file in the user's data folder."),
+    Setting(key="url", help="Where the backlog is: sqlite:///path, jsonl:///folder, postgresql://user@host/database, "
+            "or https://host of a server. Default: that of the project, else a file in the user's data folder."),
     Setting(key="backend", help="The original way to choose: auto, postgres, jsonl, memory or null. A `url` beside it "
             "wins.", choices=("auto", "postgres", "jsonl", "memory", "null")),
     Setting(key="postgres_dsn", help="The database for the backends postgres and auto; else POSTGRES_DSN.",
             in_files=False),
+    Setting(key="token", in_files=False, help="What says who asks, where `url` is a server: http://… or https://…."),
     Setting(key="spool", pattern=r"([/~\\]|[A-Za-z]:).*", help="Where accepted reports wait while the database of an "
             "auto+… store is away: an absolute path of a folder. Default: one in the user's folder for state."),
     Setting(key="actor", longest=LIMITS.name, help="Who acts. Default: the name of the system's user."),

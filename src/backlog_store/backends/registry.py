@@ -6,6 +6,7 @@ From a URL to a backend. What a URL names is imported when it is opened, so nobo
 ``sqlite:///srv/backlog.db``           an absolute path; ``sqlite:///backlog.db`` and ``sqlite:ops/backlog.db`` are
 ``jsonl:///srv/backlog``               relative (a name alone is never meant to lie in the root folder)
 ``postgresql://user@host/database``    as libpq takes it, and so are ``postgres://…`` and ``host=… dbname=…``
+``https://host``                       a `backlog serve`; `open_backlog` asks it
 ``ops/backlog.db``, ``ops/backlog``    bare paths: a name in ``.db``, ``.sqlite`` or ``.sqlite3`` is SQLite, a folder is
                                        jsonl
 =====================================  =================================================================================
@@ -27,7 +28,7 @@ from urllib.parse import parse_qsl, unquote
 from backlog_store.backends.port import Backend
 from backlog_store.errors import BackendUnavailable, ConfigError
 
-__all__ = ["AUTO", "SCHEMES", "check_url", "is_made", "load", "open_backend", "place_of"]
+__all__ = ["AUTO", "SCHEMES", "SERVERS", "check_url", "is_made", "load", "open_backend", "place_of"]
 
 
 class _Scheme(NamedTuple):
@@ -47,7 +48,11 @@ SCHEMES: dict[str, _Scheme] = {
     "sqlite": _Scheme("sqlite", "open_sqlite", "path"),
     "postgresql": _POSTGRES,
     "postgres": _POSTGRES,
+    "http": _Scheme("remote", "", "dsn"),
+    "https": _Scheme("remote", "", "dsn"),
 }
+#: How the URL of a server begins. `open_backlog` asks it; what needs the store itself is refused.
+SERVERS = ("http://", "https://")
 _RESERVED = "auto"
 #: In front of a URL: the same store, living through outages (see executors/failover). `open_backlog` opens it.
 AUTO = "auto+"
@@ -198,6 +203,9 @@ def _open(how: _Scheme, place: str | Path | None, options: Mapping[str, Any]) ->
 
 
 def _opener(how: _Scheme) -> Callable[..., Backend]:
+    if how.module == "remote":
+        raise ConfigError("url", "http…", "this needs the store itself, not a server of it",
+                          hint="Run it where the store is, with the store's own URL.")  # fmt: skip
     try:
         opener: Callable[..., Backend] = getattr(import_module(f"backlog_store.backends.{how.module}"), how.function)
     except ImportError as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from backlog_store.backends.registry import AUTO, is_made
+from backlog_store.backends.registry import AUTO, SERVERS, is_made
 from backlog_store.backlog import Backlog, open_backlog
 from backlog_store.cli.text import paint
 from backlog_store.commands import Body
@@ -134,6 +134,8 @@ class App:
             from backlog_store.cli.outage import open_auto  # only who has an outage to fear pays for it
 
             self._backlog = open_auto(self, url)
+        elif url.lower().startswith(SERVERS):
+            self._backlog = open_backlog(url, actor=self.actor, token=self.settings.get("token"))
         else:
             self._backlog = open_backlog(url, actor=self.actor)
         if self.made and not self.quiet and not self.json:

@@ -20,8 +20,10 @@ from backlog_store.querylang import parse_query
 from backlog_store.shown import FIELDS, full_name
 from backlog_store.web.problems import HttpProblem
 
-__all__ = ["ListQuery", "body_as", "condition", "cursor_of", "etag", "list_query", "next_link", "request_id",
-           "revision_asked"]  # fmt: skip
+__all__ = [
+    "CONDITIONS", "ListQuery", "body_as", "condition", "cursor_of", "etag", "list_query", "next_link", "request_id",
+    "revision_asked", "whole",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -80,7 +82,7 @@ def list_query(
     order = order or "priority"
     if order not in ORDERS:
         faults.append(Fault("/sort", order, f"one of {', '.join(ORDERS)}, with - in front to turn it round"))
-    limit = _whole(parameters, "limit", page, page_max, faults)
+    limit = whole(parameters, "limit", page, page_max, faults)
     after = None
     if text := parameters.get("after", ("",))[-1]:
         after = _cursor(text, order)
@@ -98,7 +100,10 @@ def list_query(
 _KNOWN = ("q", *CONDITIONS, "closed", "sort", "limit", "after", "fields")
 
 
-def _whole(parameters: Mapping[str, Sequence[str]], name: str, default: int, most: int, faults: list[Fault]) -> int:
+def whole(parameters: Mapping[str, Sequence[str]], name: str, default: int, most: int, faults: list[Fault]) -> int:
+    """
+    Return a parameter that is a whole number, 1 to *most*; a fault is noted in *faults*.
+    """
     text = parameters.get(name, (str(default),))[-1]
     if text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= most:
         return int(text)

@@ -117,6 +117,4 @@ def told(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
                    exc_info=error if body["code"] == "internal" else None)  # fmt: skip
     if status in _RETRY_S:
         headers.setdefault("Retry-After", _RETRY_S[status])
-    if request_id := request.scope.get("state", {}).get("request_id"):
-        body["request_id"] = request_id
     return Response(encode(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)

@@ -1,0 +1,95 @@
+"""
+The remote executor: commands and questions go to a `backlog serve`, which decides by the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from backlog_store.backends.port import Backend, Health, Reader
+from backlog_store.codec import encode
+from backlog_store.commands import Answer, Command, Report, Resolve
+from backlog_store.errors import BackendError, NotAllowed, OutcomeUnknown
+from backlog_store.executors.remote.connection import NAME, Connection
+from backlog_store.executors.remote.wire import CommandAsked, WireReader
+from backlog_store.executors.settling import SETTLE_S, settled
+from backlog_store.ids import derived
+
+__all__ = ["RemoteExecutor"]
+
+T = TypeVar("T")
+
+_answers = msgspec.json.Decoder(Answer)
+
+
+class RemoteExecutor:
+    """
+    An `executors.local.Executor` on a server at *url*. Who acts is whom the token names, and the server's clock counts.
+
+    A command whose answer was lost is asked about by its request id for *settle_s* seconds; one without gets one.
+    Raises `ConfigError` for what is no address.
+    """
+
+    def __init__(self, url: str, *, token: str = "", timeout_s: float = 30.0, settle_s: float = SETTLE_S) -> None:
+        self._connection = Connection(url, token=token, timeout_s=timeout_s)
+        self._settle_s = settle_s
+
+    @property
+    def backend(self) -> Backend:
+        """
+        Raise `NotAllowed`: what goes past the rules is done where the store is.
+        """
+        raise NotAllowed("to export, import, verify or back up through a server", "this goes to the store itself",
+                         hint="Run it where the store is, with its own URL.")  # fmt: skip
+
+    def execute(self, command: Command) -> Answer:
+        """
+        Carry a command out on the server.
+        """
+        if not command.request_id:
+            command = replace(command, request_id=f"remote/{derived('request', command.seed)}")
+        ask = partial(self._ask, command, preview=False)
+        try:
+            return ask()
+        except OutcomeUnknown as unknown:
+            return settled(unknown, ask, command, within_s=self._settle_s)
+
+    def preview(self, command: Command) -> Answer:
+        """
+        Decide a command on the server and write nothing.
+        """
+        return self._ask(command, preview=True)
+
+    def _ask(self, command: Command, *, preview: bool) -> Answer:
+        is_report = isinstance(command.body, Report | Resolve) and command.actor.kind == "machine"
+        asked = CommandAsked(
+            body=command.body, request_id="" if preview else command.request_id, batch=command.batch, preview=preview,
+            source=command.actor.name if is_report else "",
+        )  # fmt: skip
+        return _answers.decode(self._connection.send("POST", "/api/v1/commands", encode(asked), writes=not preview))
+
+    def read(self, fn: Callable[[Reader], T], /) -> T:
+        """
+        Run *fn*; each question that it asks is answered as of when it is asked.
+        """
+        return fn(WireReader(lambda question: self._connection.send("POST", "/api/v1/questions", question)))
+
+    def check(self) -> Health:
+        """
+        Ask the server whether it is well.
+        """
+        try:
+            return msgspec.json.decode(self._connection.send("GET", "/api/v1/health"), type=Health)
+        except (BackendError, msgspec.MsgspecError) as error:
+            return Health(ok=False, backend=NAME, problems=(str(error),))
+
+    def close(self) -> None:
+        """
+        Let go of this thread's connection.
+        """
+        self._connection.close()

@@ -1,0 +1,51 @@
+"""
+For `executors.remote`: commands and questions as they are, and the health of the store.
+"""
+
+from __future__ import annotations
+
+from backlog_store.commands import Report, Resolve
+from backlog_store.errors import NotAllowed
+from backlog_store.executors.remote.wire import CommandAsked, Question, answer
+from backlog_store.web.routing import Ask, Reply, Routes
+
+__all__ = ["routes"]
+
+routes = Routes("/api/v1")
+
+
+@routes.add("POST", "/commands", action="report", body=CommandAsked, answers={200: dict})
+def execute_command(ask: Ask) -> Reply:
+    """
+    Carry out one command, as a program builds it. What the role does not include is refused.
+    """
+    asked = ask.body_as(CommandAsked)
+    backlog = ask.backlog
+    if asked.source:
+        if not isinstance(asked.body, Report | Resolve):
+            raise NotAllowed(f"the command {type(asked.body).__name__}", "only reports are made as a source")
+        scope = ask.asker.scope
+        if scope is not None and scope.sources is not None and asked.source not in scope.sources:
+            raise NotAllowed(f"reporting as {asked.source!r}", f"this credential speaks for {', '.join(scope.sources)}")
+        backlog = backlog.acting_as(asked.source)
+    if asked.preview:
+        return Reply(data=backlog.preview(asked.body))
+    answered = backlog.execute(asked.body, request_id=asked.request_id, batch=asked.batch)
+    return Reply(data=answered, status=202 if answered.accepted else 200)
+
+
+@routes.add("POST", "/questions", action="read", body=Question, answers={200: dict})
+def answer_question(ask: Ask) -> Reply:
+    """
+    Answer one question of the store's port, within what the asker reaches.
+    """
+    question = ask.body_as(Question)
+    return Reply(data=ask.backlog.read(lambda reader: answer(reader, question)))
+
+
+@routes.add("GET", "/health", action="read", answers={200: dict})
+def health(ask: Ask) -> Reply:
+    """
+    Tell in what condition the store is.
+    """
+    return Reply(data=ask.backlog.check())

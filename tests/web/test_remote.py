@@ -1,0 +1,221 @@
+"""
+A backlog on a server: the same face, the same answers, the same errors.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+from msgspec.structs import replace
+
+from backlog_store import open_backlog
+from backlog_store.access import Scope
+from backlog_store.backlog import Backlog
+from backlog_store.commands import Create
+from backlog_store.errors import (
+    AlreadyExists,
+    BackendUnavailable,
+    BacklogError,
+    ConfigError,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    RequestReused,
+    RevisionConflict,
+    TransitionNotAllowed,
+)
+from backlog_store.executors.remote import RemoteExecutor
+from backlog_store.model import Draft
+from backlog_store.query import EventQuery
+from backlog_store.testing.clocks import CountingIds, StepClock
+from backlog_store.web.api import api_routes
+from backlog_store.web.app import create_app
+from backlog_store.web.site import Asker, Site
+
+
+class Served:
+    """
+    A service on a port of its own, for who signs in as *asker* says.
+    """
+
+    def __init__(self, backlog: Backlog, asker: Asker) -> None:
+        app: Any = create_app(Site(backlog=backlog, sign_in=lambda _: asker), api_routes())
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """
+        Stop, and wait for it.
+        """
+        self.server.should_exit = True
+        self.thread.join(10)
+        self.socket.close()
+
+
+@pytest.fixture
+def serve(backlog: Backlog) -> Iterator[Callable[[Asker], Served]]:
+    """
+    Return a function that serves the store of the test.
+    """
+    running: list[Served] = []
+
+    def start(asker: Asker) -> Served:
+        running.append(Served(backlog, asker))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture
+def remote(serve: Callable[[Asker], Served]) -> Iterator[Backlog]:
+    """
+    Return the store of the test as a client reaches it over HTTP.
+    """
+    with open_backlog(serve(Asker(name="ann", person=True)).url, actor="whoever") as client:
+        yield client
+
+
+def worked(backlog: Backlog) -> list[Any]:
+    """
+    Do what people and machines do, and return what came of it, but for what clock, ids and actors decide.
+    """
+    said: list[Any] = []
+    scanner = backlog.acting_as("ruff")
+    drafts = [Draft(title=f"Finding {n}", service="web", dedupe_key=f"k{n}", source="ruff") for n in range(5)]
+    said += [outcome.verdict for _, outcome in scanner.report(drafts)]
+    said += [outcome.verdict for _, outcome in scanner.report(drafts)]
+    first = backlog.get_by_key("k0")
+    assert first is not None
+    backlog.edit(first.id, priority="P1", add_tags=["seen"])
+    backlog.comment(first.id, "looked at it")
+    backlog.move(first.id, "in_progress")
+    other = backlog.get_by_key("k1")
+    assert other is not None
+    backlog.link(first.id, "blocks", other.id)
+    backlog.close_item(other.id, "wont_fix", message="not ours")
+    said += [(item.dedupe_key, item.status, item.priority, item.tags) for item in backlog.search()]
+    said += [dict(backlog.tally(by=("status", "priority")))]
+    said += [(event.type, event.revision) for event in backlog.events(EventQuery(limit=None))]
+    said += [list(backlog.links(first.id)), backlog.occurrences(first), dict(backlog.views())]
+    said += [name for name, _ in backlog.verdicts()]
+    said += [backlog.dashboard().total, backlog.attention().urgent_count, backlog.get(first.id[:12]).id == first.id]
+    return said
+
+
+def test_a_server_says_what_a_store_says(remote: Backlog) -> None:
+    """
+    The same work on a server and on a store of this process comes to the same answers.
+    """
+    with open_backlog("memory://", clock=StepClock(), ids=CountingIds()) as local:
+        assert worked(remote) == worked(local.acting_as("ann", person=True))
+
+
+def test_who_acts_is_whom_the_server_knows(remote: Backlog, backlog: Backlog) -> None:
+    """
+    The client's own word for who acts counts for nothing; a report is made as the machine of its source.
+    """
+    id = remote.create(Draft(title="x")).id
+    remote.acting_as("ruff").upsert(title="y", dedupe_key="k", source="ruff")
+    assert [event.actor for event in backlog.events(EventQuery())] == ["ann", "ruff"]
+    assert backlog.trail(id)[0].actor_kind == "person"
+
+
+@pytest.mark.parametrize(
+    ("act", "error"),
+    [
+        (lambda b, _: b.get("bl_neverwas"), NotFound),
+        (lambda b, own: b.edit(own, priority="P9"), InvalidInput),
+        (lambda b, own: b.edit(own, revision=7, title="z"), RevisionConflict),
+        (lambda b, own: b.move(own, "done"), TransitionNotAllowed),
+        (lambda b, own: b.create(Draft(title="x", dedupe_key="k")), AlreadyExists),
+        (lambda b, own: [b.comment(own, word, request_id="r") for word in ("a", "b")], RequestReused),
+    ],
+)
+def test_errors_are_the_same_as_of_a_store(
+    remote: Backlog, act: Callable[[Backlog, str], object], error: type[BacklogError]
+) -> None:
+    """
+    What a server refuses is raised as the very class that a store raises, with its text, its hint and its fields.
+    """
+    with open_backlog("memory://", clock=StepClock(), ids=CountingIds()) as local:
+        raised = []
+        for backlog in (local.acting_as("ann", person=True), remote):
+            own = backlog.create(Draft(title="x", dedupe_key="k")).id
+            with pytest.raises(error) as caught:
+                act(backlog, own)
+            raised.append(caught.value)
+    ours, theirs = raised
+    assert str(theirs) == str(ours)
+    for name in ("allowed", "found", "expected", "kind", "held_by", "request_id"):
+        assert getattr(theirs, name, None) == getattr(ours, name, None)
+
+
+def test_an_answer_that_was_lost_is_asked_for_again(remote: Backlog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where a connection breaks after a command was sent, it happens once, and its caller gets the first answer.
+    """
+    assert isinstance(remote.executor, RemoteExecutor)
+    connection = remote.executor._connection
+    exchange = connection._exchange
+    broken: list[int] = []
+
+    def losing(*args: Any, **more: Any) -> Any:
+        answer = exchange(*args, **more)
+        if not broken:
+            broken.append(1)
+            raise ConnectionResetError("lost")
+        return answer
+
+    monkeypatch.setattr(connection, "_exchange", losing)
+    outcome = remote.create(Draft(title="x"))
+    assert broken
+    assert [item.id for item in remote.search()] == [outcome.id]
+
+
+def test_a_bound_client_reaches_its_part(serve: Callable[[Asker], Served], backlog: Backlog) -> None:
+    """
+    Questions and commands of a bound credential are answered within its scope.
+    """
+    backlog.upsert(title="Theirs", service="api", dedupe_key="a")
+    mine = backlog.upsert(title="Mine", service="web", dedupe_key="w").id
+    scope = Scope(role="reporter", services=("web",), sources=("ruff",))
+    with open_backlog(serve(Asker(name="ci", scope=scope)).url) as client:
+        assert [item.id for item in client.search()] == [mine]
+        with pytest.raises(NotAllowed):
+            client.comment(mine, "hello")
+        with pytest.raises(NotAllowed):
+            client.acting_as("trivy").upsert(title="x", service="web", source="trivy", dedupe_key="t")
+        with pytest.raises(NotAllowed):
+            _ = client.executor.backend
+
+
+def test_a_server_that_is_away_is_unavailable(remote: Backlog, serve: Callable[[Asker], Served]) -> None:
+    """
+    Nobody there: `BackendUnavailable`, which surely was not executed; and a word that is no address is refused.
+    """
+    gone = serve(Asker(name="x"))
+    gone.stop()
+    with open_backlog(gone.url) as client, pytest.raises(BackendUnavailable):
+        client.search()
+    with pytest.raises(ConfigError):
+        open_backlog("http://user:secret@host/")
+
+
+def test_a_command_keeps_its_request_id(remote: Backlog, backlog: Backlog) -> None:
+    """
+    The same command twice is one effect, whichever way it comes.
+    """
+    commands = [replace(remote.command(Create(draft=Draft(title="x"))), request_id="r1") for _ in range(2)]
+    answers = [remote.executor.execute(command) for command in commands]
+    assert [answer.replayed for answer in answers] == [False, True]
+    assert len(backlog.search()) == 1
