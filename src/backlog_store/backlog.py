@@ -33,6 +33,8 @@ from backlog_store.model import LIMITS, Actor, Draft, Event, Item, ItemId, KeySt
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.query import ANY, All, Compare, EventQuery, Facet, ItemFilter, ItemQuery, OrderKey, Where, order_key
 from backlog_store.rules import check_draft, draft_from, visible
+from backlog_store.rules.lanes import Run
+from backlog_store.running import Ended, Running, each_run, end_run, find_run
 
 __all__ = ["Backlog", "open_backlog"]
 
@@ -148,6 +150,7 @@ class Backlog:
         due_days: Mapping[str, int] | None = None,
         run: str = "",
         request_id: str = "",
+        batch: str = "",
         dry_run: bool = False,
         chunk: int = LIMITS.drafts_per_command,
     ) -> Iterator[tuple[Draft, c.Outcome]]:
@@ -158,7 +161,7 @@ class Backlog:
         report of any size is bounded and can be resumed. All chunks are one batch for `undo`. Nothing happens until
         the result is iterated.
         """
-        batch = batch_id(self.ids())
+        batch = batch or batch_id(self.ids())
         number = 0
         buffer: list[Draft] = []
 
@@ -187,6 +190,40 @@ class Backlog:
         """
         return self.execute(c.Resolve(env=env, source=source, dedupe_keys=tuple(dedupe_keys), proof=proof),
                             request_id=request_id)  # fmt: skip
+
+    def begin_run(self, source: str, *, services: Sequence[str], env: str = "prod", ref: str = "",
+                  rules: Sequence[str] = (), name: str = "") -> Running:  # fmt: skip
+        """
+        Begin a pass of *source* over a scope, to be completed or aborted; see `running` and `commands.BeginRun`.
+        """
+        scope = c.RunScope(services=tuple(services), env=env, ref=ref, rules=tuple(rules))
+        batch = batch_id(self.ids())
+        begun = self.execute(c.BeginRun(source=source, scope=scope, name=name), batch=batch).outcomes[0]
+        return Running(self, source, begun.id, begun.verdict, batch)
+
+    def accept_run(self, run: str, *, message: str = "") -> Ended:
+        """
+        Let a parked run do what it was parked with, or say that an empty or short one was complete. For people.
+        """
+        return end_run(self, c.JudgeRun(run=find_run(self, run)[0], accept=True, message=message))
+
+    def reject_run(self, run: str, *, message: str = "") -> Ended:
+        """
+        Say that a parked run proves nothing. For people.
+        """
+        return end_run(self, c.JudgeRun(run=find_run(self, run)[0], accept=False, message=message))
+
+    def run(self, name: str) -> tuple[str, Run]:
+        """
+        Return a run by its id, its name or an unambiguous beginning. Raises `NotFound`, `AmbiguousId`.
+        """
+        return find_run(self, name)
+
+    def runs(self) -> Iterator[tuple[str, Run]]:
+        """
+        Yield the runs that are remembered, by lane, in the order in which they began.
+        """
+        return each_run(self)
 
     def edit(self, id: ItemId, *, revision: int = 0, message: str = "", add_tags: Sequence[str] = (),
              remove_tags: Sequence[str] = (), release: Sequence[str] = (), request_id: str = "", **fields: Any,

@@ -42,8 +42,8 @@ HEADER = encode({"format": FORMAT, "version": VERSION})
 #: Records that travel, in this order, each with how its ids begin. Sightings go with their items; what else is of kind
 #: `store` makes a store this one.
 KINDS: tuple[tuple[RecordKind, str], ...] = (
-    ("alias", ""), ("answer", ""), ("guard", ""), ("key", ""), ("lease", ""), ("link", ""), ("policy", ""), ("run", ""),
-    ("store", LEGACY_NOTES), ("view", ""),
+    ("alias", ""), ("answer", ""), ("guard", ""), ("key", ""), ("lease", ""), ("link", ""), ("policy", ""),
+    ("proposal", ""), ("run", ""), ("store", LEGACY_NOTES), ("view", ""),
 )  # fmt: skip
 #: Far beyond what the limits of the store allow; it bounds the memory of a check.
 _LINE_MAX = 64 * 1024 * 1024

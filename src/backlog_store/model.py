@@ -33,11 +33,12 @@ ActorKind = Literal["person", "machine"]
 ClosingReason = Literal["fixed", "wont_fix", "false_positive", "accepted_risk", "duplicate", "obsolete"]
 UpsertVerdict = Literal["created", "updated", "unchanged", "reopened", "suppressed", "refused"]
 #: Judging kinds are put only together with an event: key. Working kinds without: answer, view, link, alias, guard,
-#: sighting (kept by the backend, see `Sighting`), store (one record: the store's id and incarnation).
+#: sighting (kept by the backend, see `Sighting`), store (one record: the store's id and incarnation), run (lanes, runs
+#: and their parts, see `rules.lanes`), proposal (what a run is still to do).
 #: Only in the store that is a spool (executors/failover): spool, parked, account.
 RecordKind = Literal[
     "key", "answer", "view", "link", "alias", "guard", "sighting", "store", "run", "policy", "lease", "spool", "parked",
-    "account",
+    "account", "proposal",
 ]  # fmt: skip
 
 STATUSES: tuple[Status, ...] = ("open", "in_progress", "blocked", "done", "canceled")
@@ -106,7 +107,7 @@ class Claim(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     What one source last claimed about an item.
 
     *digest* is of its last report that changed the item; *reports* counts those reports (all others are sightings);
-    *live* is false once the source resolved or withdrew its claim.
+    *live* is false once the source resolved or withdrew its claim. *run* is the pass that the last of them came in.
     """
 
     priority: str
@@ -115,6 +116,7 @@ class Claim(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     first_at: Instant
     last_at: Instant
     live: bool = True
+    run: str = ""
 
 
 class Item(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

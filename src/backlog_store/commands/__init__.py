@@ -32,17 +32,20 @@ from backlog_store.commands.items import (
     Undo,
 )
 from backlog_store.commands.policies import ApplyPolicy
+from backlog_store.commands.runs import AbortRun, BeginRun, CompleteRun, JudgeRun, RunScope
 from backlog_store.instants import Instant
 from backlog_store.model import Actor, Item, ItemId
 
 __all__ = [
-    "Answer", "ApplyPolicy", "Body", "Bulk", "Cleanup", "Close", "Command", "Comment", "Create", "DropView", "Edit",
-    "LiftVerdict", "Link", "LinkKind", "Move", "Outcome", "OutcomeVerdict", "Reopen", "Report", "Resolve", "SaveView",
-    "Single", "Snooze", "Undo",
+    "AbortRun", "Answer", "ApplyPolicy", "BeginRun", "Body", "BodyOf", "Bulk", "Cleanup", "Close", "Command", "Comment",
+    "CompleteRun", "Create", "DropView", "Edit", "JudgeRun", "LiftVerdict", "Link", "LinkKind", "Move", "Outcome",
+    "OutcomeVerdict", "Reopen", "Report", "Resolve", "RunScope", "SaveView", "Single", "Snooze", "Undo",
 ]  # fmt: skip
 
+#: Of an item, or of a run: what it is in now. ``held``: taken in and kept, to be acted on later; `why` says when.
 OutcomeVerdict = Literal[
-    "created", "updated", "unchanged", "reopened", "suppressed", "refused", "closed", "purged", "accepted"
+    "created", "updated", "unchanged", "reopened", "suppressed", "refused", "closed", "purged", "accepted", "held",
+    "begun", "closing", "completed", "parked", "empty", "short", "repeated", "aborted", "rejecting", "rejected",
 ]  # fmt: skip
 
 
@@ -58,7 +61,21 @@ class Bulk(BodyOf, frozen=True, tag="bulk"):
     keep_going: bool = False
 
 
-Body = Single | Report | Resolve | Cleanup | Undo | SaveView | DropView | ApplyPolicy | Bulk
+Body = (
+    Single
+    | Report
+    | Resolve
+    | Cleanup
+    | Undo
+    | SaveView
+    | DropView
+    | ApplyPolicy
+    | Bulk
+    | BeginRun
+    | CompleteRun
+    | AbortRun
+    | JudgeRun
+)
 
 
 class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
+    from backlog_store.policy.closing import Closing
     from backlog_store.policy.workflow import Workflow
 
 __all__ = ["ACCEPTANCE_DAYS_MAX", "DEFAULT_POLICY", "DEFAULT_TRANSITIONS", "DUE_DAYS", "Policy"]
@@ -52,6 +53,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     lines: dict[str, int] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     workflow: Workflow | None = None
+    closing: Closing | None = None
 
     @property
     def transitions(self) -> dict[str, tuple[str, ...]]:

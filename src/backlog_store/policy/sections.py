@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from backlog_store.policy import Policy
+from backlog_store.policy.closing import Closing
 from backlog_store.policy.findings import Finding
 from backlog_store.policy.workflow import Workflow
 
@@ -29,4 +30,5 @@ class Section(Protocol):
 #: In the order of the reference. The key in the file is the name of the field of `Policy`.
 SECTIONS: Mapping[str, type[Section]] = {
     "workflow": Workflow,
+    "closing": Closing,
 }

@@ -13,17 +13,21 @@ from msgspec.structs import replace
 from backlog_store.backends.port import Change, Hint, Reader
 from backlog_store.codec import digest, encode, from_builtins, to_builtins
 from backlog_store.commands import (
+    AbortRun,
     Answer,
     ApplyPolicy,
+    BeginRun,
     Body,
     Bulk,
     Cleanup,
     Close,
     Command,
     Comment,
+    CompleteRun,
     Create,
     DropView,
     Edit,
+    JudgeRun,
     LiftVerdict,
     Link,
     Move,
@@ -39,7 +43,7 @@ from backlog_store.errors import BacklogError, RequestExpired, RequestReused
 from backlog_store.instants import add_seconds
 from backlog_store.model import LIMITS, Actor, Key, RecordKind, key_record_id
 from backlog_store.policy import DEFAULT_POLICY, Policy
-from backlog_store.rules import editing, keeping, lifecycle, links, policies, upsert
+from backlog_store.rules import editing, keeping, lifecycle, links, policies, runs, upsert
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.scoping import outcomes_within
 from backlog_store.rules.view import Context
@@ -58,6 +62,12 @@ class Decision(Struct, frozen=True):
     answer: Answer
 
 
+def _end_run(context: Context, body: CompleteRun | AbortRun | JudgeRun) -> tuple[Outcome, ...]:
+    from backlog_store.rules.ending import end  # few commands end a run, and none of the others is to pay for it
+
+    return end(context, body)
+
+
 _ONE: Mapping[type, Callable[[Context, Any], Outcome]] = {
     Create: lifecycle.create,
     Edit: editing.edit,
@@ -71,12 +81,16 @@ _ONE: Mapping[type, Callable[[Context, Any], Outcome]] = {
     SaveView: keeping.save_view,
     DropView: keeping.drop_view,
     ApplyPolicy: policies.apply_policy,
+    BeginRun: runs.begin,
 }
 _MANY: Mapping[type, Callable[[Context, Any], tuple[Outcome, ...]]] = {
     Report: upsert.decide_report,
     Resolve: lifecycle.resolve,
     Cleanup: keeping.cleanup,
     Undo: keeping.undo,
+    CompleteRun: _end_run,
+    AbortRun: _end_run,
+    JudgeRun: _end_run,
 }
 
 
@@ -175,7 +189,7 @@ def check_command(command: Command) -> None:
     elif isinstance(body, Bulk):
         _check_count(check, len(body.bodies))
         for index, single in enumerate(body.bodies):
-            if type(single) not in _ONE or isinstance(single, SaveView | DropView | ApplyPolicy):
+            if type(single) not in _ONE or isinstance(single, SaveView | DropView | ApplyPolicy | BeginRun):
                 check.fault(f"body/bodies/{index}", type(single).__name__, "not a change of one item")
     check.done("command")
 
@@ -192,8 +206,13 @@ def hint_of(command: Command) -> Hint:
     body = command.body
     keys: list[Key] = []
     ids: list[str] = []
+    run_records: list[str] = []
     if isinstance(body, Report):
         keys = [key for draft in body.drafts if (key := draft.key) is not None]
+        if runs.lane_of(body.run):
+            run_records = [body.run, f"{body.run}/{runs.part_name(body)}"]
+    elif isinstance(body, BeginRun | CompleteRun | AbortRun | JudgeRun):
+        run_records = runs.named(body)
     elif isinstance(body, Resolve):
         keys = [(body.env, key) for key in body.dedupe_keys]
     elif isinstance(body, Create):
@@ -205,6 +224,7 @@ def hint_of(command: Command) -> Hint:
             ids += [getattr(single, name) for name in ("id", "other") if hasattr(single, name)]
     records: list[tuple[RecordKind, str]] = [policies.CURRENT_RECORD]
     records += [("key", key_record_id(key)) for key in keys]
+    records += [("run", id) for id in run_records]
     if command.request_id:
         records.append(("answer", _answer_id(command.actor, command.request_id)))
     return Hint(tuple(ids), tuple(keys), tuple(records))

@@ -14,7 +14,7 @@ from backlog_store.commands import Cleanup, DropView, LiftVerdict, Outcome, Save
 from backlog_store.errors import BacklogError, NotAllowed, NotFound, RevisionConflict
 from backlog_store.ids import event_id, event_salt
 from backlog_store.instants import add_seconds
-from backlog_store.model import CLOSED, LIMITS, Event, Item, KeyState, Verdict
+from backlog_store.model import CLOSED, LIMITS, LIVE, Event, Item, KeyState, Verdict
 from backlog_store.query import All, Compare, EventQuery, In, ItemQuery, Where
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.lifecycle import remember_closing
@@ -153,6 +153,10 @@ def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
     before = msgspec.convert(fields, Item)
     if before.key != item.key:
         raise NotAllowed(f"undoing {newest.type} of {item.id}", "its key was changed; edit it back")
+    by_machine = any(event.actor_kind == "machine" for event in newest_first)
+    if context.actor.kind == "person" and by_machine and item.status in CLOSED and before.status in LIVE:
+        # As with reopening: what closed it must not close it again on the same grounds.
+        before = replace(before, held={**before.held, "status": context.actor.name})
     result = context.put(item, before, "undone", meta={"batch": newest.batch})
     if result.status in CLOSED and item.status not in CLOSED:
         remember_closing(context, result, "")

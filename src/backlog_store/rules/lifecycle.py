@@ -226,7 +226,9 @@ def reopen(context: Context, body: Reopen) -> Outcome:
         )
     check_holder(context, item, "status")
     check_guards(context, item, "open", message=body.message)
-    result = context.put(item, reopened(context, item), "reopened", message=body.message)
+    # A person who reopens takes it over: what closed it before must not close it again on the same grounds.
+    opened = held_by_actor(context, reopened(context, item), "status")
+    result = context.put(item, opened, "reopened", message=body.message)
     clear_verdict(context, result)
     return Outcome(verdict="reopened", id=item.id, revision=result.revision, item=result)
 
@@ -312,7 +314,7 @@ def _resolve_one(context: Context, body: Resolve, dedupe_key: str) -> Outcome:
     why = ""
     if others:
         why = f"{', '.join(others)} still reports it"
-    elif item.source != body.source:
+    elif item.source not in claims:
         why = f"{item.source} opened it"
     elif "status" in item.held:
         why = f"{item.held['status']} has taken it over"

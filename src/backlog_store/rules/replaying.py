@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from backlog_store.backends.port import NO_HINT, Change, DropRecord, Hint, Purge, Put, PutRecord, Reader
 from backlog_store.codec import encode
-from backlog_store.commands import Answer, Body, Command, Comment, Outcome, Report, Resolve
+from backlog_store.commands import Answer, BeginRun, Body, Command, Comment, Outcome, Report, Resolve
 from backlog_store.errors import BacklogError, NotFound
 from backlog_store.ids import batch_id
 from backlog_store.model import Item, ItemId, Key, Record, RecordKind
@@ -24,8 +24,10 @@ __all__ = ["accepted_answer", "decide_all", "hint_of_all", "is_commutative", "st
 def is_commutative(body: Body) -> bool:
     """
     Tell whether a command rests on nothing that its caller has read, so that it may be decided later.
+
+    Beginning a run is such a command, and so are its reports; ending and judging one rests on what the store holds.
     """
-    return isinstance(body, Report | Resolve) or (isinstance(body, Comment) and not body.revision)
+    return isinstance(body, Report | Resolve | BeginRun) or (isinstance(body, Comment) and not body.revision)
 
 
 def accepted_answer(command: Command, policy: Policy = DEFAULT_POLICY) -> Answer:

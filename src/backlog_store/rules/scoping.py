@@ -14,7 +14,17 @@ from msgspec.structs import replace
 
 from backlog_store.access import Action, Scope, permits
 from backlog_store.backends.port import Load, Put, Reader
-from backlog_store.commands import ApplyPolicy, Body, Cleanup, Outcome, Report, Resolve
+from backlog_store.commands import (
+    AbortRun,
+    ApplyPolicy,
+    BeginRun,
+    Body,
+    Cleanup,
+    CompleteRun,
+    Outcome,
+    Report,
+    Resolve,
+)
 from backlog_store.errors import NotAllowed
 from backlog_store.model import Draft, Event, Item, ItemId, Key, Record, RecordKind
 from backlog_store.query import All, EventQuery, Facet, ItemQuery, Where
@@ -32,7 +42,7 @@ def action_of(body: Body) -> Action:
     """
     Return what a role must include to ask this.
     """
-    if isinstance(body, Report | Resolve):
+    if isinstance(body, Report | Resolve | BeginRun | CompleteRun | AbortRun):
         return "report"
     return "administer" if isinstance(body, ApplyPolicy | Cleanup) else "work"
 
@@ -46,10 +56,14 @@ def check_scope(scope: Scope, body: Body) -> None:
         raise NotAllowed(f"the command {body.__struct_config__.tag}", f"a {scope.role} may not {action}")
     if isinstance(body, ApplyPolicy) and not scope.is_whole:
         raise NotAllowed("applying a policy", "this credential reaches a part of the backlog, and a policy all of it")
-    if isinstance(body, Resolve):
+    if isinstance(body, Resolve | BeginRun | CompleteRun | AbortRun):
         _check_source(scope, body.source)
-        if scope.envs is not None and body.env not in scope.envs:
-            raise NotAllowed(f"resolving in {body.env}", "this env is outside of the credential's scope")
+    if isinstance(body, BeginRun):
+        for service in body.scope.services:
+            if not scope.covers(body.scope.env, service):
+                raise NotAllowed(f"a run over {body.scope.env}/{service}", "this is outside of the credential's scope")
+    if isinstance(body, Resolve) and scope.envs is not None and body.env not in scope.envs:
+        raise NotAllowed(f"resolving in {body.env}", "this env is outside of the credential's scope")
 
 
 def _check_source(scope: Scope, source: str) -> None:

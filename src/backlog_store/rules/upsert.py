@@ -37,6 +37,7 @@ from backlog_store.rules.fields import (
     sorted_tags,
     total_evidence,
 )
+from backlog_store.rules.runs import hold_return, note_reported, open_run
 from backlog_store.rules.view import Context
 from backlog_store.workflow import REOPENED_BY_REPORTS
 
@@ -50,12 +51,15 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
     faults = [draft_faults(draft, f"/drafts/{index}") for index, draft in enumerate(body.drafts)]
     checked = list(zip(body.drafts, faults, strict=True))
     context.load_keys([key for draft, wrong in checked if not wrong and (key := draft.key) is not None])
+    context.run = open_run(context, body.run) if body.run else None
     outcomes = []
     for draft, wrong in checked:
         try:
             outcomes.append(_refused(InvalidInput(wrong, what="draft")) if wrong else report_one(context, draft, body))
         except BacklogError as error:
             outcomes.append(_refused(error))
+    if context.run is not None:
+        note_reported(context, context.run, body, [outcome.verdict == "refused" for outcome in outcomes])
     return tuple(outcomes)
 
 
@@ -89,16 +93,22 @@ def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant, key
         if blocked or not body.opens:
             return Outcome(verdict="suppressed", id=state.item_id, revision=state.last_revision,
                            why=blocked or NOT_OPENING)  # fmt: skip
+        if _is_held(context, draft):
+            return hold_return(context, draft, body, seen_at, state.item_id, None)
         return _returned(context, draft, body, seen_at, key, state)
     if not body.opens:
         return Outcome(verdict="suppressed", why=NOT_OPENING)
     id, generation = identity(context, draft, known=state is not None)
     fresh = new_item(context, draft, id=id, due=_due(draft, body, seen_at), seen_at=seen_at,
-                     generation=generation, tags=("baseline",) if body.baseline else ())  # fmt: skip
+                     generation=generation, tags=("baseline",) if body.baseline else (), run=body.run)  # fmt: skip
     item = context.put(None, fresh, "created")
     if state is not None and draft.key is not None:
         context.put_key_state(draft.key, KeyState(item_id=item.id))
     return Outcome(verdict="created", id=item.id, revision=item.revision, item=item)
+
+
+def _is_held(context: Context, draft: Draft) -> bool:
+    return context.run is not None and context.run.source == draft.source
 
 
 def identity(context: Context, draft: Draft, *, known: bool) -> tuple[ItemId, int]:
@@ -148,11 +158,12 @@ def _due(draft: Draft, body: Report, seen_at: Instant) -> str:
 
 
 def new_item(context: Context, draft: Draft, *, id: str, due: str, seen_at: Instant, revision: int = 1,
-             generation: int = 0, tags: tuple[str, ...] = ()) -> Item:  # fmt: skip
+             generation: int = 0, tags: tuple[str, ...] = (), run: str = "") -> Item:  # fmt: skip
     """
     Return the item that a draft opens.
     """
-    claim = Claim(priority=draft.priority, digest=draft_digest(draft), reports=1, first_at=seen_at, last_at=seen_at)
+    claim = Claim(priority=draft.priority, digest=draft_digest(draft), reports=1, first_at=seen_at, last_at=seen_at,
+                  run=run)  # fmt: skip
     evidence = merge_evidence({}, draft.evidence_refs) if draft.evidence_refs else {}
     return Item(
         id=id,
@@ -183,7 +194,7 @@ def new_item(context: Context, draft: Draft, *, id: str, due: str, seen_at: Inst
 
 def _returned(context: Context, draft: Draft, body: Report, seen_at: Instant, key: Key, state: KeyState) -> Outcome:
     fresh = new_item(context, draft, id=state.item_id, due=_due(draft, body, seen_at), seen_at=seen_at,
-                     revision=state.last_revision + 1, generation=state.generation)  # fmt: skip
+                     revision=state.last_revision + 1, generation=state.generation, run=body.run)  # fmt: skip
     fresh = replace(fresh, dedupe_key=key[1], head=state.head, episode=state.episode + 1)
     keep_given_id(context, draft, fresh.id)
     item = context.put(None, fresh, "created", message=f"returned; purged at {state.purged_at}")
@@ -212,8 +223,10 @@ def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: I
     if why:
         context.sight(item, draft.source, seen_at, body.run)
         return Outcome(verdict="suppressed", id=item.id, revision=item.revision, why=why, item=item)
+    if _is_held(context, draft):
+        return hold_return(context, draft, body, seen_at, item.id, item)
     opened = reopened(context, item)
-    opened = _with_claim(opened, draft, seen_at, draft_digest(draft))
+    opened = _with_claim(opened, draft, seen_at, draft_digest(draft), body.run)
     opened = refreshed(opened, draft, body, refresh_due=True)
     due = _due(replace(draft, due_date=""), body, seen_at)
     if due and "due_date" not in item.held and not draft.due_date:
@@ -265,7 +278,7 @@ def put_verdict(context: Context, item: Item, verdict: Verdict) -> None:
         context.put_key_state(item.key, replace(state, item_id=item.id, verdict=verdict))
 
 
-def _with_claim(item: Item, draft: Draft, seen_at: Instant, digest: str) -> Item:
+def _with_claim(item: Item, draft: Draft, seen_at: Instant, digest: str, run: str) -> Item:
     known = item.claims.get(draft.source)
     if known is None and len(item.claims) >= LIMITS.sources:
         return item
@@ -275,6 +288,7 @@ def _with_claim(item: Item, draft: Draft, seen_at: Instant, digest: str) -> Item
         reports=(known.reports if known else 0) + 1,
         first_at=min(known.first_at, seen_at) if known else seen_at,
         last_at=max(known.last_at, seen_at) if known else seen_at,
+        run=run or (known.run if known else ""),
     )
     return replace(item, claims={**item.claims, draft.source: claim})
 
@@ -287,7 +301,7 @@ def _refresh(context: Context, item: Item, draft: Draft, body: Report, seen_at: 
     same = body.refresh is None and known is not None and known.live and known.digest == digest
     if same:
         return _sighted(context, item, draft, body, seen_at)
-    claimed = _with_claim(item, draft, seen_at, digest)
+    claimed = _with_claim(item, draft, seen_at, digest, body.run)
     after = refreshed(claimed, draft, body, refresh_due=False)
     if after == item:
         return _sighted(context, item, draft, body, seen_at)

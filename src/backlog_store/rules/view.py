@@ -17,6 +17,7 @@ from backlog_store.ids import batch_id, event_id, event_salt
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import Event, Item, ItemId, Key, KeyState, Record, RecordKind, key_record_id
 from backlog_store.policy import Policy
+from backlog_store.rules.lanes import Run
 from backlog_store.trail import difference, sealed
 
 __all__ = ["Context", "split_by_item"]
@@ -35,6 +36,7 @@ class Context:
         self.actor = command.actor
         self.batch = command.batch or batch_id(command.seed)
         self.changes: list[Change] = []
+        self.run: Run | None = None  # the one under way that a report belongs to
         self._items: dict[ItemId, Item | None] = {}
         self._by_key: dict[Key, Item | None] = {}
         self._records: dict[tuple[str, str], Record | None] = {}

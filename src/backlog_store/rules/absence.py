@@ -1,0 +1,139 @@
+"""
+Absence: which items a complete run and those before it did not see, what keeps one open, and closing with its proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from backlog_store.backends.port import Reader
+from backlog_store.codec import from_builtins
+from backlog_store.commands import Outcome
+from backlog_store.instants import Instant, add_seconds
+from backlog_store.model import LIVE, Item
+from backlog_store.policy.closing import Closing
+from backlog_store.query import All, In, ItemQuery, order_key
+from backlog_store.rules.lanes import Lane, RunRef, Seen, covers, lane_of, last_seen, missed_by, within_reach
+from backlog_store.rules.view import Context
+
+__all__ = ["Absent", "absent_among", "close_absent", "scope_pages"]
+
+_PAGE = 1_000
+_HOUR_S = 3_600
+
+
+class Absent(Struct, frozen=True):
+    """
+    An item of the scope that complete runs missed. `due`: often and long enough to close it; else `why` not yet.
+    """
+
+    item: Item
+    seen: Seen
+    missed: tuple[RunRef, ...]
+    why: str
+
+    @property
+    def due(self) -> bool:
+        """
+        Tell whether it is to be closed, or the source's claim withdrawn.
+        """
+        return not self.why
+
+
+def scope_pages(reader: Reader, lane: Lane) -> Iterator[Sequence[Item]]:
+    """
+    Yield the live items of a lane's env and services, page by page.
+    """
+    scope = lane.scope
+    where = All((In("env", (scope.env,)), In("status", tuple(sorted(LIVE))), In("service", scope.services)))
+    query = ItemQuery(where=where, order="priority", limit=_PAGE)
+    while True:
+        page = reader.search(query)
+        if page:
+            yield page
+        if len(page) < _PAGE:
+            return
+        query = replace(query, after=order_key(page[-1], "priority"))
+
+
+def absent_among(context: Context, own_id: str, lane: Lane, items: Sequence[Item], closing: Closing,
+                 ) -> tuple[int, list[Absent]]:  # fmt: skip
+    """
+    Return how many of *items* are the lane's business, and those of them that its complete runs missed.
+
+    What has no key cannot be recognised when it is reported again, so its absence says nothing.
+    """
+    claimed = [item for item in items if item.key and lane.source in item.claims and covers(lane.scope, item)]
+    sighted = context.reader.records("sighting", [f"{item.id}/{lane.source}" for item in claimed]) if claimed else {}
+    seen = {item.id: last_seen(item, lane.source, sighted.get(f"{item.id}/{lane.source}")) for item in claimed}
+    lanes = _lanes(context, own_id, seen)
+    size, absent = 0, []
+    earliest = add_seconds(context.now, -closing.min_age_hours * _HOUR_S)
+    for item in claimed:
+        one = seen[item.id]
+        if one is None or not within_reach(lane, own_id, one, lanes):
+            continue
+        size += 1
+        missed = missed_by(lane.complete, one)
+        if missed:
+            absent.append(Absent(item, one, missed[: closing.misses], _why_not_yet(missed, one, earliest, closing)))
+    return size, absent
+
+
+def _lanes(context: Context, own_id: str, seen: Mapping[str, Seen | None]) -> dict[str, Lane | None]:
+    ids = {lane_of(one.runs[0]) for one in seen.values() if one is not None and one.runs} - {own_id, ""}
+    context.load_records("run", sorted(ids))
+    found = {id: context.record("run", id) for id in sorted(ids)}
+    return {id: None if record is None else from_builtins(record.body, Lane) for id, record in found.items()}
+
+
+def _why_not_yet(missed: Sequence[RunRef], seen: Seen, earliest: Instant, closing: Closing) -> str:
+    if len(missed) < closing.misses:
+        return f"missed by {len(missed)} of the {closing.misses} complete runs that it takes"
+    if seen.at > earliest:
+        return f"last seen at {seen.at}, less than {closing.min_age_hours:g} hours ago"
+    return ""
+
+
+def kept_open_by(item: Item, source: str) -> str:
+    """
+    Return why an item stays open although *source* does not see it any more; empty if nothing keeps it.
+    """
+    others = sorted(name for name, claim in item.claims.items() if claim.live and name != source)
+    if others:
+        return f"{', '.join(others)} still reports it"
+    if item.source not in item.claims:
+        return "a person filed it"
+    for name in ("status", "owner"):
+        if name in item.held:
+            return f"{item.held[name]} has taken it over"
+    return ""
+
+
+def close_absent(context: Context, lane: Lane, absent: Absent) -> Outcome | None:
+    """
+    Close an item that is due, or withdraw the claim where something keeps it open. ``None``: withdrawn before.
+
+    The event's meta is the proof: which runs looked and did not see it, and when it was last seen.
+    """
+    item = absent.item
+    claim = item.claims[lane.source]
+    why = kept_open_by(item, lane.source)
+    if why and not claim.live:
+        return None
+    claims = {**item.claims, lane.source: replace(claim, live=False)}
+    proof = {"proof": "absent", "source": lane.source, "runs": [ref.id for ref in absent.missed],
+             "last_seen_at": absent.seen.at}  # fmt: skip
+    message = f"{lane.source} does not see it any more"
+    after = replace(item, claims=claims, updated_at=max(context.now, item.updated_at))
+    if why:
+        result = context.put(item, after, "resolved", message=message, meta={**proof, "kept_open": why})
+        return Outcome(verdict="updated", id=item.id, revision=result.revision, why=why, item=result)
+    after = replace(after, status="done", closed_at=context.now, closed_reason="fixed", closed_by=context.actor.name,
+                    wake_at="")  # fmt: skip
+    result = context.put(item, after, "closed", message=message, meta=proof)
+    return Outcome(verdict="closed", id=item.id, revision=result.revision, item=result,
+                   why=f"missed by {len(absent.missed)} complete runs")  # fmt: skip
