@@ -4,11 +4,12 @@ What begins and ends a transaction, what is read, and what is locked.
 Table names need no schema: each transaction sets its own `search_path`.
 """
 
+# ruff: noqa: S608 - what is put into these texts are pieces of them.
 from __future__ import annotations
 
 from backlog_store.backends.postgres.wire import Statement
 
-__all__ = ["COMMIT", "HORIZON", "ROLLBACK", "after_prefix", "begin", "limit_to"]
+__all__ = ["BY_NAME", "COMMIT", "HORIZON", "ROLLBACK", "after_prefix", "begin", "limit_to"]
 
 
 def begin(
@@ -44,6 +45,12 @@ def limit_to(seconds: float) -> Statement:
     return Statement(f"SET LOCAL statement_timeout = {_limit(seconds)}")
 
 
+#: What a transaction with many changes is planned with. It names all that it touches: a join that reads a whole table
+#: is never right, and the planner cannot know that of tables that nobody has analyzed yet. (Scans stay as they are: one
+#: that cannot be avoided would look so dear, before version 18, that the server compiled it.)
+BY_NAME = tuple(Statement(f"SET LOCAL enable_{way} = off") for way in ("hashjoin", "mergejoin"))
+
+
 def _limit(seconds: float) -> str:
     return str(max(1, int(seconds * 900)))  # milliseconds
 
@@ -55,12 +62,15 @@ ROLLBACK = Statement("ROLLBACK")
 
 ITEMS = "SELECT id, doc FROM items WHERE id = ANY($1)"
 ITEM_BY_KEY = "SELECT env, dedupe_key, doc FROM items WHERE env = $1 AND dedupe_key = $2 AND dedupe_key > ''"
-ITEMS_BY_KEY = """
-SELECT i.env, i.dedupe_key, i.doc
+# One look at the index for each key, whatever is known of the table: LIMIT keeps the planner from joining, which means
+# sorting the whole table where many keys are asked for.
+_HELD = """
 FROM unnest($1::text[], $2::text[]) AS r (env, dedupe_key)
-JOIN items AS i ON i.env = r.env AND i.dedupe_key = r.dedupe_key
-WHERE i.dedupe_key > ''
+CROSS JOIN LATERAL (
+  SELECT * FROM items WHERE env = r.env AND dedupe_key = r.dedupe_key AND dedupe_key > '' LIMIT 1
+) AS i
 """
+ITEMS_BY_KEY = "SELECT i.env, i.dedupe_key, i.doc" + _HELD
 RECORDS = "SELECT id, doc FROM records WHERE kind = $1 AND id = ANY($2)"
 SCAN = "SELECT id, doc FROM records WHERE kind = $1 AND id > $2 AND id >= $3 AND id < $4 ORDER BY id LIMIT $5"
 SCAN_TO_END = "SELECT id, doc FROM records WHERE kind = $1 AND id > $2 AND id >= $3 ORDER BY id LIMIT $4"
@@ -82,12 +92,7 @@ HORIZON = "(SELECT base FROM clock) + pg_snapshot_xmin(pg_current_snapshot())::t
 # --- what stands, for naming a violated condition --------------------------------------------------------------------
 
 STANDING_ITEMS = "SELECT id, revision, env, dedupe_key FROM items WHERE id = ANY($1)"
-STANDING_KEYS = """
-SELECT i.env, i.dedupe_key, i.id
-FROM unnest($1::text[], $2::text[]) AS r (env, dedupe_key)
-JOIN items AS i ON i.env = r.env AND i.dedupe_key = r.dedupe_key
-WHERE i.dedupe_key > ''
-"""
+STANDING_KEYS = "SELECT i.env, i.dedupe_key, i.id" + _HELD
 STANDING_RECORDS = """
 SELECT s.kind, s.id, s.revision
 FROM unnest($1::text[], $2::text[]) AS r (kind, id)
@@ -98,15 +103,10 @@ STANDING_SIGHTINGS = "SELECT DISTINCT id FROM sightings WHERE id = ANY($1)"
 # --- locks of a second attempt, in the order of ids, so that two of them never wait for each other --------------------
 
 LOCK_ITEMS = "SELECT count(*) FROM (SELECT id FROM items WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE) AS held"
-LOCK_KEYS = """
+LOCK_KEYS = f"""
 SELECT count(*)
 FROM (
-  SELECT i.id
-  FROM unnest($1::text[], $2::text[]) AS r (env, dedupe_key)
-  JOIN items AS i ON i.env = r.env AND i.dedupe_key = r.dedupe_key
-  WHERE i.dedupe_key > ''
-  ORDER BY i.id
-  FOR NO KEY UPDATE OF i
+  SELECT id FROM items WHERE id = ANY (ARRAY (SELECT i.id {_HELD})) ORDER BY id FOR NO KEY UPDATE
 ) AS held
 """
 LOCK_RECORDS = """

@@ -102,7 +102,7 @@ class PostgresWriter(PostgresReader):
         is_batch = self._batch.size > Deadlines.BATCH
         statements = self._batch.take()
         if is_batch:
-            statements.insert(0, self._session.extend(self._longest))
+            return [self._session.extend(self._longest), *sql.BY_NAME, *statements]
         return statements
 
     def _standing(self, changes: Sequence[Change]) -> _Standing:
