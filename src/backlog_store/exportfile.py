@@ -43,7 +43,7 @@ HEADER = encode({"format": FORMAT, "version": VERSION})
 #: `store` makes a store this one.
 KINDS: tuple[tuple[RecordKind, str], ...] = (
     ("alias", ""), ("answer", ""), ("guard", ""), ("key", ""), ("lease", ""), ("link", ""), ("policy", ""),
-    ("proposal", ""), ("run", ""), ("store", LEGACY_NOTES), ("view", ""),
+    ("proposal", ""), ("run", ""), ("store", LEGACY_NOTES), ("suppressed", ""), ("view", ""),
 )  # fmt: skip
 #: Far beyond what the limits of the store allow; it bounds the memory of a check.
 _LINE_MAX = 64 * 1024 * 1024

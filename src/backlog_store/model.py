@@ -32,13 +32,14 @@ Priority = Literal["P0", "P1", "P2", "P3"]
 ActorKind = Literal["person", "machine"]
 ClosingReason = Literal["fixed", "wont_fix", "false_positive", "accepted_risk", "duplicate", "obsolete"]
 UpsertVerdict = Literal["created", "updated", "unchanged", "reopened", "suppressed", "refused"]
-#: Judging kinds are put only together with an event: key. Working kinds without: answer, view, link, alias, guard,
-#: sighting (kept by the backend, see `Sighting`), store (one record: the store's id and incarnation), run (lanes, runs
-#: and their parts, see `rules.lanes`), proposal (what a run is still to do).
+#: Judging kinds are put only together with an event: key, policy. Working kinds without: answer, view, link, alias,
+#: guard, suppressed (what a window held back, by window, env and key), sighting (kept by the backend, see `Sighting`),
+#: store (one record: the store's id and incarnation), run (lanes, runs and their parts, see `rules.lanes`), proposal
+#: (what a run is still to do).
 #: Only in the store that is a spool (executors/failover): spool, parked, account.
 RecordKind = Literal[
     "key", "answer", "view", "link", "alias", "guard", "sighting", "store", "run", "policy", "lease", "spool", "parked",
-    "account", "proposal",
+    "account", "proposal", "suppressed",
 ]  # fmt: skip
 
 STATUSES: tuple[Status, ...] = ("open", "in_progress", "blocked", "done", "canceled")
@@ -125,7 +126,8 @@ class Item(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, forb
 
     `revision` starts at 1 and grows by one with each event. `updated_at` is when a field last changed (comments do not
     count) and never goes backwards. `held` maps each field that a person holds to that person's name: a machine does
-    not touch it. `head` is the hash of the newest event (see `backlog_store.trail`).
+    not touch it, until the instant in `held_until`, where that names the field. `head` is the hash of the newest event
+    (see `backlog_store.trail`).
     """
 
     id: ItemId
@@ -152,6 +154,7 @@ class Item(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, forb
     generation: int = 0  # grows when a key starts anew with another item
     episode: int = 1  # grows with each reopening
     held: dict[str, str] = field(default_factory=dict)
+    held_until: dict[str, Instant] = field(default_factory=dict)  # of those held fields whose hold has an end
     claims: dict[str, Claim] = field(default_factory=dict)
     wake_at: Instant = ""  # snoozed until then
     closed_at: Instant = ""

@@ -22,11 +22,12 @@ from backlog_store.instants import Instant, day_of
 from backlog_store.model import CLOSED, LIVE, Item
 from backlog_store.policy import Policy
 
-__all__ = ["REOPENED_BY_REPORTS", "allowed_moves", "check_move", "closed_status", "effective_status", "is_overdue",
-           "reason_of_move"]  # fmt: skip
+__all__ = ["REOPENED_BY_REPORTS", "allowed_moves", "check_move", "closed_status", "effective_status", "held_by",
+           "is_overdue", "reason_of_move"]  # fmt: skip
 
 #: A machine's report reopens what was closed for this reason. (An expired acceptance too; see `rules.upsert`.)
 REOPENED_BY_REPORTS = "fixed"
+_NEVER = "9999"  # behind every instant
 
 
 def allowed_moves(status: str, transitions: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -72,6 +73,14 @@ def effective_status(item: Item, now: Instant) -> str:
     if item.status in CLOSED and item.closed_reason == "accepted_risk" and item.expires_at <= now:
         return "expired"
     return item.status
+
+
+def held_by(item: Item, field: str, now: Instant) -> str:
+    """
+    Return the person who holds a field at *now*; empty for nobody. A hold may have an end (`Item.held_until`).
+    """
+    holder = item.held.get(field, "")
+    return holder if holder and item.held_until.get(field, _NEVER) > now else ""
 
 
 def is_overdue(item: Item, now: Instant) -> bool:

@@ -76,9 +76,10 @@ class Edit(BodyOf, frozen=True, tag="edit"):
     """
     Set fields of one item; `fields` may hold any of `rules.fields.EDITABLE` (a status goes through the workflow).
 
-    A person holds what the person sets (only those in `hold`, if given), until `release` names it. `revision` 0 means
-    any; otherwise an older or newer stored one is a `RevisionConflict`. `expect` maps fields (and ``updated_at``) to
-    the values that they must still have: what somebody else changed meanwhile is a `RevisionConflict` that names it.
+    A person holds what the person sets (only those in `hold`, if given), until `release` names it, or until the instant
+    `hold_until`: what machines say is then taken over at the next report. `revision` 0 means any; otherwise an older or
+    newer stored one is a `RevisionConflict`. `expect` maps fields (and ``updated_at``) to the values that they must
+    still have: what somebody else changed meanwhile is a `RevisionConflict` that names it.
     """
 
     id: ItemId
@@ -87,6 +88,7 @@ class Edit(BodyOf, frozen=True, tag="edit"):
     remove_tags: tuple[str, ...] = ()
     release: tuple[str, ...] = ()
     hold: tuple[str, ...] | None = None
+    hold_until: Instant = ""
     expect: dict[str, Any] = field(default_factory=dict)
     revision: int = 0
     message: str = ""

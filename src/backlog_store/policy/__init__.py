@@ -21,6 +21,9 @@ from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from backlog_store.policy.closing import Closing
+    from backlog_store.policy.owners import Owners
+    from backlog_store.policy.priority import Priorities
+    from backlog_store.policy.suppression import Suppression
     from backlog_store.policy.workflow import Workflow
 
 __all__ = ["ACCEPTANCE_DAYS_MAX", "DEFAULT_POLICY", "DEFAULT_TRANSITIONS", "DUE_DAYS", "Policy"]
@@ -54,6 +57,9 @@ class Policy(Struct, frozen=True, kw_only=True):
     files: dict[str, str] = field(default_factory=dict)
     workflow: Workflow | None = None
     closing: Closing | None = None
+    priority: Priorities | None = None
+    owners: Owners | None = None
+    suppression: Suppression | None = None
 
     @property
     def transitions(self) -> dict[str, tuple[str, ...]]:

@@ -25,6 +25,7 @@ __all__ = [
     "Count",
     "Date",
     "Duration",
+    "Label",
     "Moment",
     "Name",
     "Reason",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_LABEL = re.compile(r"(?=.{1,100}$)[\w.-]+(?: [\w.-]+)*")
 _LENGTH = re.compile(r"(\d{1,9})\s*([smhdw])")
 
 
@@ -56,11 +58,18 @@ def _duration(text: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
+def _label(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise ValueError("is no name for this; take letters, digits, dots, hyphens and single spaces, 100 at most")
+    return text
+
+
 #: How the text of a form is understood. Each raises `ValueError` with what would be right.
 FORMS: Mapping[str, Callable[[str], Any]] = {
     "instant": _moment,
     "day": _date,
     "duration": _duration,
+    "label": _label,
 }
 
 #: What else is looked at in a value of a form, once its type is right.
@@ -72,6 +81,8 @@ Moment = Annotated[str, Meta(extra={"form": "instant"}, extra_json_schema={"titl
 Date = Annotated[str, Meta(extra={"form": "day"}, extra_json_schema={"title": "day"})]
 #: A length of time (``12h``), kept in seconds.
 Duration = Annotated[int, Meta(extra={"form": "duration"}, extra_json_schema={"title": "length of time"})]
+#: A name that ids of records can be made of.
+Label = Annotated[str, Meta(extra={"form": "label"}, extra_json_schema={"title": "name"})]
 #: A name of something of the store: an owner, a service.
 Name = Annotated[str, Meta(min_length=1, max_length=LIMITS.name)]
 #: Words for people.

@@ -10,6 +10,9 @@ from typing import Protocol
 from backlog_store.policy import Policy
 from backlog_store.policy.closing import Closing
 from backlog_store.policy.findings import Finding
+from backlog_store.policy.owners import Owners
+from backlog_store.policy.priority import Priorities
+from backlog_store.policy.suppression import Suppression
 from backlog_store.policy.workflow import Workflow
 
 __all__ = ["SECTIONS", "Section"]
@@ -30,5 +33,8 @@ class Section(Protocol):
 #: In the order of the reference. The key in the file is the name of the field of `Policy`.
 SECTIONS: Mapping[str, type[Section]] = {
     "workflow": Workflow,
+    "priority": Priorities,
+    "owners": Owners,
+    "suppression": Suppression,
     "closing": Closing,
 }

@@ -24,7 +24,7 @@ def edit(context: Context, body: Edit) -> Outcome:
     """
     Set fields, add and remove tags, release held fields; one event for all of it.
     """
-    _check(body)
+    _check(context, body)
     item = context.item(body.id)
     check_revision(item, body.revision)
     _check_expected(item, body)
@@ -71,14 +71,16 @@ def _held(context: Context, item: Item, body: Edit, changed: list[str]) -> Item:
     named = set(body.hold) if body.hold is not None else HOLDABLE
     # A person who sets a field to what it already is means it: that is held, too.
     touched = {*changed, *body.fields, *(["tags"] if body.add_tags or body.remove_tags else [])}
-    item = held_by_actor(context, item, *sorted(touched & named & HOLDABLE))
+    item = held_by_actor(context, item, *sorted(touched & named & HOLDABLE), until=body.hold_until)
     if body.hold is not None and "status" in changed and "status" not in named:
         item = replace(item, held={name: by for name, by in item.held.items() if name != "status"})
     kept = {name: by for name, by in item.held.items() if name not in body.release}
-    return item if kept == item.held else replace(item, held=kept)
+    if kept == item.held and item.held_until.keys() <= kept.keys():
+        return item
+    return replace(item, held=kept, held_until={name: end for name, end in item.held_until.items() if name in kept})
 
 
-def _check(body: Edit) -> None:
+def _check(context: Context, body: Edit) -> None:
     check = Checker("/fields")
     for name, value in body.fields.items():
         _check_field(check, name, value)
@@ -86,6 +88,9 @@ def _check(body: Edit) -> None:
     check.tags("add_tags", body.add_tags)
     check.tags("remove_tags", body.remove_tags)
     check.text("message", body.message, LIMITS.message)
+    check.instant("hold_until", body.hold_until)
+    if body.hold_until and not check.faults and body.hold_until <= context.now:
+        check.fault("hold_until", body.hold_until, "lies in the past; leave it out to hold without an end")
     for name, value in body.expect.items():
         if name not in (*EDITABLE, "updated_at"):
             check.fault(f"expect/{name}", value, f"one of {', '.join(EDITABLE)}, updated_at")

@@ -22,7 +22,7 @@ from backlog_store.rules.upsert import (
     reopened,
 )
 from backlog_store.rules.view import Context
-from backlog_store.workflow import check_move, closed_status, reason_of_move
+from backlog_store.workflow import check_move, closed_status, held_by, reason_of_move
 
 __all__ = ["check_holder", "check_revision", "close", "comment", "create", "move", "reopen", "resolve", "snooze",
            "with_status"]  # fmt: skip
@@ -42,10 +42,9 @@ def check_holder(context: Context, item: Item, field: str) -> None:
     """
     Refuse a machine's hand on what a person holds. Raises `NotAllowed`.
     """
-    if context.actor.kind == "machine" and field in item.held:
-        raise NotAllowed(
-            f"changing {field} of {item.id}", f"{item.held[field]} holds it", hint=f"A person may release {field}."
-        )
+    holder = held_by(item, field, context.now)
+    if context.actor.kind == "machine" and holder:
+        raise NotAllowed(f"changing {field} of {item.id}", f"{holder} holds it", hint=f"A person may release {field}.")
 
 
 def create(context: Context, body: Create) -> Outcome:
@@ -73,7 +72,7 @@ def create(context: Context, body: Create) -> Outcome:
         key = draft.key
         id, generation = identity(context, draft, known=state is not None)
     seen_at = draft.observed_at or context.now
-    item = new_item(context, draft, id=id, due=draft.due_date, seen_at=seen_at, generation=generation)
+    item = new_item(context, draft, id=id, seen_at=seen_at, generation=generation)
     created_at = body.created_at or body.updated_at or context.now
     updated_at = max(body.updated_at or created_at, created_at)
     item = replace(
@@ -113,13 +112,17 @@ def with_status(context: Context, item: Item, to: str, message: str) -> Item:
     return held_by_actor(context, moved, "status")
 
 
-def held_by_actor(context: Context, item: Item, *fields: str) -> Item:
+def held_by_actor(context: Context, item: Item, *fields: str, until: Instant = "") -> Item:
     """
-    Return *item* with these fields held by the actor, if that is a person.
+    Return *item* with these fields held by the actor, if that is a person; *until* an instant, or without an end.
     """
     if context.actor.kind != "person" or not fields:
         return item
-    return replace(item, held={**item.held, **dict.fromkeys(fields, context.actor.name)})
+    ends = item.held_until
+    if until or ends:
+        ends = {name: end for name, end in ends.items() if name not in fields}
+        ends |= dict.fromkeys(fields, until) if until else {}
+    return replace(item, held={**item.held, **dict.fromkeys(fields, context.actor.name)}, held_until=ends)
 
 
 def remember_closing(context: Context, item: Item, note: str) -> None:
@@ -316,8 +319,8 @@ def _resolve_one(context: Context, body: Resolve, dedupe_key: str) -> Outcome:
         why = f"{', '.join(others)} still reports it"
     elif item.source not in claims:
         why = f"{item.source} opened it"
-    elif "status" in item.held:
-        why = f"{item.held['status']} has taken it over"
+    elif holder := held_by(item, "status", context.now):
+        why = f"{holder} has taken it over"
     else:
         why = _guarded(context, item, body.proof)
     if why:

@@ -26,6 +26,7 @@ from backlog_store.errors import AlreadyExists, BacklogError, InvalidInput
 from backlog_store.ids import item_id_of_key, unkeyed_item_id
 from backlog_store.instants import Instant, day_of, plus_days
 from backlog_store.model import CLOSED, LIMITS, Claim, Draft, Item, ItemId, Key, KeyState, Verdict
+from backlog_store.rules.assigning import assigned, held_back, load_held_back, without_ended_holds
 from backlog_store.rules.checks import draft_faults
 from backlog_store.rules.fields import (
     EPISODE_FIELDS,
@@ -52,6 +53,7 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
     checked = list(zip(body.drafts, faults, strict=True))
     context.load_keys([key for draft, wrong in checked if not wrong and (key := draft.key) is not None])
     context.run = open_run(context, body.run) if body.run else None
+    load_held_back(context, [draft for draft, wrong in checked if not wrong])
     outcomes = []
     for draft, wrong in checked:
         try:
@@ -93,15 +95,18 @@ def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant, key
         if blocked or not body.opens:
             return Outcome(verdict="suppressed", id=state.item_id, revision=state.last_revision,
                            why=blocked or NOT_OPENING)  # fmt: skip
+        if why := held_back(context, draft, seen_at):
+            return Outcome(verdict="suppressed", id=state.item_id, revision=state.last_revision, why=why)
         if _is_held(context, draft):
             return hold_return(context, draft, body, seen_at, state.item_id, None)
         return _returned(context, draft, body, seen_at, key, state)
-    if not body.opens:
-        return Outcome(verdict="suppressed", why=NOT_OPENING)
+    if why := NOT_OPENING if not body.opens else held_back(context, draft, seen_at):
+        return Outcome(verdict="suppressed", why=why)
     id, generation = identity(context, draft, known=state is not None)
-    fresh = new_item(context, draft, id=id, due=_due(draft, body, seen_at), seen_at=seen_at,
-                     generation=generation, tags=("baseline",) if body.baseline else (), run=body.run)  # fmt: skip
-    item = context.put(None, fresh, "created")
+    fresh = new_item(context, draft, id=id, seen_at=seen_at, generation=generation,
+                     tags=("baseline",) if body.baseline else (), run=body.run)  # fmt: skip
+    fresh, because = _settled(context, fresh, draft, body, seen_at)
+    item = context.put(None, fresh, "created", meta=because)
     if state is not None and draft.key is not None:
         context.put_key_state(draft.key, KeyState(item_id=item.id))
     return Outcome(verdict="created", id=item.id, revision=item.revision, item=item)
@@ -151,13 +156,23 @@ def _is_taken(context: Context, id: ItemId) -> bool:
 NOT_OPENING = "this report may not open items (its ref is not the default branch)"
 
 
-def _due(draft: Draft, body: Report, seen_at: Instant) -> str:
-    if draft.due_date or body.baseline or draft.priority not in body.due_days:
+def _settled(context: Context, fresh: Item, draft: Draft, body: Report, seen_at: Instant,
+             ) -> tuple[Item, dict[str, Any]]:  # fmt: skip
+    """
+    Return a new item with what the policy makes of it: its priority and owner; and when it is due.
+    """
+    fresh, because = assigned(context.policy, fresh, context.now)
+    due = _due(draft, body, seen_at, fresh.priority)
+    return (replace(fresh, due_date=due) if due != fresh.due_date else fresh), because
+
+
+def _due(draft: Draft, body: Report, seen_at: Instant, priority: str) -> str:
+    if draft.due_date or body.baseline or priority not in body.due_days:
         return draft.due_date
-    return plus_days(day_of(seen_at), body.due_days[draft.priority])
+    return plus_days(day_of(seen_at), body.due_days[priority])
 
 
-def new_item(context: Context, draft: Draft, *, id: str, due: str, seen_at: Instant, revision: int = 1,
+def new_item(context: Context, draft: Draft, *, id: str, seen_at: Instant, revision: int = 1,
              generation: int = 0, tags: tuple[str, ...] = (), run: str = "") -> Item:  # fmt: skip
     """
     Return the item that a draft opens.
@@ -178,7 +193,7 @@ def new_item(context: Context, draft: Draft, *, id: str, due: str, seen_at: Inst
         title=draft.title,
         description=draft.description,
         owner=draft.owner,
-        due_date=due,
+        due_date=draft.due_date,
         source=draft.source,
         dedupe_key=draft.dedupe_key,
         evidence_refs=evidence,
@@ -193,11 +208,12 @@ def new_item(context: Context, draft: Draft, *, id: str, due: str, seen_at: Inst
 
 
 def _returned(context: Context, draft: Draft, body: Report, seen_at: Instant, key: Key, state: KeyState) -> Outcome:
-    fresh = new_item(context, draft, id=state.item_id, due=_due(draft, body, seen_at), seen_at=seen_at,
-                     revision=state.last_revision + 1, generation=state.generation, run=body.run)  # fmt: skip
+    fresh = new_item(context, draft, id=state.item_id, seen_at=seen_at, revision=state.last_revision + 1,
+                     generation=state.generation, run=body.run)  # fmt: skip
     fresh = replace(fresh, dedupe_key=key[1], head=state.head, episode=state.episode + 1)
+    fresh, because = _settled(context, fresh, draft, body, seen_at)
     keep_given_id(context, draft, fresh.id)
-    item = context.put(None, fresh, "created", message=f"returned; purged at {state.purged_at}")
+    item = context.put(None, fresh, "created", message=f"returned; purged at {state.purged_at}", meta=because)
     context.put_key_state(key, KeyState(item_id=item.id))
     return Outcome(verdict="reopened", id=item.id, revision=item.revision, item=item,
                    why=f"known until it was purged at {state.purged_at}")  # fmt: skip
@@ -218,20 +234,23 @@ def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: I
     why = "" if item.verdict_lifted else _why_suppressed(
         item.closed_reason, item.expires_at, context.now, item.closed_at, seen_at
     )  # fmt: skip
-    if not why and not body.opens:
-        why = NOT_OPENING
+    if not why:
+        why = NOT_OPENING if not body.opens else held_back(context, draft, seen_at)
     if why:
         context.sight(item, draft.source, seen_at, body.run)
         return Outcome(verdict="suppressed", id=item.id, revision=item.revision, why=why, item=item)
     if _is_held(context, draft):
         return hold_return(context, draft, body, seen_at, item.id, item)
-    opened = reopened(context, item)
+    opened = reopened(context, without_ended_holds(item, context.now))
     opened = _with_claim(opened, draft, seen_at, draft_digest(draft), body.run)
     opened = refreshed(opened, draft, body, refresh_due=True)
-    due = _due(replace(draft, due_date=""), body, seen_at)
+    opened, because = _assigned(context, opened, body)
+    due = _due(
+        replace(draft, due_date=""), body, seen_at, opened.priority if context.policy.priority else draft.priority
+    )
     if due and "due_date" not in item.held and not draft.due_date:
         opened = replace(opened, due_date=due)
-    result = context.put(item, opened, "reopened", message=f"reported again by {draft.source}")
+    result = context.put(item, opened, "reopened", message=f"reported again by {draft.source}", meta=because)
     clear_verdict(context, result)
     return Outcome(verdict="reopened", id=item.id, revision=result.revision, item=result,
                    why=f"was closed as {item.closed_reason}")  # fmt: skip
@@ -255,6 +274,7 @@ def reopened(context: Context, item: Item) -> Item:
         duplicate_of="",
         verdict_lifted=False,
         held={name: holder for name, holder in item.held.items() if name not in EPISODE_FIELDS},
+        held_until={name: end for name, end in item.held_until.items() if name not in EPISODE_FIELDS},
     )
 
 
@@ -299,17 +319,36 @@ def _refresh(context: Context, item: Item, draft: Draft, body: Report, seen_at: 
     digest = draft_digest(draft)
     # A report that names its fields sets them, also over an edit since the same report was last taken in.
     same = body.refresh is None and known is not None and known.live and known.digest == digest
-    if same:
-        return _sighted(context, item, draft, body, seen_at)
-    claimed = _with_claim(item, draft, seen_at, digest, body.run)
-    after = refreshed(claimed, draft, body, refresh_due=False)
+    current = without_ended_holds(item, context.now)
+    if same and current is item:
+        after, because = assigned(context.policy, item, context.now)
+        if after is item:
+            return _sighted(context, item, draft, body, seen_at)
+        # Nothing new is reported; the policy is another one since.
+        context.sight(item, draft.source, seen_at, body.run)
+        return _updated(context, item, after, because)
+    claimed = _with_claim(current, draft, seen_at, digest, body.run)
+    after, because = _assigned(context, refreshed(claimed, draft, body, refresh_due=False), body)
     if after == item:
         return _sighted(context, item, draft, body, seen_at)
     unseen = replace(after, claims=item.claims, evidence_refs=item.evidence_refs, evidence_totals=item.evidence_totals)
     evidence_counts = new_evidence and after.evidence_refs != item.evidence_refs
     if unseen == item and known is not None and known.live and not evidence_counts:
         return _sighted(context, item, draft, body, seen_at)
-    result = context.put(item, replace(after, updated_at=max(context.now, item.updated_at)), "auto_update")
+    return _updated(context, item, after, because)
+
+
+def _assigned(context: Context, item: Item, body: Report) -> tuple[Item, dict[str, Any]]:
+    """
+    Return a refreshed item with what the policy makes of it; a report that names its fields leaves the others alone.
+    """
+    named = body.refresh is not None
+    return assigned(context.policy, item, context.now, reported=item.priority if named else "", only=body.refresh)
+
+
+def _updated(context: Context, item: Item, after: Item, because: dict[str, Any]) -> Outcome:
+    after = replace(after, updated_at=max(context.now, item.updated_at))
+    result = context.put(item, after, "auto_update", meta=because)
     return Outcome(verdict="updated", id=item.id, revision=result.revision, item=result)
 
 
