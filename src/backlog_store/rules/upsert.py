@@ -248,7 +248,7 @@ def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: I
     due = _due(
         replace(draft, due_date=""), body, seen_at, opened.priority if context.policy.priority else draft.priority
     )
-    if due and "due_date" not in item.held and not draft.due_date:
+    if due and "due_date" not in opened.held and not draft.due_date:
         opened = replace(opened, due_date=due)
     result = context.put(item, opened, "reopened", message=f"reported again by {draft.source}", meta=because)
     clear_verdict(context, result)
