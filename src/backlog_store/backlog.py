@@ -30,6 +30,7 @@ from backlog_store.executors.local import Executor, LocalExecutor
 from backlog_store.ids import batch_id
 from backlog_store.instants import Instant
 from backlog_store.model import LIMITS, Actor, Draft, Event, Item, ItemId, KeyState, Record, RecordKind, Sighted
+from backlog_store.planning import Applied, Plan, Planner, apply_plan
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.query import ANY, All, Compare, EventQuery, Facet, ItemFilter, ItemQuery, OrderKey, Where, order_key
 from backlog_store.rules import check_draft, draft_from, visible
@@ -110,17 +111,32 @@ class Backlog:
             scope=self.scope,
         )  # fmt: skip
 
-    def execute(self, body: c.Body, *, request_id: str = "", batch: str = "") -> c.Answer:
+    def execute(self, body: c.Body, *, request_id: str = "", batch: str = "", expect: str = "") -> c.Answer:
         """
         Carry a command out. With a *request_id* it may be asked again and happens once.
+
+        *expect* is the digest of what a preview decided (`preview.digest_of`): another decision is `PlanChanged`.
         """
-        return self.executor.execute(self.command(body, request_id=request_id, batch=batch))
+        command = self.command(body, request_id=request_id, batch=batch)
+        return self.executor.execute(replace(command, expect=expect) if expect else command)
 
     def preview(self, body: c.Body) -> c.Answer:
         """
         Return what a command would answer now; nothing is written.
         """
         return self.executor.preview(self.command(body))
+
+    def planner(self) -> Planner:
+        """
+        Return what decides commands one after the other and writes nothing; see `planning`.
+        """
+        return Planner(self)
+
+    def apply(self, plan: Plan) -> Applied:
+        """
+        Carry a plan out, exactly, as one batch. Raises `PlanChanged`, with what changed since it was made.
+        """
+        return apply_plan(self, plan)
 
     def create(self, draft: Draft | Mapping[str, Any], *, status: str = "open", request_id: str = "") -> c.Outcome:
         """

@@ -12,6 +12,7 @@ Every error that the store raises, with its stable code.
     │  ├─ RevisionConflict              id, expected, found
     │  ├─ AlreadyExists                 kind, id, held_by
     │  ├─ TransitionNotAllowed          id, from_status, to_status, allowed
+    │  ├─ PlanChanged                   token, departures
     │  ├─ RequestReused                 request_id
     │  └─ RequestExpired                request_id, kept_days
     ├─ NotAllowed                       action, reason
@@ -32,29 +33,11 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 __all__ = [
-    "EXIT_CODES",
-    "AlreadyExists",
-    "AmbiguousId",
-    "BackendError",
-    "BackendUnavailable",
-    "BacklogError",
-    "ConfigError",
-    "Conflict",
-    "DataCorrupt",
-    "Fault",
-    "InvalidInput",
-    "InvalidQuery",
-    "NotAllowed",
-    "NotFound",
-    "OutcomeUnknown",
-    "RequestExpired",
-    "RequestReused",
-    "RevisionConflict",
-    "SchemaMismatch",
-    "StorageFull",
-    "TransitionNotAllowed",
-    "exit_code",
-]
+    "EXIT_CODES", "AlreadyExists", "AmbiguousId", "BackendError", "BackendUnavailable", "BacklogError", "ConfigError",
+    "Conflict", "DataCorrupt", "Fault", "InvalidInput", "InvalidQuery", "NotAllowed", "NotFound", "OutcomeUnknown",
+    "PlanChanged", "RequestExpired", "RequestReused", "RevisionConflict", "SchemaMismatch", "StorageFull",
+    "TransitionNotAllowed", "exit_code",
+]  # fmt: skip
 
 
 class Fault(Struct, frozen=True):
@@ -240,6 +223,23 @@ class TransitionNotAllowed(Conflict):
         else:
             hint = f"{from_status} is final for moves: reopen it with a reason first."
         super().__init__(f"{id} cannot move from {from_status} to {to_status}.", hint=hint)
+
+
+class PlanChanged(Conflict):
+    """
+    What was shown is not what would be done now; nothing was written. `departures` says what changed, line by line.
+    """
+
+    code = "plan_changed"
+
+    def __init__(self, token: str, departures: Sequence[str], *, detail: str = "") -> None:
+        self.token = token
+        self.departures = tuple(departures)
+        lines = "".join(f"\n  - {one}" for one in self.departures[:20])
+        more = len(self.departures) - 20
+        lines += f"\n  … and {more:,} more" if more > 0 else ""
+        text = f"the plan {token!r} is not what would be done now; {detail or 'nothing was written'}."
+        super().__init__(f"{text}{lines}", hint="" if lines else "Look again, and apply what is shown then.")
 
 
 class RequestReused(Conflict):

@@ -39,7 +39,7 @@ from backlog_store.model import Actor, Item, ItemId
 __all__ = [
     "AbortRun", "Answer", "ApplyPolicy", "BeginRun", "Body", "BodyOf", "Bulk", "Cleanup", "Close", "Command", "Comment",
     "CompleteRun", "Create", "DropView", "Edit", "JudgeRun", "LiftVerdict", "Link", "LinkKind", "Move", "Outcome",
-    "OutcomeVerdict", "Reopen", "Report", "Resolve", "RunScope", "SaveView", "Single", "Snooze", "Undo",
+    "OutcomeVerdict", "Reopen", "Report", "Reporting", "Resolve", "RunScope", "SaveView", "Single", "Snooze", "Undo",
 ]  # fmt: skip
 
 #: Of an item, or of a run: what it is in now. ``held``: taken in and kept, to be acted on later; `why` says when.
@@ -61,21 +61,9 @@ class Bulk(BodyOf, frozen=True, tag="bulk"):
     keep_going: bool = False
 
 
-Body = (
-    Single
-    | Report
-    | Resolve
-    | Cleanup
-    | Undo
-    | SaveView
-    | DropView
-    | ApplyPolicy
-    | Bulk
-    | BeginRun
-    | CompleteRun
-    | AbortRun
-    | JudgeRun
-)
+#: What a source says: all that a reporter may ask.
+Reporting = Report | Resolve | BeginRun | CompleteRun | AbortRun
+Body = Single | Reporting | Cleanup | Undo | SaveView | DropView | ApplyPolicy | Bulk | JudgeRun
 
 
 class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -84,6 +72,7 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `seed` is 128 random bits in hexadecimal. `batch` joins several commands for `Undo`; by default each is its own.
     `scope` is what the credential reaches that asks (``None``: everything); like the actor, it never comes from a body.
+    `expect` is the digest of what was decided when it was shown (`preview.digest_of`): another decision is refused.
     """
 
     body: Body
@@ -92,6 +81,7 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seed: str
     request_id: str = ""
     batch: str = ""
+    expect: str = ""
     scope: Scope | None = None
 
 

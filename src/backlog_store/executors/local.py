@@ -15,7 +15,8 @@ from backlog_store.commands import Answer, Command
 from backlog_store.errors import OutcomeUnknown
 from backlog_store.executors.settling import SETTLE_S, settled
 from backlog_store.policy import DEFAULT_POLICY, Policy
-from backlog_store.rules import check_command, decide, hint_of, split_by_item
+from backlog_store.rules import Decision, check_command, decide, hint_of, split_by_item
+from backlog_store.rules.overlay import Overlay
 
 __all__ = ["Executor", "LocalExecutor"]
 
@@ -43,6 +44,12 @@ class Executor(Protocol):
     def preview(self, command: Command) -> Answer:
         """
         Decide a command on the present state and write nothing.
+        """
+        ...
+
+    def foresee(self, command: Command, over: Overlay) -> Decision:
+        """
+        Decide a command on the present state with *over* laid over it, and write nothing.
         """
         ...
 
@@ -100,6 +107,13 @@ class LocalExecutor:
         """
         check_command(command)
         return self.backend.read(lambda reader: decide(reader, command, self.policy).answer)
+
+    def foresee(self, command: Command, over: Overlay) -> Decision:
+        """
+        Decide a command on the present state with *over* laid over it, and write nothing.
+        """
+        check_command(command)
+        return self.backend.read(lambda reader: decide(over.on(reader), command, self.policy))
 
     def read(self, fn: Callable[[Reader], T], /) -> T:
         """

@@ -39,10 +39,11 @@ from backlog_store.commands import (
     Snooze,
     Undo,
 )
-from backlog_store.errors import BacklogError, RequestExpired, RequestReused
+from backlog_store.errors import BacklogError, PlanChanged, RequestExpired, RequestReused
 from backlog_store.instants import add_seconds
 from backlog_store.model import LIMITS, Actor, Key, RecordKind, key_record_id
 from backlog_store.policy import DEFAULT_POLICY, Policy
+from backlog_store.preview import digest_of, foreseen
 from backlog_store.rules import editing, keeping, lifecycle, links, policies, runs, upsert
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.scoping import outcomes_within
@@ -111,6 +112,8 @@ def decide(reader: Reader, command: Command, policy: Policy = DEFAULT_POLICY) ->
         outcomes = _outcomes(context, command.body)
     else:
         outcomes = outcomes_within(command.scope, context, command.body, _outcomes)
+    if command.expect and command.expect != digest_of(foreseen(command.body, outcomes)):
+        raise PlanChanged(command.expect, ())
     answer = Answer(batch=context.batch, outcomes=outcomes)
     if command.request_id:
         _keep_answer(context, answer)
@@ -178,6 +181,8 @@ def check_command(command: Command) -> None:
     check.text("seed", command.seed, 64, required=True)
     if command.request_id != "":
         check.text("request_id", command.request_id, LIMITS.request_id)
+    if command.expect != "":
+        check.text("expect", command.expect, LIMITS.id)
     if command.batch != "":
         check.text("batch", command.batch, LIMITS.id)
     body = command.body

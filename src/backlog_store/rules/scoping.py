@@ -23,6 +23,7 @@ from backlog_store.commands import (
     CompleteRun,
     Outcome,
     Report,
+    Reporting,
     Resolve,
 )
 from backlog_store.errors import NotAllowed
@@ -42,7 +43,7 @@ def action_of(body: Body) -> Action:
     """
     Return what a role must include to ask this.
     """
-    if isinstance(body, Report | Resolve | BeginRun | CompleteRun | AbortRun):
+    if isinstance(body, Reporting):
         return "report"
     return "administer" if isinstance(body, ApplyPolicy | Cleanup) else "work"
 

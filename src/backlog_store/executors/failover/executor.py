@@ -37,7 +37,8 @@ from backlog_store.executors.settling import settled
 from backlog_store.forks import ForkAware, follow
 from backlog_store.ids import derived
 from backlog_store.policy import DEFAULT_POLICY, Policy
-from backlog_store.rules import check_command, decide
+from backlog_store.rules import Decision, check_command, decide
+from backlog_store.rules.overlay import Overlay
 from backlog_store.rules.replaying import accepted_answer, is_commutative, storable
 
 __all__ = ["FailoverExecutor"]
@@ -119,7 +120,7 @@ class FailoverExecutor(ForkAware):
         if not command.request_id:
             # Before the first try on the primary: whatever becomes of that, offering it again changes nothing.
             command = replace(command, request_id=f"auto/{derived('request', command.seed)}")
-        if not is_commutative(command.body):
+        if command.expect or not is_commutative(command.body):
             return self._conditional(command)
         primary = self._direct()
         if primary is None and self._breaker.state == "replaying":
@@ -139,6 +140,13 @@ class FailoverExecutor(ForkAware):
         """
         check_command(command)
         return self.read(lambda reader: decide(reader, command, self.policy).answer)
+
+    def foresee(self, command: Command, over: Overlay) -> Decision:
+        """
+        Decide a command on what can be read now with *over* laid over it, and write nothing.
+        """
+        check_command(command)
+        return self.read(lambda reader: decide(over.on(reader), command, self.policy))
 
     def read(self, fn: Callable[[Reader], T], /) -> T:
         """

@@ -13,12 +13,14 @@ from msgspec.structs import replace
 
 from backlog_store.backends.port import Backend, Health, Reader
 from backlog_store.codec import encode
-from backlog_store.commands import Answer, Command, Report, Resolve
+from backlog_store.commands import Answer, Command, Reporting
 from backlog_store.errors import BackendError, NotAllowed, OutcomeUnknown
 from backlog_store.executors.remote.connection import NAME, Connection
 from backlog_store.executors.remote.wire import CommandAsked, WireReader
 from backlog_store.executors.settling import SETTLE_S, settled
 from backlog_store.ids import derived
+from backlog_store.rules import Decision, check_command, decide
+from backlog_store.rules.overlay import Overlay
 
 __all__ = ["RemoteExecutor"]
 
@@ -66,12 +68,19 @@ class RemoteExecutor:
         return self._ask(command, preview=True)
 
     def _ask(self, command: Command, *, preview: bool) -> Answer:
-        is_report = isinstance(command.body, Report | Resolve) and command.actor.kind == "machine"
+        is_report = isinstance(command.body, Reporting) and command.actor.kind == "machine"
         asked = CommandAsked(
-            body=command.body, request_id="" if preview else command.request_id, batch=command.batch, preview=preview,
-            source=command.actor.name if is_report else "",
+            body=command.body, request_id="" if preview else command.request_id, batch=command.batch,
+            expect=command.expect, preview=preview, source=command.actor.name if is_report else "",
         )  # fmt: skip
         return _answers.decode(self._connection.send("POST", "/api/v1/commands", encode(asked), writes=not preview))
+
+    def foresee(self, command: Command, over: Overlay) -> Decision:
+        """
+        Decide a command here, by what the server answers, with *over* laid over it; nothing is written.
+        """
+        check_command(command)
+        return self.read(lambda reader: decide(over.on(reader), command))
 
     def read(self, fn: Callable[[Reader], T], /) -> T:
         """

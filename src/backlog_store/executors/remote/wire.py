@@ -34,6 +34,7 @@ class CommandAsked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     body: Body
     request_id: str = ""
     batch: str = ""
+    expect: str = ""
     preview: bool = False
     source: str = ""
 

@@ -4,7 +4,7 @@ For `executors.remote`: commands and questions as they are, and the health of th
 
 from __future__ import annotations
 
-from backlog_store.commands import Report, Resolve
+from backlog_store.commands import Reporting
 from backlog_store.errors import NotAllowed
 from backlog_store.executors.remote.wire import CommandAsked, Question, answer
 from backlog_store.web.routing import Ask, Reply, Routes
@@ -22,7 +22,7 @@ def execute_command(ask: Ask) -> Reply:
     asked = ask.body_as(CommandAsked)
     backlog = ask.backlog
     if asked.source:
-        if not isinstance(asked.body, Report | Resolve):
+        if not isinstance(asked.body, Reporting):
             raise NotAllowed(f"the command {type(asked.body).__name__}", "only reports are made as a source")
         scope = ask.asker.scope
         if scope is not None and scope.sources is not None and asked.source not in scope.sources:
@@ -30,7 +30,7 @@ def execute_command(ask: Ask) -> Reply:
         backlog = backlog.acting_as(asked.source)
     if asked.preview:
         return Reply(data=backlog.preview(asked.body))
-    answered = backlog.execute(asked.body, request_id=asked.request_id, batch=asked.batch)
+    answered = backlog.execute(asked.body, request_id=asked.request_id, batch=asked.batch, expect=asked.expect)
     return Reply(data=answered, status=202 if answered.accepted else 200)
 
 

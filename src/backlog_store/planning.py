@@ -1,0 +1,179 @@
+"""
+Plans: what many commands would do, decided by the same rules on the present state, kept, and later applied exactly.
+
+::
+
+    planner = Planner(backlog)
+    planner.execute(body)                    as `Backlog.execute`; nothing is written
+    plan = planner.plan()                    its `token` stands for the decisions and what they rest on
+    apply_plan(backlog, plan)                decides again: does exactly that, or refuses, saying what changed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from backlog_store import commands as c
+from backlog_store.backends.port import Put
+from backlog_store.errors import PlanChanged
+from backlog_store.ids import batch_id
+from backlog_store.instants import Instant
+from backlog_store.model import Actor
+from backlog_store.preview import Decided, departures, digest_of, foreseen, same, token_of
+from backlog_store.rules.overlay import Overlay
+from backlog_store.rules.policies import policy_in_force
+
+if TYPE_CHECKING:
+    from backlog_store.backlog import Backlog
+
+__all__ = ["Applied", "Plan", "Planned", "Planner", "Step", "apply_plan"]
+
+_DEPARTURES_SHOWN = 1_000
+_STEPS_MAX = 100_000
+
+
+class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    One command of a plan: who asks what, and what was decided.
+    """
+
+    actor: Actor
+    body: c.Body
+    decisions: tuple[Decided, ...]
+
+
+class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    Commands and what was decided for each, under a revision of the policy. `about` is for people: where it came from.
+    """
+
+    token: str
+    policy: int
+    made_at: Instant
+    by: str
+    steps: tuple[Step, ...]
+    about: dict[str, Any] = {}
+
+
+class Planned(Struct, frozen=True, kw_only=True):
+    """
+    One outcome of a plan, and the fields that it changes: name to old and new value.
+    """
+
+    outcome: c.Outcome
+    changes: Mapping[str, tuple[Any, Any]]
+
+
+class Applied(Struct, frozen=True, kw_only=True):
+    """
+    What became of a plan: its batch, and the answer to each step. `again`: it was applied before, and nothing changed.
+    """
+
+    batch: str
+    answers: tuple[c.Answer, ...]
+    again: bool = False
+
+
+class Planner:
+    """
+    Decides commands one after the other, each on what those before it would leave behind. Writes nothing.
+
+    Every command sees the present state: what others change between two of them is seen by the second.
+    """
+
+    def __init__(self, backlog: Backlog) -> None:
+        self.backlog = backlog
+        self.over = Overlay()
+        self.steps: list[Step] = []
+
+    def acting_as(self, name: str) -> Planner:
+        """
+        Return the same planner for another actor, a machine.
+        """
+        other = Planner(self.backlog.acting_as(name))
+        other.over, other.steps = self.over, self.steps
+        return other
+
+    def execute(self, body: c.Body, *, request_id: str = "", batch: str = "") -> c.Answer:
+        """
+        Decide a command. Raises what carrying it out would raise.
+        """
+        return c.Answer(batch=batch, outcomes=tuple(one.outcome for one in self.foresee(body, request_id=request_id)))
+
+    def foresee(self, body: c.Body, *, request_id: str = "") -> list[Planned]:
+        """
+        Decide a command; return each outcome with what it changes.
+        """
+        command = self.backlog.command(body, request_id=request_id)
+        decision = self.backlog.executor.foresee(command, self.over)
+        self.over.absorb(decision.changes)
+        changed: dict[str, Mapping[str, tuple[Any, Any]]] = {}
+        for change in decision.changes:
+            if isinstance(change, Put):
+                changed[change.item.id] = {**changed.get(change.item.id, {}), **change.event.changes}
+        outcomes = decision.answer.outcomes
+        self.steps.append(Step(actor=self.backlog.actor, body=body, decisions=foreseen(body, outcomes)))
+        touched = ("unchanged", "suppressed", "held", "refused")
+        return [Planned(outcome=one, changes={} if one.verdict in touched else changed.get(one.id, {}))
+                for one in outcomes]  # fmt: skip
+
+    def plan(self, about: Mapping[str, Any] | None = None) -> Plan:
+        """
+        Return what was decided so far.
+        """
+        policy = self.backlog.executor.read(policy_in_force).revision
+        token = token_of(policy, ((step.body, step.decisions) for step in self.steps))
+        return Plan(token=token, policy=policy, made_at=self.backlog.clock(), by=self.backlog.actor.name,
+                    steps=tuple(self.steps), about=dict(about or {}))  # fmt: skip
+
+
+def apply_plan(backlog: Backlog, plan: Plan) -> Applied:
+    """
+    Decide every step again and, if all is as planned, carry the plan out as one batch.
+
+    Raises `PlanChanged` with what changed; nothing is written then. Each step is held against its decisions once more
+    in its own transaction: should somebody come between, it says how far it got, and applying again after a new plan
+    goes on. The same plan again, also after a crash half-way, does only what is still to be done.
+    """
+    batch = batch_id(plan.token)
+    changed = list(_changed(backlog, plan))
+    if changed:
+        raise PlanChanged(plan.token, changed)
+    answers: list[c.Answer] = []
+    for number, step in enumerate(plan.steps):
+        command = _command(backlog, plan, number, step, batch)
+        try:
+            answers.append(backlog.executor.execute(command))
+        except PlanChanged as error:
+            done = sum(1 for answer in answers if not answer.replayed)
+            detail = f"{done} of {len(plan.steps)} parts were applied before; `backlog undo {batch}` sets them back"
+            raise PlanChanged(plan.token, error.departures, detail=detail if done else "") from error
+    return Applied(batch=batch, answers=tuple(answers), again=bool(answers) and all(one.replayed for one in answers))
+
+
+def _command(backlog: Backlog, plan: Plan, number: int, step: Step, batch: str) -> c.Command:
+    command = backlog.command(step.body, request_id=f"plan/{plan.token}/{number}", batch=batch)
+    return replace(command, actor=step.actor, expect=digest_of(step.decisions))
+
+
+def _changed(backlog: Backlog, plan: Plan) -> Iterator[str]:
+    policy = backlog.executor.read(policy_in_force).revision
+    if policy != plan.policy:
+        yield f"the policy in force is revision {policy}, the plan was made under revision {plan.policy}"
+    over = Overlay()
+    told = 0
+    for number, step in enumerate(plan.steps):
+        command = replace(_command(backlog, plan, number, step, ""), expect="")
+        decision = backlog.executor.foresee(command, over)
+        over.absorb(decision.changes)
+        now = foreseen(step.body, decision.answer.outcomes)
+        if not same(step.decisions, now):
+            for line in departures(step.decisions, now):
+                yield line
+                told += 1
+            if told >= _DEPARTURES_SHOWN:
+                return
