@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from backlog_store.codec import to_builtins
 from backlog_store.instants import Instant
 from backlog_store.model import Item
 from backlog_store.workflow import effective_status, is_overdue
 
-__all__ = ["FIELDS", "SHORT_NAMES", "field", "full_name", "view"]
+__all__ = ["FIELDS", "SHORT_NAMES", "csv_cell", "field", "full_name", "plain_json", "text_of", "view"]
 
 #: Fields of an item by name, and two that follow from it and the instant.
 FIELDS: tuple[str, ...] = (
@@ -49,3 +51,31 @@ def view(item: Item, names: Sequence[str], now: Instant) -> dict[str, Any]:
     Return these fields of an item (all, if none are named).
     """
     return {name: field(item, name, now) for name in names or FIELDS}
+
+
+def text_of(value: Any) -> str:
+    """
+    Return a field's value as a cell.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        return ", ".join(value)
+    return plain_json(value) if value not in ({}, None) else ""
+
+
+def csv_cell(value: Any) -> str:
+    """
+    Return a CSV cell that no spreadsheet takes for a formula.
+    """
+    text = text_of(value).replace("\0", "")
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def plain_json(value: Any) -> str:
+    """
+    Return a value as JSON on one line, members in their order.
+    """
+    return msgspec.json.encode(value).decode()

@@ -18,6 +18,7 @@ from backlog_store.executors.local import LocalExecutor
 from backlog_store.testing.clocks import CountingIds, StepClock
 from backlog_store.web.api import api_routes
 from backlog_store.web.app import create_app
+from backlog_store.web.pages import page_routes
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.site import Asker, Site
 
@@ -55,7 +56,7 @@ def asking(backlog: Backlog) -> Iterator[Callable[[str], Client]]:
     """
     Return a function that gives the client of a named asker.
     """
-    app = create_app(Site(backlog=backlog, sign_in=named), api_routes())
+    app = create_app(Site(backlog=backlog, sign_in=named), [*api_routes(), *page_routes()])
     with TestClient(app, raise_server_exceptions=False) as client:
 
         def of(name: str) -> Client:

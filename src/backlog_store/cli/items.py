@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
-import msgspec
 
 from backlog_store.cli.app import App
 from backlog_store.cli.command import refuse_unknown
@@ -17,7 +16,7 @@ from backlog_store.cli.text import cut, neutral, table
 from backlog_store.codec import to_builtins
 from backlog_store.instants import Instant, day_of
 from backlog_store.model import Item
-from backlog_store.shown import FIELDS, SHORT_NAMES, field, full_name, view
+from backlog_store.shown import FIELDS, SHORT_NAMES, csv_cell, field, full_name, plain_json, text_of, view
 from backlog_store.workflow import effective_status, is_overdue
 
 __all__ = ["COLUMNS", "FIELDS", "FORMATS", "csv_cell", "field", "fields_of", "handy_ids", "item_lines", "json_text",
@@ -40,19 +39,6 @@ def fields_of(text: str) -> tuple[str, ...]:
         if name not in FIELDS:
             refuse_unknown("field", name, [*FIELDS, *SHORT_NAMES])
     return names
-
-
-def text_of(value: Any) -> str:
-    """
-    Return a field's value as a cell.
-    """
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
-        return ", ".join(value)
-    return plain_json(value) if value not in ({}, None) else ""
 
 
 def handy_ids(items: Iterable[Item]) -> dict[str, str]:
@@ -78,21 +64,6 @@ def _common(a: str, b: str) -> int:
             break
         count += 1
     return count
-
-
-def csv_cell(value: Any) -> str:
-    """
-    Return a CSV cell that no spreadsheet takes for a formula.
-    """
-    text = text_of(value).replace("\0", "")
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
-def plain_json(value: Any) -> str:
-    """
-    Return a value as JSON on one line, members in their order.
-    """
-    return msgspec.json.encode(value).decode()
 
 
 def json_text(app: App, value: Any) -> str:

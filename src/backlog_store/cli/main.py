@@ -67,7 +67,7 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
         "verdict": _in("keep", "verdict", "See and lift what was decided about keys."),
     },
     "Set up": {
-        "serve": _in("serve", "serve", "Serve the HTTP API to this machine."),
+        "serve": _in("serve", "serve", "Serve the pages and the HTTP API to this machine."),
         "config": _in("config", "config", "Look at settings and set them."),
         "doctor": _in("doctor", "doctor", "Check the store, the settings and the installation."),
         "completion": _in("completion", "completion", "Print the completion script of a shell."),

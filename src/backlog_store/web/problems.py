@@ -117,4 +117,9 @@ def told(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
                    exc_info=error if body["code"] == "internal" else None)  # fmt: skip
     if status in _RETRY_S:
         headers.setdefault("Retry-After", _RETRY_S[status])
+    if not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", ""):
+        from backlog_store.web.pages.render import error_page
+
+        html, more = error_page(status, body["title"], body)
+        return Response(html, status_code=status, media_type="text/html", headers={**headers, **more})
     return Response(encode(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)

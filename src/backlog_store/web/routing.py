@@ -102,7 +102,7 @@ class Reply(Struct, frozen=True, kw_only=True):
         """
         Return the body.
         """
-        if self.status in (204, 304):
+        if self.status in (204, 303, 304):
             return b""
         return self.data if isinstance(self.data, bytes) else encode(self.data)
 

@@ -15,6 +15,7 @@ from backlog_store.backlog import Backlog
 from backlog_store.errors import ConfigError
 from backlog_store.web.api import api_routes
 from backlog_store.web.app import create_app
+from backlog_store.web.pages import page_routes
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.site import Asker, SignIn, Site
 
@@ -66,6 +67,6 @@ def serve(backlog: Backlog, *, host: str = "127.0.0.1", port: int = 8420, log: S
         raise ConfigError("host", host, "others reach this address, and nobody would have to sign in",
                           hint="Bind 127.0.0.1, and put a proxy that signs people in before it.")  # fmt: skip
     site = Site(backlog=backlog, sign_in=alone(backlog.actor.name, port))
-    app: Any = create_app(site, api_routes())
+    app: Any = create_app(site, [*api_routes(), *page_routes()])
     uvicorn.run(app, host=host, port=port, log_level="info" if log else "warning", access_log=bool(log),
                 server_header=False, date_header=True, timeout_graceful_shutdown=10)  # fmt: skip

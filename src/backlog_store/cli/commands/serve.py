@@ -20,7 +20,7 @@ __all__ = ["serve"]
 @pass_app
 def serve(app: App, host: str, port: int, log: bool) -> None:
     """
-    Serve the HTTP API of this backlog, to this machine alone, until it is told to stop.
+    Serve the pages and the HTTP API of this backlog, to this machine alone, until it is told to stop.
 
     On the loopback address nobody signs in: whoever asks is you.
     """
@@ -31,5 +31,5 @@ def serve(app: App, host: str, port: int, log: bool) -> None:
         raise ConfigError("serve", "", f"the service needs packages that are not installed ({error.name})",
                           hint=hint) from error  # fmt: skip
     backlog = app.writing()
-    app.say(f"Serving http://{host}:{port}/api/v1 (stop with Ctrl-C)")
+    app.say(f"Serving http://{host}:{port}/ and the API at /api/v1 (stop with Ctrl-C)")
     serving.serve(backlog, host=host, port=port, log=("requests",) if log else ())

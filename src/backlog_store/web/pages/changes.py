@@ -1,0 +1,195 @@
+"""
+What forms do: a command, then back to where one was, saying what was done and how to undo it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+
+from msgspec.structs import replace
+
+from backlog_store import commands as c
+from backlog_store.errors import BackendError, BacklogError, Fault, InvalidInput
+from backlog_store.model import LIMITS, PRIORITIES, Draft
+from backlog_store.rules import check_draft
+from backlog_store.web.pages.items import context_of
+from backlog_store.web.pages.render import page
+from backlog_store.web.problems import HttpProblem
+from backlog_store.web.routing import Ask, Reply, Routes
+
+__all__ = ["routes"]
+
+routes = Routes()
+
+_FORM = ("application/x-www-form-urlencoded",)
+
+
+def _form(ask: Ask) -> dict[str, list[str]]:
+    media = ask.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media not in _FORM:
+        raise HttpProblem(415, f"{media[:60] or 'no media type'}: give a form")
+    try:
+        return parse_qs(ask.body.decode(), keep_blank_values=True, strict_parsing=False, max_num_fields=5_000)
+    except (UnicodeDecodeError, ValueError) as error:
+        raise HttpProblem(400, "the form is not UTF-8, or has too many fields", code="malformed") from error
+
+
+def _back(form: Mapping[str, list[str]], verdict: str, batch: str, *, default: str) -> Reply:
+    """
+    Return to where the form was, on this site alone.
+    """
+    place = urlsplit(form.get("back", [default])[-1])
+    own = not place.scheme and not place.netloc and place.path.startswith("/") and "\\" not in place.path
+    if not own:
+        place = urlsplit(default)
+    path = place.path
+    kept = [(name, value) for name, values in parse_qs(place.query, keep_blank_values=True).items()
+            for value in values if name not in ("did", "batch")]  # fmt: skip
+    query = urlencode([*kept, ("did", verdict), ("batch", batch)])
+    return Reply(status=303, headers={"Location": urlunsplit(("", "", path, query, ""))})
+
+
+def _one(form: Mapping[str, list[str]], name: str, default: str = "") -> str:
+    return form.get(name, [default])[-1].strip()
+
+
+def _moment(form: Mapping[str, list[str]], name: str, now: str) -> str:
+    from backlog_store.querylang.dates import parse_when
+
+    text = _one(form, name)
+    if not text:
+        return ""
+    try:
+        when, _ = parse_when(text, now=now)
+    except ValueError as error:
+        raise InvalidInput([Fault(f"/{name}", text, f"{error}; write +7d, fri or 2026-12-01")], what="form") from error
+    return when
+
+
+_Build = Callable[[str, Mapping[str, list[str]], str, int], c.Single]
+
+
+def _edit(id: str, form: Mapping[str, list[str]], now: str, revision: int) -> c.Single:
+    names = ("title", "description", "priority", "owner", "service", "category", "due_date", "fix")
+    fields: dict[str, Any] = {name: _one(form, name) for name in names if name in form}
+    if fields.get("due_date"):
+        fields["due_date"] = _moment(form, "due_date", now)[:10]
+    if "tags" in form:
+        fields["tags"] = [tag for tag in _one(form, "tags").replace(",", " ").split() if tag]
+    return c.Edit(id=id, fields=fields, revision=revision, message=_one(form, "message"))
+
+
+#: What each form makes of its fields: the verb in its address, and the command.
+VERBS: dict[str, _Build] = {
+    "edit": _edit,
+    "move": lambda item, form, _, revision: c.Move(id=item, to=_one(form, "to"), revision=revision,
+                                                 message=_one(form, "message")),
+    "close": lambda item, form, now, revision: c.Close(
+        id=item, reason=_one(form, "reason", "fixed"), message=_one(form, "message"), revision=revision,
+        approver=_one(form, "approver"), expires_at=_moment(form, "expires_at", now),
+        duplicate_of=_one(form, "duplicate_of")),
+    "reopen": lambda item, form, _, revision: c.Reopen(id=item, message=_one(form, "message"), revision=revision),
+    "snooze": lambda item, form, now, revision: c.Snooze(id=item, until=_moment(form, "until", now), revision=revision,
+                                                       message=_one(form, "message")),
+    "comment": lambda item, form, _, __: c.Comment(id=item, message=_one(form, "message")),
+    "link": lambda item, form, _, __: c.Link(id=item, kind=_one(form, "kind", "relates"),  # type: ignore[arg-type]
+                                           other=_one(form, "other"), remove=bool(_one(form, "remove"))),
+}  # fmt: skip
+
+
+@routes.add("POST", "/items/{id:str}/{verb:str}", action="work", takes=_FORM, gives="text/html")
+def change_item(ask: Ask) -> Reply:
+    """
+    Do what a form of an item says.
+    """
+    form, verb = _form(ask), ask.path["verb"]
+    if verb not in VERBS:
+        raise HttpProblem(404, f"there is no {verb[:40]!r} of an item")
+    backlog, now = ask.backlog, ask.site.backlog.clock()
+    item = backlog.get(ask.path["id"])
+    seen = _one(form, "revision")
+    try:
+        body = VERBS[verb](item.id, form, now, int(seen) if seen.isdecimal() and len(seen) < 10 else 0)
+        if isinstance(body, c.Link):
+            body = replace(body, other=backlog.id_of(body.other))
+        if isinstance(body, c.Close) and body.duplicate_of:
+            body = replace(body, duplicate_of=backlog.id_of(body.duplicate_of))
+        answer = backlog.execute(body)
+    except BacklogError as error:
+        if isinstance(error, BackendError):
+            raise
+        # The form again, with what was typed and what is wrong with it.
+        context = context_of(ask, backlog.get(item.id))
+        return page(ask, "item.html", code=422, refused=error, verb=verb, typed=form, **context)
+    return _back(form, answer.outcomes[0].verdict, answer.batch, default=f"/items/{item.id}")
+
+
+@routes.add("POST", "/items", action="work", takes=_FORM, gives="text/html")
+def add_item(ask: Ask) -> Reply:
+    """
+    Add an item by hand.
+    """
+    form, now = _form(ask), ask.site.backlog.clock()
+    given = {name: _one(form, name) for name in ("title", "description", "service", "category", "owner", "due_date")}
+    faults: dict[str, str] = {}
+    try:
+        due = _moment(form, "due_date", now)[:10]
+        priority = _one(form, "priority", "P2")
+        draft = Draft(title=given["title"], description=given["description"], service=given["service"], due_date=due,
+                      category=given["category"], owner=given["owner"], priority=priority,
+                      env=_one(form, "env", "prod") or "prod")  # fmt: skip
+        check_draft(draft)
+        answer = ask.backlog.execute(c.Create(draft=draft))
+    except InvalidInput as error:
+        faults = {fault.pointer.rsplit("/", 1)[-1]: fault.reason for fault in error.faults}
+        given["priority"] = _one(form, "priority")
+        return page(ask, "new.html", code=422, priorities=PRIORITIES, given=given, faults=faults)
+    return _back({}, "created", answer.batch, default=f"/items/{answer.outcomes[0].id}")
+
+
+@routes.add("POST", "/bulk", action="work", takes=_FORM, gives="text/html")
+def change_items(ask: Ask) -> Reply:
+    """
+    Do the same with several items: first a preview of the exact set, then, with its revisions, the change.
+    """
+    form, now = _form(ask), ask.site.backlog.clock()
+    verb = _one(form, "verb")
+    if verb not in VERBS:
+        raise HttpProblem(422, "choose what to do with the items")
+    pairs = [pair.partition("@") for pair in form.get("ids", [])][: LIMITS.drafts_per_command]
+    if not pairs:
+        raise HttpProblem(422, "choose items first")
+    bodies = tuple(VERBS[verb](id, form, now, int(seen) if seen.isdecimal() else 0) for id, _, seen in pairs)
+    body = c.Bulk(bodies=bodies, keep_going=True)
+    if _one(form, "sure") != "yes":
+        outcomes = ask.backlog.preview(body).outcomes
+        known = ask.backlog.read(lambda reader: reader.items([id for id, _, _ in pairs]))
+        rows = [(known.get(id), outcome) for (id, _, _), outcome in zip(pairs, outcomes, strict=True)]
+        sure = [(item, outcome) for item, outcome in rows if item is not None]
+        return page(ask, "bulk.html", rows=sure, verb=verb, form=form,
+                    ready=sum(outcome.verdict != "refused" for _, outcome in sure))  # fmt: skip
+    answer = ask.backlog.execute(body)
+    done = [outcome for outcome in answer.outcomes if outcome.verdict != "refused"]
+    return _back(form, done[0].verdict if done else "unchanged", answer.batch, default="/items")
+
+
+@routes.add("POST", "/undo", action="work", takes=_FORM, gives="text/html")
+def undo_batch(ask: Ask) -> Reply:
+    """
+    Set back what a form did.
+    """
+    form = _form(ask)
+    answer = ask.backlog.undo(_one(form, "batch"))
+    return _back(form, "updated", answer.batch, default="/items")
+
+
+@routes.add("POST", "/views", action="work", takes=_FORM, gives="text/html")
+def keep_view(ask: Ask) -> Reply:
+    """
+    Keep a query under a name.
+    """
+    form = _form(ask)
+    ask.backlog.save_view(_one(form, "name"), _one(form, "query"))
+    return Reply(status=303, headers={"Location": "/items?" + urlencode({"q": _one(form, "query")})})
