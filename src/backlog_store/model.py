@@ -18,9 +18,9 @@ from backlog_store.instants import Day, Instant
 
 __all__ = [
     "CLOSED", "CLOSING_REASONS", "CURRENT_POLICY", "LEGACY_NOTES", "LIMITS", "LIVE", "POLICY_TRAIL", "PRIORITIES",
-    "STATUSES", "SYSTEM", "Actor", "ActorKind", "Claim", "ClosingReason", "Draft", "Event", "Item", "ItemId", "Key",
+    "STAGES", "STATUSES", "SYSTEM", "Actor", "ActorKind", "Claim", "ClosingReason", "Draft", "Event", "Item", "ItemId", "Key",
     "KeyState", "Limits", "Priority", "Record", "RecordKind", "Sighted", "Status", "UpsertVerdict",
-    "Verdict", "key_record_id",
+    "Verdict", "key_record_id", "stage_of",
 ]  # fmt: skip
 
 ItemId = str
@@ -43,6 +43,8 @@ RecordKind = Literal[
 ]  # fmt: skip
 
 STATUSES: tuple[Status, ...] = ("open", "in_progress", "blocked", "done", "canceled")
+#: The statuses, with those open items apart that wait for a live item that blocks them; see `Item.stage`.
+STAGES: tuple[str, ...] = ("open", "waiting", "in_progress", "blocked", "done", "canceled")
 LIVE: frozenset[str] = frozenset({"open", "in_progress", "blocked"})
 CLOSED: frozenset[str] = frozenset({"done", "canceled"})
 PRIORITIES: tuple[Priority, ...] = ("P0", "P1", "P2", "P3")
@@ -164,6 +166,9 @@ class Item(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, forb
     expires_at: Instant = ""  # of an accepted risk
     duplicate_of: ItemId = ""
     verdict_lifted: bool = False  # the next report reopens, whatever the closing reason
+    links: int = 0  # links that it has, seen from either end
+    blocked_by: int = 0  # of those that block it, how many begin at a live item
+    claimed_by: str = ""  # who took it to work on it; for how long stands in its lease, see `rules.claiming`
     head: str = ""
     extra: dict[str, Any] = field(default_factory=dict)  # fields of a newer version, kept through a round trip
 
@@ -173,6 +178,20 @@ class Item(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, forb
         Return (`env`, `dedupe_key`), or `None` for an item that is unique by itself.
         """
         return (self.env, self.dedupe_key) if self.dedupe_key else None
+
+    @property
+    def stage(self) -> str:
+        """
+        Return the status, or ``waiting`` for an open item that a live one blocks.
+        """
+        return stage_of(self.status, self.blocked_by)
+
+
+def stage_of(status: str, blocked_by: int) -> str:
+    """
+    Return the stage of an item of this status that so many live items block.
+    """
+    return "waiting" if blocked_by and status == "open" else status
 
 
 class Draft(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -19,22 +19,23 @@ from backlog_store.model import LIMITS, LIVE, Item
 from backlog_store.words import words_of
 
 __all__ = [
-    "ANY", "FACETS", "FIELDS", "ORDERS", "All", "Any_", "Compare", "EventQuery", "Facet", "HasWords", "In",
+    "ANY", "FACETS", "FIELDS", "OPERATORS", "ORDERS", "All", "Any_", "Compare", "EventQuery", "Facet", "HasWords", "In",
     "ItemFilter", "ItemQuery", "Matcher", "Not", "Order", "OrderKey", "Where", "check_events", "check_query",
     "check_where", "item_text", "matcher", "order_key", "value_of",
 ]  # fmt: skip
 
-#: Every field that a query may name. ``due`` orders like ``due_date`` with "none" last; ``tag`` holds for any tag.
+#: Every field that a query may name. ``due`` orders like ``due_date`` with "none" last; ``tag`` holds for any tag;
+#: ``stage`` is `Item.stage`.
 FIELDS: tuple[str, ...] = (
     "id", "env", "service", "category", "priority", "status", "owner", "source", "dedupe_key", "due_date", "created_at",
-    "updated_at", "wake_at", "closed_at", "closed_reason", "expires_at", "fix", "tag",
+    "updated_at", "wake_at", "closed_at", "closed_reason", "expires_at", "fix", "tag", "stage", "claimed_by",
 )  # fmt: skip
 #: Fields that `tally` can count by.
 Facet = Literal[
-    "env", "service", "category", "priority", "status", "owner", "source", "due_date", "closed_reason", "fix"
+    "env", "service", "category", "priority", "status", "owner", "source", "due_date", "closed_reason", "fix", "stage"
 ]
 FACETS: tuple[str, ...] = (
-    "env", "service", "category", "priority", "status", "owner", "source", "due_date", "closed_reason", "fix",
+    "env", "service", "category", "priority", "status", "owner", "source", "due_date", "closed_reason", "fix", "stage",
 )  # fmt: skip
 
 NO_DUE = "9999-99-99"  # sorts after every day
@@ -258,7 +259,7 @@ def _matcher(where: Where) -> Matcher:
 
 
 def _compare(name: str, op: str, value: str) -> Matcher:
-    compare: Callable[[str, str], bool] = _OPERATORS[op]
+    compare: Callable[[str, str], bool] = OPERATORS[op]
 
     def test(item: Item) -> bool:
         found = value_of(item, name)
@@ -267,7 +268,8 @@ def _compare(name: str, op: str, value: str) -> Matcher:
     return test
 
 
-_OPERATORS: dict[str, Callable[[str, str], bool]] = {
+#: How texts are compared, by name.
+OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b,
     ">": lambda a, b: a > b,
@@ -315,7 +317,7 @@ def _check(where: Any, pointer: str, faults: list[Fault]) -> None:
         case Compare(name, op, value):
             if name not in FIELDS or name == "tag":
                 faults.append(Fault(f"{pointer}/field", str(name), "no such field to compare"))
-            if op not in _OPERATORS:
+            if op not in OPERATORS:
                 faults.append(Fault(f"{pointer}/op", str(op), "one of < <= > >="))
             if not isinstance(value, str):
                 faults.append(Fault(f"{pointer}/value", repr(value)[:80], "give a text"))

@@ -66,13 +66,14 @@ def effective_status(item: Item, now: Instant) -> str:
     """
     Return the status as it reads at *now*.
 
-    That is ``snoozed`` for a live item that sleeps, ``expired`` for an acceptance past its end, else the stored one.
+    That is ``snoozed`` for a live item that sleeps, ``waiting`` for an open one that a live item blocks, ``expired``
+    for an acceptance past its end, else the stored one.
     """
     if item.status in LIVE and item.wake_at > now:
         return "snoozed"
     if item.status in CLOSED and item.closed_reason == "accepted_risk" and item.expires_at <= now:
         return "expired"
-    return item.status
+    return item.stage
 
 
 def held_by(item: Item, field: str, now: Instant) -> str:

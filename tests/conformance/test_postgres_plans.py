@@ -152,6 +152,8 @@ SEARCHES: dict[str, tuple[Where, Order, set[str]]] = {
     "all, newest": (ANY, "created", {"items_created"}),
     "all, updated": (ANY, "updated", {"items_updated"}),
     "all, by id": (ANY, "id", {"items_pkey"}),
+    "ready": (In("stage", ("open", "in_progress")), "priority", {"items_ready"}),
+    "waiting, by due date": (In("stage", ("waiting",)), "due", {"items_ready"}),
     "everything by priority": (ANY, "priority", {"items_ready"}),
 }
 
@@ -288,6 +290,12 @@ def test_counts_do_not_look_at_items(link: Link, name: str) -> None:
     where, by = COUNTS[name]
     found = scans(link, numbered(compile_tally(where, by, DIALECT)))
     assert found <= {"seq tallies", "tallies_pkey", "seq tally_moves"}
+
+
+def test_what_somebody_has_claimed_is_found_by_an_index_of_it(link: Link) -> None:
+    """Few items are claimed: looking for them costs those few, however many there are."""
+    found = scans(link, numbered(compile_items(ItemQuery(where=In("claimed_by", ("ann",))), DIALECT)))
+    assert found - {"sort", "incremental sort"} == {"items_claimed"}
 
 
 def test_counts_of_sleepers_look_at_no_others(link: Link) -> None:

@@ -16,7 +16,7 @@ from backlog_store.backends.sqlite import open_sqlite
 from backlog_store.backends.sqlite.connection import connect
 from backlog_store.backends.sqlite.reader import SqliteReader
 from backlog_store.backends.sqlite.writer import SqliteWriter
-from backlog_store.query import ANY, All, Compare, EventQuery, HasWords, In, ItemQuery
+from backlog_store.query import ANY, All, Compare, EventQuery, HasWords, In, ItemQuery, Not
 from backlog_store.testing.clocks import START
 from backlog_store.testing.samples import Sampler, a_record, an_item, first, then
 
@@ -92,6 +92,9 @@ PAGES: dict[str, ItemQuery] = {
     "one priority": ItemQuery(where=All((LIVE, In("priority", ("P0",))))),
     "a service": ItemQuery(where=All((LIVE, PROD, In("service", ("a",))))),
     "by due date": ItemQuery(where=LIVE, order="due"),
+    "ready": ItemQuery(where=All((In("stage", ("open", "in_progress")), Not(Compare("wake_at", ">", START))))),
+    "ready in an env": ItemQuery(where=All((In("stage", ("open",)), PROD)), after=AFTER),
+    "waiting": ItemQuery(where=In("stage", ("waiting",))),
     "overdue": ItemQuery(where=All((LIVE, PROD, Compare("due_date", "<", "2026-03-20"))), order="due", limit=20),
     "overdue by priority": ItemQuery(where=All((LIVE, PROD, Compare("due_date", "<", "2026-03-20"))), limit=20),
     "overdue, next": ItemQuery(where=All((LIVE, PROD)), order="due", after=("2026-03-11", "P1", "bl_a")),
@@ -109,7 +112,7 @@ def test_a_page_is_read_in_the_order_of_the_index(watched: Watched, name: str) -
 
 def test_a_branch_starts_at_the_cursor(watched: Watched) -> None:
     """The next page is sought by the whole key in the index, and is no skipping of rows."""
-    query = ItemQuery(where=All((In("status", ("open",)), PROD)), after=AFTER)
+    query = ItemQuery(where=All((In("status", ("in_progress",)), PROD)), after=AFTER)
     _reader(watched).search(query)
     (page,) = watched.plans()
     assert page == ["SEARCH items USING INDEX items_order (env=? AND status=? AND (priority,due,id)>(?,?,?))"]

@@ -20,7 +20,7 @@ import msgspec
 from backlog_store import codec
 from backlog_store.backends.ordered import Ordered
 from backlog_store.errors import Fault, InvalidInput
-from backlog_store.model import ItemId
+from backlog_store.model import ItemId, stage_of
 from backlog_store.query import (
     FACETS,
     NO_DUE,
@@ -46,9 +46,12 @@ _SLICES = {"due_date": "due", "created_at": "created", "updated_at": "updated", 
 #: Fields whose values are kept as sets of ids. Instants have nearly one value an item; ids are looked up as they are.
 _SETS = frozenset({
     "env", "service", "category", "priority", "status", "owner", "source", "dedupe_key", "closed_reason", "fix", "tag",
+    "stage", "claimed_by",
 })  # fmt: skip
 #: So many groups of facets are counted at the same time; the one first asked for longest ago makes room.
 _TALLIES = 24
+#: What is ready has orders of its own, without the closed and the waiting items that would be walked past.
+_READY = frozenset({"open", "in_progress"})
 #: A query is narrowed by a set when that leaves less than one in so many items; else the order is walked.
 _SELECTIVE = 8
 
@@ -81,6 +84,12 @@ class _Row(msgspec.Struct, frozen=True, gc=False):
     expires_at: str = ""
     fix: str = ""
     tags: tuple[str, ...] = ()
+    blocked_by: int = 0
+    claimed_by: str = ""
+
+    @property
+    def stage(self) -> str:
+        return stage_of(self.status, self.blocked_by)
 
     @property
     def due(self) -> str:
@@ -103,7 +112,7 @@ class Index:
     def __init__(self, items: Mapping[ItemId, bytes]) -> None:
         self._items = items
         self._rows: dict[ItemId, Any] = {item_id: _decode_row(raw) for item_id, raw in items.items()}
-        self._orders: dict[str, Ordered[OrderKey]] = {}
+        self._orders: dict[tuple[str, bool], Ordered[OrderKey]] = {}
         self._sets: dict[str, dict[str, set[ItemId]]] = {}
         self._tallies: dict[tuple[str, ...], dict[tuple[str, ...], int]] = {}
 
@@ -115,10 +124,10 @@ class Index:
         new = None if raw is None else _decode_row(raw)
         if new is not None:
             self._rows[item_id] = new
-        for order, ordered in self._orders.items():
+        for (order, ready), ordered in self._orders.items():
             key = _KEYS[order]
-            before = None if old is None else key(old)
-            after = None if new is None else key(new)
+            before = None if old is None or (ready and old.stage not in _READY) else key(old)
+            after = None if new is None or (ready and new.stage not in _READY) else key(new)
             if before != after:
                 if before is not None:
                     ordered.remove(before)
@@ -148,7 +157,7 @@ class Index:
         narrowed = self._narrow(query.where)
         keys: Sequence[OrderKey]
         if narrowed is None:
-            keys = self._order(query.order)
+            keys = self._order(query.order, ready=_is_ready(query.where))
         else:
             key = _KEYS[query.order]
             keys = sorted(key(self._rows[item_id]) for item_id in narrowed if test(item_id))
@@ -241,10 +250,13 @@ class Index:
 
     # What is built when it is first used.
 
-    def _order(self, order: str) -> list[OrderKey]:
-        if order not in self._orders:
-            self._orders[order] = Ordered(map(_KEYS[order], self._rows.values()))
-        return self._orders[order].keys()
+    def _order(self, order: str, *, ready: bool = False) -> list[OrderKey]:
+        name = order, ready
+        if name not in self._orders:
+            rows = self._rows.values()
+            shown = (row for row in rows if row.stage in _READY) if ready else rows
+            self._orders[name] = Ordered(map(_KEYS[order], shown))
+        return self._orders[name].keys()
 
     def _values(self, field: str) -> dict[str, set[ItemId]]:
         if field not in self._sets:
@@ -273,6 +285,19 @@ def check_tally(where: Where, by: Sequence[str]) -> None:
     faults = [Fault(f"/by/{index}", str(name), "no such facet") for index, name in enumerate(by) if name not in FACETS]
     if faults:
         raise InvalidInput(faults, what="tally", hint=f"Facets: {', '.join(FACETS)}.")
+
+
+def _is_ready(where: Where) -> bool:
+    """
+    Tell whether a condition leaves only items of the stages that are ready.
+    """
+    match where:
+        case All(parts):
+            return any(map(_is_ready, parts))
+        case In("stage", values):
+            return set(values) <= _READY
+        case _:
+            return False
 
 
 def _always(_: ItemId) -> bool:

@@ -18,6 +18,7 @@ from backlog_store.model import CLOSED, LIMITS, LIVE, Event, Item, KeyState, Ver
 from backlog_store.query import All, Compare, EventQuery, In, ItemQuery, Where
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.lifecycle import remember_closing
+from backlog_store.rules.links import part_all
 from backlog_store.rules.upsert import clear_verdict
 from backlog_store.rules.view import Context
 from backlog_store.trail import plain_fields, sealed
@@ -91,6 +92,12 @@ def cleanup(context: Context, body: Cleanup) -> tuple[Outcome, ...]:
         parts.append(In("env", (body.env,)))
     found = context.reader.search(ItemQuery(where=All(tuple(parts)), order="updated", limit=body.limit))
     context.load_records("key", [f"{item.env}/{item.dedupe_key}" for item in found if item.dedupe_key])
+    linked = [item for item in found if item.links]
+    if linked:
+        context.load_ids([item.id for item in found])
+        for item in linked:
+            part_all(context, item)
+        found = [context.item(item.id) for item in found]
     return tuple(_purge(context, item) for item in found)
 
 

@@ -186,7 +186,11 @@ class _Shared:
     def search(self, *_: Any) -> NoReturn:
         raise NotImplementedError("commands that search are decided alone")
 
-    tally = events = scan = search
+    tally = events = search
+
+    def scan(self, kind: RecordKind, prefix: str, after: str, limit: int) -> Sequence[Record]:
+        # Links are all that is scanned for here, and no commutative command changes one.
+        return self._reader.scan(kind, prefix, after, limit)
 
     def _forget_key(self, id: ItemId) -> None:
         old = self._items.get(id)

@@ -9,14 +9,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from backlog_store.backends.port import Change, Purge, Put, PutRecord, Reader, Require, Sighting
+from backlog_store.backends.port import Change, DropRecord, Purge, Put, PutRecord, Reader, Require, Sighting
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import Command
 from backlog_store.errors import NotFound
 from backlog_store.ids import batch_id, event_id, event_salt
 from backlog_store.instants import Instant, add_seconds
-from backlog_store.model import Event, Item, ItemId, Key, KeyState, Record, RecordKind, key_record_id
+from backlog_store.model import LIMITS, Event, Item, ItemId, Key, KeyState, Record, RecordKind, key_record_id
 from backlog_store.policy import Policy
+from backlog_store.rules.following import follow, settled
 from backlog_store.rules.lanes import Run
 from backlog_store.trail import difference, sealed
 
@@ -136,6 +137,16 @@ class Context:
             self.load_records(kind, [id])
         return self._records[kind, id]
 
+    def scan(self, kind: RecordKind, prefix: str) -> list[str]:
+        """
+        Return the ids of the records that begin so, in order: at most those of the links of one item.
+        """
+        ids = {record.id for record in self.reader.scan(kind, prefix, "", LIMITS.links_per_item)}
+        for (of, id), record in self._records.items():
+            if of == kind and id.startswith(prefix):
+                (ids.discard if record is None else ids.add)(id)
+        return sorted(ids)
+
     def key_state(self, key: Key) -> KeyState | None:
         """
         Return what is remembered about a key beyond its item.
@@ -171,6 +182,9 @@ class Context:
         For a new item *new* brings its revision (1, or the next one of a purged item) and the head it goes on from.
         """
         revision = new.revision if old is None else old.revision + 1
+        is_followed = old is not None and (old.links > 0 or old.claimed_by != "")
+        if is_followed:
+            new = settled(new)
         ts = ts or self.now
         if old is not None and new is not old and new.updated_at == old.updated_at and new != old:
             # The clock stood still or went back; a copy from before must not pass for a fresh one.
@@ -199,6 +213,8 @@ class Context:
             self._by_key[old.key] = None
         self._remember(item, id=item.id)
         self.changes.append(Put(item, event, created=old is None))
+        if is_followed:
+            follow(self, old or new, item)
         return item
 
     def put_record(self, kind: RecordKind, id: str, body: Mapping[str, Any], *, expires_at: Instant = "",
@@ -212,6 +228,15 @@ class Context:
         )
         self._records[kind, id] = record
         self.changes.append(PutRecord(record, event))
+
+    def drop_record(self, kind: RecordKind, id: str) -> None:
+        """
+        Decide the removal of a record, if it is there.
+        """
+        old = self.record(kind, id)
+        if old is not None:
+            self._records[kind, id] = None
+            self.changes.append(DropRecord(kind, id, old.revision))
 
     def put_key_state(self, key: Key, state: KeyState, event: Event | None = None) -> None:
         """
@@ -275,5 +300,7 @@ def _target(change: Change) -> tuple[str, str] | None:
             return "item", id
         case PutRecord(record):
             return record.kind, record.id
+        case DropRecord(kind, id):
+            return kind, id
         case _:
             return None

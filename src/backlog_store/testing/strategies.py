@@ -88,7 +88,8 @@ def items() -> SearchStrategy[Item]:
         tags=st.lists(texts(), max_size=4, unique=True).map(lambda tags: tuple(sorted(tags))), meta=documents(),
         fix=texts(), wake_at=st.one_of(st.just(""), instants()), closed_at=st.one_of(st.just(""), instants()),
         closed_reason=st.sampled_from(("", *CLOSING_REASONS)), expires_at=st.one_of(st.just(""), instants()),
-        episode=st.integers(1, 9), generation=st.integers(0, 9), held=st.dictionaries(texts(), texts(), max_size=2),
+        episode=st.integers(1, 9), generation=st.integers(0, 9), blocked_by=st.integers(0, 2), links=st.integers(0, 2),
+        claimed_by=texts(), held=st.dictionaries(texts(), texts(), max_size=2),
     )  # fmt: skip
 
 

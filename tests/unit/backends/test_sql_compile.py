@@ -13,10 +13,10 @@ from backlog_store.backends.sql.compile import (
     compile_events,
     compile_tally,
     compile_where,
-    tally_keys,
 )
 from backlog_store.backends.sql.dialects import POSTGRES, SQLITE, Dialect
 from backlog_store.backends.sql.pages import compile_items
+from backlog_store.backends.sql.stages import tally_keys
 from backlog_store.errors import InvalidInput
 from backlog_store.model import PRIORITIES
 from backlog_store.query import (

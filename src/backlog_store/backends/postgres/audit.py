@@ -28,7 +28,7 @@ _PAGE = 500
 #: Columns of items that are copies of a field (``due`` of the due date).
 _COPIES = (
     "id", "revision", "env", "service", "category", "priority", "status", "owner", "source", "dedupe_key", "due",
-    "created_at", "updated_at", "wake_at", "closed_at", "closed_reason", "expires_at", "fix",
+    "created_at", "updated_at", "wake_at", "closed_at", "closed_reason", "expires_at", "fix", "claimed_by",
 )  # fmt: skip
 _ITEMS = f"""
 SELECT
@@ -115,7 +115,7 @@ def _items(reader: PostgresReader, watch: Watch) -> Iterator[str]:
 
 
 def _text(item: Item, name: str) -> str:
-    return str(item.revision) if name == "revision" else value_of(item, name)
+    return str(item.revision) if name == "revision" else value_of(item, "stage" if name == "status" else name)
 
 
 def _says(item: Item, lexemes: list[str] | None, said: str) -> bool:

@@ -88,7 +88,7 @@ _ITEM = (
     ("id", "text"), ("revision", "bigint"),
     *_texts(
         "env", "service", "category", "priority", "status", "owner", "source", "dedupe_key", "due", "created_at",
-        "updated_at", "wake_at", "closed_at", "closed_reason", "expires_at", "fix", "doc",
+        "updated_at", "wake_at", "closed_at", "closed_reason", "expires_at", "fix", "claimed_by", "doc",
     ),
 )  # fmt: skip
 _ITEM_NAMES = ", ".join(name for name, _ in _ITEM)
@@ -324,9 +324,10 @@ def item_row(item: Item) -> Row:
     Return the row of `CREATE` and `CHANGE`.
     """
     return (
-        item.id, item.revision, item.env, item.service, item.category, item.priority, item.status, item.owner,
+        item.id, item.revision, item.env, item.service, item.category, item.priority, item.stage, item.owner,
         item.source, item.dedupe_key, item.due_date or NO_DUE, item.created_at, item.updated_at, item.wake_at,
-        item.closed_at, item.closed_reason, item.expires_at, item.fix, codec.encode_item(item).decode(),
+        item.closed_at, item.closed_reason, item.expires_at, item.fix, item.claimed_by,
+        codec.encode_item(item).decode(),
     )  # fmt: skip
 
 

@@ -12,8 +12,9 @@ from backlog_store.backends.postgres import statements as sql
 from backlog_store.backends.postgres.deadlines import moment_after
 from backlog_store.backends.postgres.sessions import DIALECT, FEED, Session, numbered, position_text
 from backlog_store.backends.postgres.wire import Rows, Statement
-from backlog_store.backends.sql.compile import compile_events, compile_tally, tally_keys
+from backlog_store.backends.sql.compile import compile_events, compile_tally
 from backlog_store.backends.sql.pages import compile_items
+from backlog_store.backends.sql.stages import tally_keys
 from backlog_store.errors import BackendError
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind, Sighted
 from backlog_store.query import EventQuery, Facet, ItemQuery, Where

@@ -15,6 +15,7 @@ from typing import Any, LiteralString
 from msgspec.structs import replace
 
 from backlog_store.backends.sql.dialects import TALLIED, Dialect, Statement
+from backlog_store.backends.sql.stages import staged
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.model import LIMITS
 from backlog_store.query import (
@@ -34,7 +35,7 @@ from backlog_store.query import (
 
 __all__ = [
     "COLUMNS", "NOTHING", "all_of", "bounds", "compile_events", "compile_tally", "compile_where", "conditions",
-    "is_selective", "parts_of", "tally_keys",
+    "is_selective", "parts_of",
 ]  # fmt: skip
 
 #: Each query field and its column. ``tag`` has a table of its own.
@@ -57,15 +58,17 @@ COLUMNS: dict[str, LiteralString] = {
     "closed_reason": "closed_reason",
     "expires_at": "expires_at",
     "fix": "fix",
+    "stage": "status",
+    "claimed_by": "claimed_by",
 }
 _OPERATORS: dict[str, LiteralString] = {"<": "<", "<=": "<=", ">": ">", ">=": ">="}
 #: Columns with an index that holds only the rows where they are not empty: the condition must say so to use it.
-_SPARSE = frozenset({"owner", "dedupe_key", "fix", "closed_at", "expires_at", "wake_at"})
+_SPARSE = frozenset({"owner", "dedupe_key", "fix", "closed_at", "expires_at", "wake_at", "claimed_by"})
 #: A condition on one of these finds few items; it leads the plan, and the page is sorted.
-_SELECTIVE = frozenset({"id", "dedupe_key", "owner", "fix", "tag", "closed_at", "expires_at", "wake_at"})
-_RANGES = frozenset({"id", "closed_at", "expires_at", "wake_at"})
+_SELECTIVE = frozenset({"id", "dedupe_key", "owner", "fix", "tag", "closed_at", "expires_at", "wake_at", "claimed_by"})
+_RANGES = frozenset({"id", "closed_at", "expires_at", "wake_at", "claimed_by"})
 #: Columns that the index of pages starts with: where a condition is selective, that index is the wrong one.
-_LEADING = frozenset({"env", "status", "priority", "due", "due_date"})
+_LEADING = frozenset({"env", "stage", "priority", "due", "due_date"})
 
 #: The condition that no row meets.
 NOTHING = Statement("FALSE")
@@ -78,7 +81,7 @@ def compile_where(where: Where, dialect: Dialect) -> Statement:
     Return the condition over the table ``items``. Raises `InvalidInput` for an unknown field.
     """
     check_where(where)
-    return all_of(conditions(list(_flat(where)), dialect))
+    return all_of(conditions(list(_flat(staged(where))), dialect))
 
 
 def compile_tally(
@@ -93,6 +96,7 @@ def compile_tally(
     if faults:
         raise InvalidInput(faults, what="tally", hint=f"Facets: {', '.join(FACETS)}.")
     check_where(where)
+    where = staged(where)
     tallied = _tallied({*by, *_named(where)})
     counted: LiteralString = "COUNT(*)"
     source: LiteralString = "items"
@@ -112,7 +116,7 @@ def _tallied(fields: set[str]) -> LiteralString | None:
     """
     Return the column of `TALLIED` by whose counts a question about these fields is answered, if there is one.
     """
-    columns = {COLUMNS.get(name, "") for name in fields - {"env", "status"}}
+    columns = {COLUMNS.get(name, "") for name in fields - {"env", "status", "stage"}}
     if not columns:
         return TALLIED[0]
     return next((column for column in TALLIED if columns == {column}), None)
@@ -132,20 +136,6 @@ def _named(where: Where) -> Iterator[str]:
             yield name
         case HasWords():
             yield ""
-
-
-def tally_keys(by: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[tuple[str, ...], int]:
-    """
-    Return the rows of `compile_tally` as the port's mapping: zeros left out, "no due date" as the empty text.
-    """
-    due = [index for index, name in enumerate(by) if name == "due_date"]
-    counts: dict[tuple[str, ...], int] = {}
-    for *facets, count in rows:
-        for index in due:
-            facets[index] = "" if facets[index] == NO_DUE else facets[index]
-        if count:
-            counts[tuple(facets)] = count
-    return counts
 
 
 def compile_events(query: EventQuery, dialect: Dialect) -> Statement:

@@ -18,14 +18,15 @@ from msgspec import Struct
 
 from backlog_store.backends.sql.compile import COLUMNS, NOTHING, all_of, bounds, conditions, is_selective, parts_of
 from backlog_store.backends.sql.dialects import Dialect, Statement
-from backlog_store.model import PRIORITIES, STATUSES
+from backlog_store.backends.sql.stages import staged
+from backlog_store.model import PRIORITIES, STAGES
 from backlog_store.query import ORDERS, Compare, In, ItemQuery, Where, check_query
 
 __all__ = ["compile_items"]
 
 #: Orders that are put together from branches, and the columns that have one value in each branch.
-_BRANCHED: dict[str, tuple[str, ...]] = {"priority": ("status",), "due": ("status", "priority")}
-_DOMAINS: dict[str, tuple[str, ...]] = {"status": STATUSES, "priority": PRIORITIES}
+_BRANCHED: dict[str, tuple[str, ...]] = {"priority": ("stage",), "due": ("stage", "priority")}
+_DOMAINS: dict[str, tuple[str, ...]] = {"stage": STAGES, "priority": PRIORITIES}
 
 
 class _Branches(Struct, frozen=True):
@@ -121,7 +122,7 @@ def _branches(query: ItemQuery, dialect: Dialect, envs: Callable[[], Sequence[st
     """
     Return the branches of a page; one branch of no fixed values where splitting does not help.
     """
-    parts = parts_of(query.where, envs)
+    parts = parts_of(staged(query.where), envs)
     if query.order not in _BRANCHED or any(is_selective(part) for part in parts):
         return _Branches((), [()], conditions(parts, dialect))
     # A range of days is one stretch of the index only within one priority.
@@ -130,7 +131,7 @@ def _branches(query: ItemQuery, dialect: Dialect, envs: Callable[[], Sequence[st
     rest: list[Where] = []
     for part in parts:
         # A second condition on one of these fields narrows the values of the first.
-        if isinstance(part, In) and part.field in {"env", "status", "priority"}:
+        if isinstance(part, In) and part.field in {"env", "stage", "priority"}:
             known = values.get(part.field, part.values)
             values[part.field] = [value for value in dict.fromkeys(known) if value in part.values]
         else:

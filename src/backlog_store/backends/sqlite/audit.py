@@ -143,6 +143,10 @@ def _pages(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
             yield f"{what} {mark}, and the last item is {last}"
 
 
+#: Where a column holds another field than the one of its name.
+_FIELD = {"status": "stage"}
+
+
 def _items(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
     present = _objects(connection).get("items", ("", frozenset()))[1]
     columns = sorted((present & _own_objects()["items"][1]) - _OWN)
@@ -161,7 +165,7 @@ def _items(connection: sqlite3.Connection, watch: Watch) -> Iterator[str]:
             continue
         if not is_canonical:
             yield f"{id}: its document is not as it was written"
-        fields = [getattr(item, name) if name == "revision" else value_of(item, name) for name in columns]
+        fields = [item.revision if name == "revision" else value_of(item, _FIELD.get(name, name)) for name in columns]
         if fields != values:
             wrong = [column for column, field, value in zip(columns, fields, values, strict=True) if field != value]
             yield f"{id}: columns differ from the document: {', '.join(wrong)}"

@@ -8,9 +8,10 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, LiteralString
 
-from backlog_store.backends.sql.compile import compile_events, compile_tally, tally_keys
+from backlog_store.backends.sql.compile import compile_events, compile_tally
 from backlog_store.backends.sql.dialects import SQLITE, Statement
 from backlog_store.backends.sql.pages import compile_items
+from backlog_store.backends.sql.stages import tally_keys
 from backlog_store.backends.sqlite import tallies, words
 from backlog_store.backends.sqlite.faults import ENGINE_ERRORS, NAME, backend_error
 from backlog_store.codec import decode_event, decode_item, decode_record, encode

@@ -25,7 +25,7 @@ __all__ = ["GatheredRows", "Rows"]
 _STATUSES, _PRIORITIES = frozenset(STATUSES), frozenset(PRIORITIES)
 _COLUMNS: tuple[LiteralString, ...] = (
     "id", "revision", "env", "service", "category", "priority", "status", "owner", "source", "dedupe_key", "due",
-    "created_at", "updated_at", "wake_at", "closed_at", "closed_reason", "expires_at", "fix",
+    "created_at", "updated_at", "wake_at", "closed_at", "closed_reason", "expires_at", "fix", "claimed_by",
 )  # fmt: skip
 
 
@@ -37,9 +37,9 @@ def _row(item: Item) -> tuple[Any, ...]:
         fault = Fault("/item", f"{item.id}: {item.status}, {item.priority}"[:80], "no such status or priority")
         raise InvalidInput([fault], what="change")
     return (
-        item.id, item.revision, item.env, item.service, item.category, item.priority, item.status, item.owner,
+        item.id, item.revision, item.env, item.service, item.category, item.priority, item.stage, item.owner,
         item.source, item.dedupe_key, item.due_date or NO_DUE, item.created_at, item.updated_at, item.wake_at,
-        item.closed_at, item.closed_reason, item.expires_at, item.fix,
+        item.closed_at, item.closed_reason, item.expires_at, item.fix, item.claimed_by,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ CREATE TABLE marks (
   counted_mark INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO marks VALUES (1, 1, 0, 0);
+INSERT INTO marks VALUES (1, 2, 0, 0);
 
 -- `doc` is the item, whole; the other columns are copies for finding it. Pages in order are merged from one branch for
 -- each status and priority; that no other value is written is seen to before (a CHECK costs a third of the insert).
@@ -24,6 +24,8 @@ CREATE TABLE items (
   service TEXT NOT NULL,
   category TEXT NOT NULL,
   priority TEXT NOT NULL,
+  -- The item's stage: "waiting" for an open item that a live one blocks, else its status. What is ready is a branch of
+  -- its own in every index that begins so, and costs no index and no column more.
   status TEXT NOT NULL,
   owner TEXT NOT NULL,
   source TEXT NOT NULL,
@@ -39,7 +41,8 @@ CREATE TABLE items (
   fix TEXT NOT NULL,
   -- The position of its newest event, from which `prev` leads to all others; 0 if it has none.
   last_event INTEGER NOT NULL,
-  doc BLOB NOT NULL
+  doc BLOB NOT NULL,
+  claimed_by TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
 CREATE UNIQUE INDEX items_key ON items (env, dedupe_key) WHERE dedupe_key <> '';
@@ -51,6 +54,7 @@ CREATE INDEX items_order ON items (env, status, priority, due, id, service, cate
 -- Sparse: they cost nothing for the many items without a close, an expiry or a snooze.
 CREATE INDEX items_closed ON items (closed_at, id) WHERE closed_at <> '';
 CREATE INDEX items_expires ON items (expires_at) WHERE expires_at <> '';
+CREATE INDEX items_claimed ON items (claimed_by) WHERE claimed_by <> '';
 CREATE INDEX items_wake ON items (wake_at, env, status) WHERE wake_at <> '';
 
 -- Counts, so that nobody has to count: of each counted field (`facet`) how many items there are of each env, status and

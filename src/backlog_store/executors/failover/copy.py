@@ -349,7 +349,8 @@ def _part(reader: Reader, ids: Sequence[ItemId], known: Iterable[Item]) -> _Part
 
 
 def _add_links(reader: Reader, events: Sequence[Event], part: _Part) -> None:
-    links = [(event.item_id, event.meta["link"]) for event in events if event.type in ("linked", "unlinked")]
+    told = [event for event in events if event.type in ("linked", "unlinked") and not event.added]
+    links = [(event.item_id, event.meta["link"]) for event in told]
     names = sorted({name for id, link in links for name in link_ids(id, link["kind"], link["other"])})
     if names:
         found = reader.records("link", names)

@@ -234,7 +234,8 @@ class Searches(Suite):
         _stored(backend, ITEMS)
         for number, item in enumerate(ITEMS[:40]):
             drawn = sampler.item(number)
-            fields = {name: getattr(drawn, name) for name in (*FACETS, "tags", "updated_at") if name != "env"}
+            named = (*FACETS, "blocked_by", "tags", "updated_at")
+            fields = {name: getattr(drawn, name) for name in named if name not in ("env", "stage")}
             change = then(item, **fields)
             apply(backend, change)
             items[item.id] = change.item

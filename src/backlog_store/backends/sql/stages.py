@@ -1,0 +1,59 @@
+"""
+What columns hold in place of a field: the stage in ``status``, and ``9999-99-99`` in ``due`` for no due date.
+
+So an open item that waits for a live one stands in another branch of each index than one that is ready, and what is
+ready is found without walking past what waits; no column, no index and no write is needed for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from backlog_store.model import STATUSES, stage_of
+from backlog_store.query import NO_DUE, OPERATORS, All, Any_, Compare, In, Not, Where
+
+__all__ = ["staged", "tally_keys"]
+
+_STAGES: dict[str, tuple[str, ...]] = {
+    status: tuple(dict.fromkeys((status, stage_of(status, 1)))) for status in STATUSES
+}
+_STATUS = {stage: status for status, stages in _STAGES.items() for stage in stages if stage not in STATUSES}
+
+
+def staged(where: Where) -> Where:
+    """
+    Return the same condition with stages in place of statuses.
+    """
+    match where:
+        case All(parts):
+            return All(tuple(map(staged, parts)))
+        case Any_(parts):
+            return Any_(tuple(map(staged, parts)))
+        case Not(part):
+            return Not(staged(part))
+        case In("status", values):
+            return In("stage", tuple(stage for value in values for stage in _STAGES.get(value, ())))
+        case Compare("status", op, value):
+            return staged(In("status", tuple(status for status in STATUSES if OPERATORS[op](status, value))))
+        case _:
+            return where
+
+
+#: What stands in a column in place of the field.
+_SHOWN: dict[str, Callable[[str], str]] = {
+    "due_date": lambda day: "" if day == NO_DUE else day, "status": lambda stage: _STATUS.get(stage, stage)
+}  # fmt: skip
+
+
+def tally_keys(by: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[tuple[str, ...], int]:
+    """
+    Return the rows of `compile_tally` as the port's mapping: zeros left out, "no due date" as the empty text.
+    """
+    shown = [_SHOWN.get(name) for name in by]
+    counts: dict[tuple[str, ...], int] = {}
+    for *facets, count in rows:
+        if count:
+            key = tuple([show(value) if show else value for show, value in zip(shown, facets, strict=True)])
+            counts[key] = counts.get(key, 0) + count
+    return counts
