@@ -18,8 +18,8 @@ from backlog_store.instants import Day, Instant
 
 __all__ = [
     "CLOSED", "CLOSING_REASONS", "CURRENT_POLICY", "LEGACY_NOTES", "LIMITS", "LIVE", "POLICY_TRAIL", "PRIORITIES",
-    "STAGES", "STATUSES", "SYSTEM", "Actor", "ActorKind", "Claim", "ClosingReason", "Draft", "Event", "Item", "ItemId", "Key",
-    "KeyState", "Limits", "Priority", "Record", "RecordKind", "Sighted", "Status", "UpsertVerdict",
+    "STAGES", "STATUSES", "SYSTEM", "Actor", "ActorKind", "Claim", "ClosingReason", "Draft", "Event", "Item",
+    "ItemId", "Key", "KeyState", "Limits", "Priority", "Record", "RecordKind", "Sighted", "Status", "UpsertVerdict",
     "Verdict", "key_record_id", "stage_of",
 ]  # fmt: skip
 

@@ -7,7 +7,7 @@ keeps beside the documents (columns, indexes, checksums) it looks at itself, see
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +15,18 @@ from msgspec import Struct
 from backlog_store.backends.port import Reader
 from backlog_store.codec import from_builtins
 from backlog_store.errors import BackendError, BackendUnavailable
-from backlog_store.model import CLOSED, CURRENT_POLICY, POLICY_TRAIL, Event, Item, KeyState, Record, RecordKind, Sighted
+from backlog_store.model import (
+    CLOSED,
+    CURRENT_POLICY,
+    LIVE,
+    POLICY_TRAIL,
+    Event,
+    Item,
+    KeyState,
+    Record,
+    RecordKind,
+    Sighted,
+)
 from backlog_store.query import ANY, EventQuery, ItemQuery, order_key
 from backlog_store.trail import faults_of_chain, faults_of_key_trail, faults_of_trail
 
@@ -70,11 +81,27 @@ def verify(reader: Reader, *, audit: Iterable[str] = (), watch: Watch = silent) 
     return _Verifier(reader, watch).run(audit)
 
 
+class _End:
+    """
+    The links of one item: how many, and which items block it.
+    """
+
+    def __init__(self) -> None:
+        self.links = 0
+        self.blockers: list[str] = []
+
+    def add(self, kind: str, other: str) -> None:
+        self.links += 1
+        if kind == "~blocks":
+            self.blockers.append(other)
+
+
 class _Verifier:
     def __init__(self, reader: Reader, watch: Watch) -> None:
         self.reader = reader
         self.watch = watch
         self.result = Verified(faults=[])
+        self.counted = 0  # links, as items count them
         self.explained = 0  # events that stand in the trail of an item or of a purged key
 
     def run(self, audit: Iterable[str]) -> Verified:
@@ -131,6 +158,7 @@ class _Verifier:
         for item in items:
             trail = sorted(trails[item.id], key=lambda event: event.revision)
             self.result.items += 1
+            self.counted += item.links
             self.result.events += len(trail)
             self.explained += len(trail)
             for fault in faults_of_trail(item, trail):
@@ -173,6 +201,7 @@ class _Verifier:
             self.watch("sightings", self.result.sightings, 0)
 
     def _links(self) -> None:
+        ends: dict[str, _End] = {}
         for records in self._pages("link"):
             mirrored = {record.id: _mirrored(record.id) for record in records}
             there = self.reader.records("link", [id for id in mirrored.values() if id])
@@ -180,7 +209,31 @@ class _Verifier:
                 self.result.links += 1
                 if other not in there:
                     self.result.add(f"link {id}: is seen from one end only")
+                if other:
+                    start, kind, end = id.rsplit("/", 2)
+                    ends.setdefault(start, _End()).add(kind, end)
+            # Links of one item stand together: only those of the last one may go on in the next page.
+            self._ends({start: ends.pop(start) for start in list(ends)[:-1]})
             self.watch("links", self.result.links, 0)
+        self._ends(ends)
+        if self.result.links != self.counted:
+            self.result.add(f"links: items count {self.counted}, and {self.result.links} are there")
+
+    def _ends(self, ends: Mapping[str, _End]) -> None:
+        """
+        Compare what items count of their links with the links.
+        """
+        items = self.reader.items({*ends, *(id for end in ends.values() for id in end.blockers)})
+        for id, end in ends.items():
+            item = items.get(id)
+            if item is None:
+                self.result.add(f"link {id}/…: begins at an item that is not there")
+                continue
+            if item.links != end.links:
+                self.result.add(f"{id}: counts {item.links} links, and has {end.links}")
+            blocked_by = sum(1 for other in end.blockers if other in items and items[other].status in LIVE)
+            if item.blocked_by != blocked_by:
+                self.result.add(f"{id}: counts {item.blocked_by} live items that block it; its links say {blocked_by}")
 
     def _policies(self) -> None:
         current = self.reader.records("policy", [CURRENT_POLICY]).get(CURRENT_POLICY)

@@ -63,6 +63,31 @@ RACES: dict[str, tuple[Sequence[Any], Any, Any]] = {
         [report("a", "b", "c"), c.Link(id=A, kind="parent", other=B)],
         c.Link(id=B, kind="parent", other=C), c.Link(id=C, kind="parent", other=A),
     ),
+    "two links that close a circle through two envs": (
+        [report("a", "b"), c.Edit(id=B, fields={"env": "staging"})],
+        c.Link(id=A, kind="caused_by", other=B), c.Link(id=B, kind="caused_by", other=A),
+    ),
+    "a link from what is being closed": (
+        [report("a", "b")], c.Link(id=A, kind="blocks", other=B), closed(A),
+    ),
+    "the closing of what is being linked": (
+        [report("a", "b")], closed(A), c.Link(id=A, kind="blocks", other=B),
+    ),
+    "two blockers of one item closed": (
+        [report("a", "b", "c"), c.Link(id=A, kind="blocks", other=C), c.Link(id=B, kind="blocks", other=C)],
+        closed(A), closed(B),
+    ),
+    "a blocker closed while what it blocks is reported": (
+        [report("a", "b"), c.Link(id=A, kind="blocks", other=B)], closed(A), report("b", description="more"),
+    ),
+    "a blocker reopened while what it blocks is parted": (
+        [report("a", "b"), c.Link(id=A, kind="blocks", other=B), closed(A)],
+        c.Reopen(id=A, message="back"), c.Link(id=A, kind="blocks", other=B, remove=True),
+    ),
+    "the undoing of a link and another one": (
+        [report("a", "b", "c"), c.Link(id=A, kind="blocks", other=B)],
+        c.Undo(batch="1"), c.Link(id=A, kind="blocks", other=C),
+    ),
     "a link to what is being purged": (
         [report("a", "b"), closed(B)], c.Link(id=A, kind="relates", other=B), c.Cleanup(retention_days=0),
     ),

@@ -32,7 +32,8 @@ def _made(path: Path, *, fresh: bool) -> list[tuple[str, ...]]:
     ).fetchall()
     marks = connection.execute("SELECT * FROM marks").fetchall()
     connection.close()
-    bare = [(*row[:3], " ".join(re.sub(r"--.*", "", row[3]).split())) for row in rows]
+    # ALTER TABLE sets its own spaces.
+    bare = [(*row[:3], re.sub(r"\s*([(),])\s*|\s+", r" \1", re.sub(r"--.*", "", row[3]))) for row in rows]
     return [*bare, *(tuple(map(str, row)) for row in marks)]
 
 

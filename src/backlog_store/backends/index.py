@@ -51,7 +51,7 @@ _SETS = frozenset({
 #: So many groups of facets are counted at the same time; the one first asked for longest ago makes room.
 _TALLIES = 24
 #: What is ready has orders of its own, without the closed and the waiting items that would be walked past.
-_READY = frozenset({"open", "in_progress"})
+_READY = frozenset({"open"})
 #: A query is narrowed by a set when that leaves less than one in so many items; else the order is walked.
 _SELECTIVE = 8
 
@@ -289,7 +289,7 @@ def check_tally(where: Where, by: Sequence[str]) -> None:
 
 def _is_ready(where: Where) -> bool:
     """
-    Tell whether a condition leaves only items of the stages that are ready.
+    Tell whether a condition leaves only items that are ready.
     """
     match where:
         case All(parts):

@@ -161,7 +161,7 @@ class Comment(BodyOf, frozen=True, tag="comment"):
 
 class Link(BodyOf, frozen=True, tag="link"):
     """
-    Join two items (`remove`: part them). ``blocks`` and ``parent`` stay free of cycles within an env.
+    Join two items (`remove`: part them). ``blocks``, ``parent`` and ``caused_by`` stay free of cycles.
     """
 
     id: ItemId

@@ -27,6 +27,7 @@ FIELD_HELP: dict[str, str] = {
     "wake": "a time ahead: until when it is snoozed",
     "expires": "a time ahead: until when its risk is accepted",
     "owner": "a name, `@me`, or `none`",
+    "claimed": "who took it to work on it: a name, `@me`, or `none`",
     "service": "a name, or a beginning: `pay*`",
     "env": "a name",
     "category": "a name",
@@ -47,18 +48,21 @@ IS_HELP: dict[str, str] = {
     "awake": "live, and does not sleep",
     "woken": "live, and its snooze ended by itself",
     "unowned": "without an owner",
+    "ready": "open, awake, and blocked by no live item; `claimed:none` leaves out what somebody took",
+    "waiting": "open, and blocked by a live item",
+    "claimed": "live, and somebody has taken it to work on it",
     "accepted": "closed as an accepted risk that still holds",
     "expired": "closed as an accepted risk whose time is over",
 }
 #: Text fields of the language and the item's names for them.
-_TEXTS = {"owner": "owner", "service": "service", "env": "env", "category": "category", "source": "source",
-          "key": "dedupe_key", "fix": "fix"}  # fmt: skip
+_TEXTS = {"owner": "owner", "claimed": "claimed_by", "service": "service", "env": "env", "category": "category",
+          "source": "source", "key": "dedupe_key", "fix": "fix"}  # fmt: skip
 #: Instants, and whether a length of time counts back (ages) or ahead.
 _INSTANTS = {"created": ("created_at", -1), "updated": ("updated_at", -1), "closed": ("closed_at", -1),
              "wake": ("wake_at", 1), "expires": ("expires_at", 1)}  # fmt: skip
 _ALIASES = {"due_date": "due", "created_at": "created", "updated_at": "updated", "closed_at": "closed",
             "wake_at": "wake", "expires_at": "expires", "dedupe_key": "key", "closed_reason": "reason",
-            "tags": "tag"}  # fmt: skip
+            "tags": "tag", "claimed_by": "claimed"}  # fmt: skip
 #: A query that names one of these says itself whether it means closed items; see `Parsed.scoped`.
 _SCOPING = frozenset({"status", "is", "closed", "reason", "expires", "id"})
 _LAST = "\U0010ffff"
@@ -167,7 +171,7 @@ def _text(asker: Asker, term: Term, name: str) -> Where:
             exact.append(piece.text)
         elif piece.text.lower() == "none":
             exact.append("")
-        elif piece.text == "@me" and name == "owner":
+        elif piece.text == "@me" and name in ("owner", "claimed"):
             exact.append(asker.me)
         elif piece.text.endswith("*"):
             parts.append(_beginning(asker, piece, field))
@@ -303,6 +307,9 @@ def _condition(asker: Asker, piece: Piece) -> Where:
         "awake": All((alive, Not(asleep))),
         "woken": All((alive, Compare("wake_at", "<=", asker.now))),
         "unowned": In("owner", ("",)),
+        "ready": All((In("stage", ("open",)), Not(asleep))),
+        "waiting": In("stage", ("waiting",)),
+        "claimed": Not(In("claimed_by", ("",))),
         "accepted": All((*accepted, Compare("expires_at", ">", asker.now))),
         "expired": All((*accepted, Compare("expires_at", "<=", asker.now))),
     }

@@ -44,7 +44,7 @@ from backlog_store.instants import add_seconds
 from backlog_store.model import LIMITS, Actor, Key, RecordKind, key_record_id
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.preview import digest_of, foreseen
-from backlog_store.rules import editing, keeping, lifecycle, links, policies, runs, upsert
+from backlog_store.rules import editing, keeping, lifecycle, links, policies, runs, undoing, upsert
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.scoping import outcomes_within
 from backlog_store.rules.view import Context
@@ -88,7 +88,7 @@ _MANY: Mapping[type, Callable[[Context, Any], tuple[Outcome, ...]]] = {
     Report: upsert.decide_report,
     Resolve: lifecycle.resolve,
     Cleanup: keeping.cleanup,
-    Undo: keeping.undo,
+    Undo: undoing.undo,
     CompleteRun: _end_run,
     AbortRun: _end_run,
     JudgeRun: _end_run,

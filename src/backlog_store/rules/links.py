@@ -92,11 +92,8 @@ def part_all(context: Context, item: Item) -> None:
     """
     if not item.links:
         return
-    ends = list(_ends(context, f"{item.id}/"))
-    context.load_ids([id for _, id in ends])
-    for kind, id in ends:
-        other = context.find(id)
-        if other is not None:
+    for kind, id in list(_ends(context, f"{item.id}/")):
+        for other in context.wherever([id]):
             _put_end(context, other, mirrored(kind), item, -1, {"purged": True})
         for name in link_ids(item.id, kind, id):
             context.drop_record("link", name)

@@ -29,6 +29,7 @@ from backlog_store.commands import (
 from backlog_store.errors import NotAllowed
 from backlog_store.model import Draft, Event, Item, ItemId, Key, Record, RecordKind
 from backlog_store.query import All, EventQuery, Facet, ItemQuery, Where
+from backlog_store.rules.following import is_consequence
 from backlog_store.rules.view import Context
 
 __all__ = ["ScopedReader", "action_of", "check_scope", "outcomes_within", "visible"]
@@ -97,6 +98,8 @@ def outcomes_within(
 
 def _check_written(scope: Scope, changes: Sequence[object]) -> None:
     for change in changes:
+        if isinstance(change, Put) and is_consequence(change.event):
+            continue
         if isinstance(change, Put | Load) and not scope.covers_item(change.item):
             place = f"{change.item.env}/{change.item.service or '(no service)'}"
             raise NotAllowed(f"writing {change.item.id}", f"{place} is outside of the credential's scope")

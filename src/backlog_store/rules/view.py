@@ -4,7 +4,7 @@ A view for one decision: the store as read, with the changes decided so far laid
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -30,7 +30,8 @@ class Context:
     """
 
     def __init__(self, reader: Reader, command: Command, policy: Policy) -> None:
-        self.reader = reader
+        self.reader = reader  # as far as the credential reaches
+        self._whole = reader
         self.command = command
         self.policy = policy
         self.now: Instant = command.at
@@ -41,6 +42,7 @@ class Context:
         self._items: dict[ItemId, Item | None] = {}
         self._by_key: dict[Key, Item | None] = {}
         self._records: dict[tuple[str, str], Record | None] = {}
+        self._beyond: dict[ItemId, Item] = {}  # items that the credential does not reach, as decided
         self._drawn = 0
 
     # Reading
@@ -105,6 +107,18 @@ class Context:
         if id not in self._items:
             self.load_ids([id])
         return self._items[id]
+
+    def wherever(self, ids: Collection[ItemId]) -> Iterator[Item]:
+        """
+        Yield the items of these ids, also what the credential does not reach: for what follows from a command.
+        """
+        self.load_ids(ids)
+        beyond = [id for id in ids if self._items[id] is None and id not in self._beyond]
+        self._beyond |= self._whole.items(beyond) if beyond and self._whole is not self.reader else {}
+        for id in ids:
+            item = self._items[id] or self._beyond.get(id)
+            if item is not None:
+                yield item
 
     def by_key(self, key: Key) -> Item | None:
         """
@@ -209,9 +223,12 @@ class Context:
             extra=dict(extra) if extra else {},
         ))  # fmt: skip
         item = replace(new, revision=revision, head=event.hash)
-        if old is not None and old.key is not None:
-            self._by_key[old.key] = None
-        self._remember(item, id=item.id)
+        if item.id in self._beyond:
+            self._beyond[item.id] = item
+        else:
+            if old is not None and old.key is not None:
+                self._by_key[old.key] = None
+            self._remember(item, id=item.id)
         self.changes.append(Put(item, event, created=old is None))
         if is_followed:
             follow(self, old or new, item)

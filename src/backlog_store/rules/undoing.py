@@ -1,0 +1,149 @@
+"""
+Undoing a batch: each item is set back to what it was, and links that were made are parted again.
+
+What only followed for other items (`following.is_consequence`) is not set back by itself: it follows again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from backlog_store.commands import Outcome, Undo
+from backlog_store.errors import BacklogError, NotAllowed, NotFound, RevisionConflict
+from backlog_store.model import CLOSED, LIVE, Event, Item
+from backlog_store.query import EventQuery
+from backlog_store.rules.following import FOLLOWING, is_consequence
+from backlog_store.rules.lifecycle import remember_closing
+from backlog_store.rules.links import join, link_ids, part
+from backlog_store.rules.upsert import clear_verdict
+from backlog_store.rules.view import Context
+from backlog_store.trail import plain_fields
+
+__all__ = ["undo"]
+
+
+def undo(context: Context, body: Undo) -> tuple[Outcome, ...]:
+    """
+    Set back each item that a batch changed, newest event first, unless somebody changed it since.
+    """
+    events = context.reader.events(EventQuery(batch=body.batch, newest_first=True, limit=None))
+    if not events:
+        raise NotFound("batch", body.batch, hint="Only changes of items can be undone.")
+    by_item: dict[str, list[Event]] = {}
+    for event in events:
+        if not is_consequence(event) and not _is_other_end(event):
+            by_item.setdefault(event.item_id, []).append(event)
+    context.load_ids(list(by_item))
+    outcomes = []
+    for id, own in by_item.items():
+        try:
+            outcomes.append(_undo_item(context, sorted(own, key=lambda event: -event.revision)))
+        except BacklogError as error:
+            outcomes.append(Outcome(verdict="refused", id=id, code=error.code, why=str(error)))
+    return tuple(outcomes)
+
+
+def _is_other_end(event: Event) -> bool:
+    # A link is parted from the end that it was made from.
+    return _is_of_link(event) and event.meta["link"]["kind"].startswith("~")
+
+
+def _is_of_link(event: Event) -> bool:
+    return event.type in ("linked", "unlinked") and not event.added
+
+
+def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
+    newest = newest_first[0]
+    item = context.find(newest.item_id)
+    if item is None:
+        raise NotAllowed(f"undoing {newest.type} of {newest.item_id}", "the item is purged")
+    if item.revision != newest.revision and not _was_all_set_back(context, item, newest.revision):
+        raise RevisionConflict(item.id, expected=newest.revision, found=item.revision)
+    if any(event.type == "purged" for event in newest_first):
+        raise NotAllowed(f"undoing {newest.type} of {item.id}", "it is not a change of fields")
+    links = [event for event in newest_first if _is_of_link(event)]
+    fields = [event for event in newest_first if not event.changes.keys() <= _NOT_SET_BACK]
+    if not links and not fields:
+        what = "a claim is released, not undone" if newest.type == "claimed" else "what was said stays said"
+        raise NotAllowed(f"undoing {newest.type} of {item.id}", what)
+    if newest_first[-1].type == "created":
+        return _undo_creation(context, item, newest.batch)
+    before = _set_back(context, item, fields)
+    if before.key != item.key:
+        raise NotAllowed(f"undoing {newest.type} of {item.id}", "its key was changed; edit it back")
+    for event in links:
+        item = _undo_link(context, item, event)
+    if not fields:
+        return Outcome(verdict="updated", id=item.id, revision=item.revision, item=item)
+    before = _set_back(context, item, fields)
+    by_machine = any(event.actor_kind == "machine" for event in newest_first)
+    if context.actor.kind == "person" and by_machine and item.status in CLOSED and before.status in LIVE:
+        # As with reopening: what closed it must not close it again on the same grounds.
+        before = replace(before, held={**before.held, "status": context.actor.name})
+    result = context.put(item, before, "undone", meta={"batch": newest.batch})
+    if result.status in CLOSED and item.status not in CLOSED:
+        remember_closing(context, result, "")
+    elif item.status in CLOSED and result.status not in CLOSED:
+        clear_verdict(context, result)
+    return Outcome(verdict="updated", id=item.id, revision=result.revision, item=result)
+
+
+#: What a change may name that is none of the item's own fields.
+_NOT_SET_BACK = FOLLOWING | {"updated_at"}
+
+
+def _set_back(context: Context, item: Item, newest_first: Sequence[Event]) -> Item:
+    fields: dict[str, Any] = plain_fields(item)
+    for event in newest_first:
+        fields |= {name: before for name, (before, _) in event.changes.items() if name not in FOLLOWING}
+    fields.update(id=item.id, revision=item.revision, head=item.head, updated_at=max(context.now, item.updated_at))
+    return msgspec.convert(fields, Item)
+
+
+def _undo_link(context: Context, item: Item, event: Event) -> Item:
+    kind, other_id = event.meta["link"]["kind"], event.meta["link"]["other"]
+    other = context.find(other_id)
+    if other is None:
+        raise NotAllowed(f"undoing {event.type} of {item.id}", f"{other_id} is purged")
+    is_there = context.record("link", link_ids(item.id, kind, other_id)[0]) is not None
+    if is_there == (event.type == "linked"):
+        return (part if is_there else join)(context, item, kind, other, {"batch": event.batch})
+    raise NotAllowed(f"undoing {event.type} of {item.id}", f"its link with {other_id} was changed since")
+
+
+def _was_all_set_back(context: Context, item: Item, revision: int) -> bool:
+    """
+    Tell whether all that happened after *revision* was undone again, so that undoing can go on further back.
+    """
+    events = context.reader.events(EventQuery(item_ids=(item.id,), newest_first=True, limit=None))
+    later = [event for event in events if event.revision > revision and not _is_nothing_own(event)]
+    undone: Collection[Any] = {event.meta.get("batch") for event in later if _is_undoing(event)}
+    if not all(_is_undoing(event) or event.batch in undone for event in later):
+        return False
+    now = plain_fields(item)
+    then = dict(now)
+    for event in sorted(later, key=lambda event: -event.revision):
+        then |= {name: before for name, (before, _) in event.changes.items() if name not in _NOT_SET_BACK}
+    return {**then, "updated_at": ""} == {**now, "updated_at": ""}
+
+
+def _is_nothing_own(event: Event) -> bool:
+    return is_consequence(event) or _is_other_end(event)
+
+
+def _is_undoing(event: Event) -> bool:
+    return event.type == "undone" or (_is_of_link(event) and "batch" in event.meta)
+
+
+def _undo_creation(context: Context, item: Item, batch: str) -> Outcome:
+    if item.status in CLOSED:
+        raise NotAllowed(f"undoing the creation of {item.id}", f"it is {item.status} already")
+    closed = replace(item, status="canceled", closed_at=context.now, closed_reason="obsolete", wake_at="",
+                     closed_by=context.actor.name, updated_at=max(context.now, item.updated_at),
+                     verdict_lifted=True)  # fmt: skip
+    result = context.put(item, closed, "undone", message="created by mistake", meta={"batch": batch})
+    return Outcome(verdict="closed", id=item.id, revision=result.revision, item=result)
