@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import batch, reads, single
+from bench import batch, reads, single, writers
 
 __all__: list[str] = []
 
@@ -28,6 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     tables = {
         "single": single.measure(arguments.rounds, arguments.operations),
+        "writers": writers.measure(arguments.rounds, arguments.operations),
         "batch": batch.measure(arguments.count),
         "reads": reads.measure(arguments.sizes, arguments.rounds),
     }

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 __all__ = [
-    "Floor", "Row", "jsonl_bulk_floor", "jsonl_floor", "postgres_bulk_floor", "postgres_floor", "sqlite_bulk_floor",
-    "sqlite_floor",
+    "Floor", "Row", "jsonl_bulk_floor", "jsonl_floor", "postgres_bulk_floor", "postgres_floor",
+    "postgres_statement_floors", "sqlite_bulk_floor", "sqlite_floor",
 ]  # fmt: skip
 
 #: (item id, env, key, item document, event document)
@@ -39,11 +39,13 @@ _SQLITE_ITEM = "INSERT INTO items VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
 _SQLITE_EVENT = "INSERT INTO events (item, doc) VALUES (?, ?)"
 
 
-def sqlite_floor(folder: Path) -> Floor:
+def sqlite_floor(folder: Path, *, any_thread: bool = False) -> Floor:
     """
     Return a function that writes each row in a transaction of its own: WAL, synchronous FULL.
+
+    *any_thread*: it may be called by any one thread at a time, not only by this one.
     """
-    connection = _sqlite(folder / "floor.db")
+    connection = _sqlite(folder / "floor.db", any_thread=any_thread)
 
     def run(rows: Sequence[Row]) -> None:
         for id, env, key, item, event in rows:
@@ -71,8 +73,8 @@ def sqlite_bulk_floor(folder: Path) -> Floor:
     return run
 
 
-def _sqlite(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None)
+def _sqlite(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=not any_thread)
     connection.executescript(_SQLITE)
     return connection
 
@@ -121,6 +123,12 @@ _POSTGRES = """
     CREATE TABLE floor_events (position bigserial PRIMARY KEY, item text NOT NULL, doc text NOT NULL);
     CREATE INDEX ON floor_events (item);
     """
+_POSTGRES_STATEMENT = """
+    WITH item AS (
+      INSERT INTO floor_items VALUES (%s, %s, %s, %s) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc
+    )
+    INSERT INTO floor_events (item, doc) VALUES (%s, %s)
+    """
 _POSTGRES_MERGE = """
     WITH items AS (
       INSERT INTO floor_items SELECT id, env, key, doc FROM loaded
@@ -150,6 +158,22 @@ def postgres_floor(dsn: str) -> Floor:
     return run
 
 
+def postgres_statement_floors(dsn: str, count: int) -> list[Floor]:
+    """
+    Return *count* functions, each with a connection of its own, that send each row as one statement, which commits.
+    """
+    connections = [_postgres(dsn)] + [_connect(dsn) for _ in range(1, count)]
+
+    def floor(connection: Connection) -> Floor:
+        def run(rows: Sequence[Row]) -> None:
+            for id, env, key, item, event in rows:
+                connection.execute(_POSTGRES_STATEMENT, (id, env, key, item, id, event))
+
+        return run
+
+    return [floor(connection) for connection in connections]
+
+
 def postgres_bulk_floor(dsn: str) -> Floor:
     """
     Return a function that copies all rows into a temporary table and merges them from there, in one transaction.
@@ -170,8 +194,12 @@ def postgres_bulk_floor(dsn: str) -> Floor:
 
 
 def _postgres(dsn: str) -> Connection:
-    import psycopg
-
-    connection = psycopg.connect(dsn, autocommit=True)
+    connection = _connect(dsn)
     connection.execute(_POSTGRES)
     return connection
+
+
+def _connect(dsn: str) -> Connection:
+    import psycopg
+
+    return psycopg.connect(dsn, autocommit=True)

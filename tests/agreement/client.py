@@ -7,6 +7,9 @@ Opens the store, says ``ready``, waits for a line, lets its clients append, and 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import cache
+from typing import cast
 
 from backlog_store.backends.port import Backend
 from backlog_store.backends.registry import open_backend
@@ -19,6 +22,9 @@ from backlog_store.testing.histories import Append, append_to_key, mark_of, perf
 
 __all__ = ["LEVELS", "mark_of_report", "report_to_key"]
 
+#: One executor for all threads of a store, so that their commands meet in groups.
+_executor_of = cast("Callable[[Backend], LocalExecutor]", cache(LocalExecutor))
+
 
 def report_to_key(backend: Backend, key: Key, mark: str) -> int:
     """
@@ -27,7 +33,7 @@ def report_to_key(backend: Backend, key: Key, mark: str) -> int:
     draft = Draft(title=mark, env=key[0], dedupe_key=key[1], source="history")
     # A clock that goes back between processes is part of the exercise; no observation is older than a close here.
     command = Command(body=Report(drafts=(draft,)), actor=Actor("history"), at=system_clock(), seed=system_ids())
-    return LocalExecutor(backend).execute(command).outcomes[0].revision
+    return _executor_of(backend).execute(command).outcomes[0].revision
 
 
 def mark_of_report(event: Event) -> str:

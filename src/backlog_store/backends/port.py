@@ -111,11 +111,15 @@ Change = Put | Load | Purge | PutRecord | DropRecord | Sighting | Require
 class Hint(Struct, frozen=True):
     """
     What a function is going to read. Only a help (fetch in one round trip, lock in sorted order); it may be wrong.
+
+    *is_shared* says that the function does the work of several callers, of whom none should wait for what only another
+    one's work has to wait for: rather fail soon, with `BackendUnavailable`, and they will write one by one.
     """
 
     ids: tuple[ItemId, ...] = ()
     keys: tuple[Key, ...] = ()
     records: tuple[tuple[RecordKind, str], ...] = ()
+    is_shared: bool = False
 
 
 NO_HINT = Hint()

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from backlog_store.backends.port import Backend, Health, Reader, Writer
 from backlog_store.commands import Answer, Command
 from backlog_store.errors import OutcomeUnknown
+from backlog_store.executors.grouping import Grouping
 from backlog_store.executors.settling import SETTLE_S, settled
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.rules import Decision, check_command, decide, hint_of, split_by_item
@@ -75,19 +76,37 @@ class Executor(Protocol):
 class LocalExecutor:
     """
     An executor on one backend. An unknown outcome is asked about by request id for *settle_s* seconds.
+
+    Commands that several threads give at the same time go into one transaction (see `grouping`).
     """
 
     def __init__(self, backend: Backend, *, policy: Policy = DEFAULT_POLICY, settle_s: float = SETTLE_S) -> None:
         self.backend = backend
         self.policy = policy
         self.settle_s = settle_s
+        self._grouping = Grouping(backend, policy, self._alone, self._settle)
 
     def execute(self, command: Command) -> Answer:
         """
         Carry a command out, durably. Raises the errors of the rules and of the backend.
         """
         check_command(command)
+        grouping = self._grouping
+        turn = grouping.turn
+        if not turn.acquire(blocking=False):
+            return grouping.join(command)
+        try:
+            return self._alone(command)
+        finally:
+            grouping.leave(turn)
 
+    def _alone(self, command: Command) -> Answer:
+        try:
+            return self._once(command)
+        except OutcomeUnknown as unknown:
+            return self._settle(unknown, command)
+
+    def _once(self, command: Command) -> Answer:
         def run(writer: Writer) -> Answer:
             decision = decide(writer, command, self.policy)
             for part in split_by_item(decision.changes):
@@ -95,11 +114,10 @@ class LocalExecutor:
                     writer.apply(part)
             return decision.answer
 
-        try:
-            return self.backend.write(run, hint=hint_of(command))
-        except OutcomeUnknown as unknown:
-            ask = partial(self.backend.write, run, hint=hint_of(command))
-            return settled(unknown, ask, command, within_s=self.settle_s)
+        return self.backend.write(run, hint=hint_of(command))
+
+    def _settle(self, unknown: OutcomeUnknown, command: Command) -> Answer:
+        return settled(unknown, partial(self._once, command), command, within_s=self.settle_s)
 
     def preview(self, command: Command) -> Answer:
         """

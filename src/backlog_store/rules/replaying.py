@@ -10,15 +10,33 @@ from typing import Any, NoReturn
 from msgspec.structs import replace
 
 from backlog_store.backends.port import NO_HINT, Change, DropRecord, Hint, Purge, Put, PutRecord, Reader
-from backlog_store.codec import encode
-from backlog_store.commands import Answer, BeginRun, Body, Command, Comment, Outcome, Report, Resolve
+from backlog_store.codec import decode_item, encode, encode_item
+from backlog_store.commands import (
+    Answer,
+    BeginRun,
+    Body,
+    Close,
+    Command,
+    Comment,
+    Create,
+    DropView,
+    Edit,
+    LiftVerdict,
+    Move,
+    Outcome,
+    Reopen,
+    Report,
+    Resolve,
+    SaveView,
+    Snooze,
+)
 from backlog_store.errors import BacklogError, NotFound
 from backlog_store.ids import batch_id
 from backlog_store.model import Item, ItemId, Key, Record, RecordKind
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.rules.decide import Decision, decide, hint_of
 
-__all__ = ["accepted_answer", "decide_all", "hint_of_all", "is_commutative", "storable"]
+__all__ = ["accepted_answer", "decide_all", "hint_of_all", "is_commutative", "is_pointed", "storable"]
 
 
 def is_commutative(body: Body) -> bool:
@@ -28,6 +46,18 @@ def is_commutative(body: Body) -> bool:
     Beginning a run is such a command, and so are its reports; ending and judging one rests on what the store holds.
     """
     return isinstance(body, Report | Resolve | BeginRun) or (isinstance(body, Comment) and not body.revision)
+
+
+_POINTED = (
+    Report, Resolve, Create, Edit, Move, Close, Reopen, Snooze, Comment, LiftVerdict, SaveView, DropView,
+)  # fmt: skip
+
+
+def is_pointed(body: Body) -> bool:
+    """
+    Tell whether a command reads by id and key alone, so that it may be decided together with others.
+    """
+    return isinstance(body, _POINTED)
 
 
 def accepted_answer(command: Command, policy: Policy = DEFAULT_POLICY) -> Answer:
@@ -71,7 +101,7 @@ def decide_all(
     reader: Reader, commands: Sequence[Command], policy: Policy = DEFAULT_POLICY
 ) -> list[Decision | BacklogError]:
     """
-    Decide commutative commands in order, each one on what those before it leave behind.
+    Decide commands that are all `is_pointed` in order, each one on what those before it leave behind.
 
     All changes may be applied in one transaction, in this order. A command that a rule refuses is answered by that
     error and leaves no trace. Everything is read in a handful of calls, before the first decision.
@@ -114,11 +144,13 @@ class _Shared:
     """
     A `port.Reader` for many decisions: the store as read, with the changes decided so far laid over it.
 
-    It answers what commutative commands ask, by id and by key; what searches must be decided alone.
+    It answers what is asked by id and by key; what searches must be decided alone. No item is given out twice: who gets
+    an answer could change the dicts in it.
     """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self._given: set[ItemId] = set()
         self._items: dict[ItemId, Item | None] = {}
         self._by_key: dict[Key, Item | None] = {}
         self._records: dict[tuple[str, str], Record | None] = {}
@@ -127,8 +159,8 @@ class _Shared:
         """
         Read in one go a kind of thing all that the hint names.
         """
-        self.items(hint.ids)
-        self.items_by_key(hint.keys)
+        self._load_items(hint.ids)
+        self._load_keys(hint.keys)
         by_kind: dict[RecordKind, list[str]] = {}
         for kind, id in hint.records:
             by_kind.setdefault(kind, []).append(id)
@@ -144,6 +176,7 @@ class _Shared:
                 case Put(item):
                     self._forget_key(item.id)
                     self._items[item.id] = item
+                    self._given.add(item.id)
                     if item.key is not None:
                         self._by_key[item.key] = item
                 case Purge(id):
@@ -157,13 +190,20 @@ class _Shared:
                     pass  # sightings change no item, and nothing is decided by them
 
     def items(self, ids: Collection[ItemId]) -> Mapping[ItemId, Item]:
+        self._load_items(ids)
+        return {id: self._own(item) for id in ids if (item := self._items[id]) is not None}
+
+    def items_by_key(self, keys: Collection[Key]) -> Mapping[Key, Item]:
+        self._load_keys(keys)
+        return {key: self._own(item) for key in keys if (item := self._by_key[key]) is not None}
+
+    def _load_items(self, ids: Collection[ItemId]) -> None:
         missing = [id for id in ids if id not in self._items]
         if missing:
             found = self._reader.items(missing)
             self._items.update({id: found.get(id) for id in missing})
-        return {id: item for id in ids if (item := self._items[id]) is not None}
 
-    def items_by_key(self, keys: Collection[Key]) -> Mapping[Key, Item]:
+    def _load_keys(self, keys: Collection[Key]) -> None:
         missing = [key for key in keys if key not in self._by_key]
         if missing:
             found = self._reader.items_by_key(missing)
@@ -174,7 +214,6 @@ class _Shared:
                     # Decided about under another name meanwhile: it may hold another key now.
                     item = known if known is not None and known.key == key else None
                 self._by_key[key] = item
-        return {key: item for key in keys if (item := self._by_key[key]) is not None}
 
     def records(self, kind: RecordKind, ids: Collection[str]) -> Mapping[str, Record]:
         missing = [id for id in ids if (kind, id) not in self._records]
@@ -191,6 +230,12 @@ class _Shared:
     def scan(self, kind: RecordKind, prefix: str, after: str, limit: int) -> Sequence[Record]:
         # Links are all that is scanned for here, and no commutative command changes one.
         return self._reader.scan(kind, prefix, after, limit)
+
+    def _own(self, item: Item) -> Item:
+        if item.id in self._given:
+            return decode_item(encode_item(item))
+        self._given.add(item.id)
+        return item
 
     def _forget_key(self, id: ItemId) -> None:
         old = self._items.get(id)

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar
 import psycopg
 from msgspec.structs import replace
 
+from backlog_store.backends.nesting import here
 from backlog_store.backends.port import NO_HINT, Capabilities, Health, Hint, Reader, Writer
 from backlog_store.backends.postgres import checking, months, tallies
 from backlog_store.backends.postgres.deadlines import Deadlines, moment_after, seconds_until
@@ -24,11 +25,11 @@ from backlog_store.backends.postgres.failures import NAME, ONLY_READS, RUN_AGAIN
 from backlog_store.backends.postgres.migrating import migrate
 from backlog_store.backends.postgres.pool import Closed, Pool
 from backlog_store.backends.postgres.reading import PostgresReader
+from backlog_store.backends.postgres.running import Run, ending
 from backlog_store.backends.postgres.segments import Targets
 from backlog_store.backends.postgres.sessions import Session
 from backlog_store.backends.postgres.statements import begin
 from backlog_store.backends.postgres.wire import Link, LinkError, Lost, Refused, Statement
-from backlog_store.backends.postgres.writing import PostgresWriter
 from backlog_store.errors import BackendError, ConfigError
 
 __all__ = ["PostgresBackend", "open_postgres"]
@@ -134,7 +135,7 @@ class PostgresBackend:
             start = begin(self.schema, self.deadlines.read_s, read_only=True)
             session = Session(link, start, moment)
             reader = PostgresReader(session, longest=longest, settled=settled, patience_s=self.deadlines.batch_s)
-            with _ending(session):
+            with ending(session):
                 answer = fn(reader)
                 if session.failure is None:
                     reader.finish()
@@ -161,9 +162,11 @@ class PostgresBackend:
                 NAME, "write", "a write was begun inside a write", hint="Apply all changes through one writer."
             )
         self._inside.write = True
+        here.depth += 1
         try:
             return self._write(fn, hint)
         finally:
+            here.depth -= 1
             self._inside.write = False
 
     def check(self) -> Health:
@@ -196,7 +199,7 @@ class PostgresBackend:
         targets = Targets()
         with_care = False
         for _ in range(RUNS_MAX):
-            run = _Run(fn, hint, self, targets, longest, in_turn=in_the_way, with_care=with_care)
+            run = Run(fn, hint, self.schema, targets, longest, in_turn=in_the_way, with_care=with_care)
             try:
                 answer: T = self._attempt(run, moment, "writing", lambda: run.is_committing)  # noqa: B023 - used at once
             except BackendError as error:
@@ -321,77 +324,3 @@ class PostgresBackend:
 
 def _only_reads(error: LinkError) -> bool:
     return isinstance(error, Refused) and error.sqlstate in ONLY_READS
-
-
-class _Run:
-    """
-    One run of a writing function on a link.
-    """
-
-    def __init__(
-        self, fn: Callable[[Writer], Any], hint: Hint, backend: PostgresBackend, locks: Targets, longest: float, *,
-        in_turn: bool, with_care: bool,
-    ) -> None:  # fmt: skip
-        self._fn = fn
-        self._hint = hint
-        self._backend = backend
-        self._locks = locks.locks()
-        self._longest = longest
-        self._in_turn = in_turn
-        self._with_care = with_care
-        self._session: Session | None = None
-        self._writer: PostgresWriter | None = None
-
-    def __call__(self, link: Link, moment: float) -> Any:
-        start = begin(self._backend.schema, seconds_until(moment), is_lax=link.is_lax, in_turn=self._in_turn)
-        session = self._session = Session(link, start, moment)
-        writer = self._writer = PostgresWriter(session, longest=self._longest, with_care=self._with_care)
-        with _ending(session):
-            # Always a round trip of its own: on a connection that died unnoticed nothing is at stake yet.
-            writer.prefetch(self._hint, *self._locks)
-            answer = self._fn(writer)
-            if session.failure is None:
-                writer.commit()
-            return answer
-
-    @property
-    def is_committing(self) -> bool:
-        return self._writer is not None and self._writer.is_committing
-
-    @property
-    def targets(self) -> Targets:
-        return self._writer.targets if self._writer is not None else Targets()
-
-    @property
-    def moved(self) -> int:
-        return self._writer.moved if self._writer is not None else 0
-
-    @property
-    def moment(self) -> float:
-        return self._session.moment if self._session is not None else 0.0
-
-    @property
-    def newest(self) -> int:
-        return self._writer.newest if self._writer is not None else 0
-
-
-@contextmanager
-def _ending(session: Session) -> Iterator[None]:
-    """
-    End the session in any case. What broke the transaction is raised even if the function swallowed or wrapped it.
-    """
-    try:
-        yield
-    except Exception as error:
-        session.end(commit=False)
-        if session.failure is not None and error is not session.failure:
-            raise session.failure from error
-        raise
-    except BaseException:
-        session.end(commit=False)
-        raise
-    if session.failure is not None:
-        session.end(commit=False)
-        raise session.failure
-    if not session.is_over:
-        session.end()

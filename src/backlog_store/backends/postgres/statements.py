@@ -12,15 +12,26 @@ from backlog_store.backends.postgres.wire import Statement
 __all__ = ["BY_NAME", "COMMIT", "HORIZON", "ROLLBACK", "after_prefix", "begin", "limit_to"]
 
 
+#: How long, in milliseconds, the work of several callers waits for a lock.
+LOCK_MS = 50
+
+
 def begin(
-    schema: str, seconds: float, *, read_only: bool = False, is_lax: bool = False, in_turn: bool = False
+    schema: str,
+    seconds: float,
+    *,
+    read_only: bool = False,
+    is_lax: bool = False,
+    is_shared: bool = False,
+    in_turn: bool = False,
 ) -> list[Statement]:
     """
     Return what begins a transaction on one snapshot. All settings end with it: a pooler may sit in between.
 
     The server's own limit is a little shorter than the caller's deadline, so that a statement that waits for a lock is
     refused, and surely not executed, rather than given up with an unknown outcome. *is_lax* says that the database does
-    not wait for the disk by default; *in_turn* takes the snapshot only when it is this writer's turn.
+    not wait for the disk by default; *is_shared* waits for locks for `LOCK_MS` at most (see `Hint`); *in_turn* takes
+    the snapshot only when it is this writer's turn.
     """
     found = [
         Statement("BEGIN ISOLATION LEVEL REPEATABLE READ" + (", READ ONLY" if read_only else "")),
@@ -30,6 +41,8 @@ def begin(
     ]
     if is_lax and not read_only:
         found.append(Statement("SET LOCAL synchronous_commit = on"))  # acknowledged means durable
+    if is_shared:
+        found.append(Statement(f"SET LOCAL lock_timeout = {LOCK_MS}"))
     if in_turn:
         # Nobody may wait for long because this client froze while it held the turn.
         found.append(Statement(f"SET LOCAL idle_in_transaction_session_timeout = {_limit(seconds)}"))
