@@ -16,7 +16,7 @@ from backlog_store.instants import Instant
 from backlog_store.model import Item
 from backlog_store.query import ANY, ORDERS, All, OrderKey, Where, live, order_key
 
-__all__ = ["Asked", "asked", "cursor_of", "order_of", "rows", "words_argument"]
+__all__ = ["Asked", "asked", "cursor_of", "instant_of", "order_of", "rows", "words_argument"]
 
 _PAGE = 1_000
 
@@ -134,3 +134,15 @@ def words_argument(args: Sequence[str], own: Sequence[str]) -> list[str]:
         negated = arg[:1] == "-" and arg[:2] not in ("--", "-", *own) and ":" in arg and name.isidentifier()
         result.append(f"NOT {arg[1:]}" if negated else arg)
     return result
+
+
+def instant_of(app: App, text: str, name: str) -> Instant:
+    """
+    Return the instant that people write as a day, a time or a length of time. Raises `click.UsageError`.
+    """
+    from backlog_store.querylang.dates import EXAMPLES, parse_when
+
+    try:
+        return parse_when(text, now=app.now())[0]
+    except ValueError as error:
+        raise click.UsageError(f"{name} {text!r}: {error}. Give one like {', '.join(EXAMPLES)}.") from error

@@ -30,6 +30,9 @@ def what_happened(event: Event) -> str:
         parts = changes_in_words(event.changes)
     if link := event.meta.get("link"):
         parts.append(f"{link.get('kind')} {link.get('other')}" if isinstance(link, dict) else "")
+    for name in ("priority", "owner"):
+        if isinstance(rule := event.meta.get(name), dict) and name in event.changes:
+            parts.append(f"{name} by rule {neutral(str(rule.get('rule', '')))}")
     if why := event.meta.get("kept_open"):
         parts.append(f"kept open: {neutral(str(why))}")
     message = neutral(event.message)

@@ -68,6 +68,7 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
     },
     "Set up": {
         "serve": _in("serve", "serve", "Serve the pages and the HTTP API to this machine."),
+        "policy": _in("policy", "policy", "Check, try and apply the rules: priorities, owners, workflow and more."),
         "config": _in("config", "config", "Look at settings and set them."),
         "doctor": _in("doctor", "doctor", "Check the store, the settings and the installation."),
         "completion": _in("completion", "completion", "Print the completion script of a shell."),

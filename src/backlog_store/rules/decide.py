@@ -95,19 +95,21 @@ _MANY: Mapping[type, Callable[[Context, Any], tuple[Outcome, ...]]] = {
 }
 
 
-def decide(reader: Reader, command: Command, policy: Policy = DEFAULT_POLICY) -> Decision:
+def decide(
+    reader: Reader, command: Command, policy: Policy = DEFAULT_POLICY, *, instead: Policy | None = None
+) -> Decision:
     """
     Decide a command on a view of the store. Raises the errors of the rules; then nothing is to be written.
 
     A request id that was answered before gives that answer again, and no change. The policy in force is read in the
-    same view; *policy* holds where the store has none.
+    same view; *policy* holds where the store has none, and *instead* in its place (to try one).
     """
     context = Context(reader, command, policy)
     if command.request_id:
         answer = _first_answer(context)
         if answer is not None:
             return Decision((), answer)
-    context.policy = policies.in_force(context.record, policy)
+    context.policy = policies.in_force(context.record, policy) if instead is None else instead
     if command.scope is None:
         outcomes = _outcomes(context, command.body)
     else:

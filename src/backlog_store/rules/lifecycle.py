@@ -4,6 +4,8 @@ Moving, closing, reopening, snoozing: the life of one item.
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from backlog_store.codec import to_builtins
@@ -11,6 +13,7 @@ from backlog_store.commands import Close, Comment, Create, Move, Outcome, Reopen
 from backlog_store.errors import AlreadyExists, NotAllowed, RevisionConflict, TransitionNotAllowed
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES, Claim, Event, Item, KeyState, Verdict
+from backlog_store.rules.assigning import assigned
 from backlog_store.rules.checks import Checker, draft_faults
 from backlog_store.rules.policies import check_guards
 from backlog_store.rules.upsert import (
@@ -82,14 +85,17 @@ def create(context: Context, body: Create) -> Outcome:
         item = replace(
             item, dedupe_key=key[1], revision=state.last_revision + 1, head=state.head, episode=state.episode + 1
         )
+    because: dict[str, Any] = {}
     if context.actor.kind == "person":
         # What a person files by hand is no claim of a machine, and is the person's to change.
         item = replace(item, claims={})
+        if not item.owner:
+            item, because = assigned(context.policy, item, context.now, only=("owner",))
     if body.status in CLOSED:
         item = replace(
             item, closed_at=updated_at, closed_reason=reason_of_move(body.status), closed_by=context.actor.name
         )
-    item = context.put(None, item, "created")
+    item = context.put(None, item, "created", meta=because)
     if state is not None and key is not None:
         context.put_key_state(key, KeyState(item_id=item.id))
     return Outcome(verdict="created", id=item.id, revision=item.revision, item=item)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from backlog_store.commands import Outcome, Undo
 from backlog_store.errors import BacklogError, NotAllowed, NotFound, RevisionConflict
-from backlog_store.model import CLOSED, LIVE, Event, Item
+from backlog_store.model import CLOSED, LIVE, POLICY_TRAIL, Event, Item
 from backlog_store.query import EventQuery
 from backlog_store.rules.following import FOLLOWING, is_consequence
 from backlog_store.rules.lifecycle import remember_closing
@@ -58,6 +58,9 @@ def _is_of_link(event: Event) -> bool:
 
 def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
     newest = newest_first[0]
+    if newest.item_id == POLICY_TRAIL:
+        raise NotAllowed("undoing a policy", "it is replaced by another one, not undone",
+                         hint="`backlog policy show --revision N` prints an older one, to be applied.")  # fmt: skip
     item = context.find(newest.item_id)
     if item is None:
         raise NotAllowed(f"undoing {newest.type} of {newest.item_id}", "the item is purged")

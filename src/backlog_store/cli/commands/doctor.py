@@ -142,6 +142,10 @@ def _store(app: App, found: _Findings) -> None:
     found.problems += health.problems
     if path is not None:
         _permissions(path, found)
+    from backlog_store.cli.policyfile import differs_from
+
+    if told := differs_from(app):
+        found.warnings.append(told)
     items = health.facts.get("items", "")
     if health.backend == "jsonl" and items.isdigit() and int(items) > _JSONL_ITEMS:
         found.warnings.append(

@@ -12,6 +12,7 @@ import click
 
 from backlog_store import commands as c
 from backlog_store.cli.app import App, pass_app
+from backlog_store.cli.asking import instant_of
 from backlog_store.cli.command import Choice, command
 from backlog_store.cli.options import fields_option, json_option, message_option, target_options
 from backlog_store.cli.writing import Targets, change, one_change
@@ -139,13 +140,16 @@ def add(app: App, title: str, tags: tuple[str, ...], meta: tuple[str, ...], fiel
 @_field_options
 @click.option("--release", multiple=True, metavar="FIELD",
               help="Let machines set a field again that a person holds; may be given several times.")  # fmt: skip
+@click.option("--hold-until", default="", metavar="WHEN",
+              help="Until when what is set here stands over what machines report: +14d, 2026-12-24, eoq.")  # fmt: skip
 @click.option("--if-revision", type=click.IntRange(min=1), default=None, metavar="N",
               help="Only if the item still has this revision.")  # fmt: skip
 @message_option
 @pass_app
 def edit(
-    app: App, title: str | None, release: tuple[str, ...], if_revision: int | None, message: str, **given: Any
-) -> None:
+    app: App, title: str | None, release: tuple[str, ...], hold_until: str, if_revision: int | None, message: str,
+    **given: Any,
+) -> None:  # fmt: skip
     """
     Set fields of items. What a person sets stands: reports leave it alone until it is released.
     """
@@ -157,12 +161,13 @@ def edit(
     for name in release:
         if name not in HOLDABLE:
             raise InvalidInput([Fault("/release", name, f"one of {', '.join(sorted(HOLDABLE))}")], what="edit")
+    until = instant_of(app, hold_until, "--hold-until") if hold_until else ""
     if if_revision and targets.several:
         raise click.UsageError("--if-revision is for one item; a --query is guarded by --token.")
 
     def body(item: Item) -> c.Edit:
         fields = {**values, **({"meta": {**item.meta, **meta}} if meta else {})}
         revision = if_revision or (item.revision if targets.several or meta else 0)
-        return c.Edit(id=item.id, fields=fields, release=release, message=message, revision=revision)
+        return c.Edit(id=item.id, fields=fields, release=release, hold_until=until, message=message, revision=revision)
 
     change(app, targets, body, "Edit")

@@ -104,13 +104,18 @@ def _facts(app: App, item: Item, now: Instant) -> Iterator[str]:
         ("closed", f"{_when(item.closed_at)} by {item.closed_by}" if item.closed_at else ""),
         ("created", _when(item.created_at)), ("updated", _when(item.updated_at)),
         ("revision", f"{item.revision}" + (f", episode {item.episode}" if item.episode > 1 else "")),
-        ("held", ", ".join(f"{name} by {by}" for name, by in sorted(item.held.items()))),
+        ("held", ", ".join(f"{name} by {by}{_end(item, name)}" for name, by in sorted(item.held.items()))),
         ("meta", "" if not item.meta else text_of(item.meta)),
     ]  # fmt: skip
     for name, value in facts:
         if value:
             text = neutral(value)
             yield f"  {paint(padded(name, 14), 'dim', on=app.colored)}  {cut(text, 3 * app.room) if app.room else text}"
+
+
+def _end(item: Item, name: str) -> str:
+    end = item.held_until.get(name, "")
+    return f" until {_when(end)}" if end else ""
 
 
 def _due(item: Item, now: Instant) -> str:

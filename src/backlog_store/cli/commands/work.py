@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from backlog_store import commands as c
 from backlog_store.cli.app import App, pass_app
+from backlog_store.cli.asking import instant_of
 from backlog_store.cli.command import Choice, Command, command
 from backlog_store.cli.complete import complete_ids
 from backlog_store.cli.options import message_option, target_options
@@ -124,19 +125,10 @@ def snooze(app: App, message: str, **options: Any) -> None:
     """
     ids, until = _split(options, "day or time")
     targets = _targets(options, ids)
-    at = "" if until == "now" else _when(app, until, "UNTIL")
+    at = "" if until == "now" else instant_of(app, until, "UNTIL")
     change(app, targets, lambda item: c.Snooze(id=item.id, until=at, message=message,
                                                revision=_revision(item, targets)),
            f"Snooze until {until}:" if at else "Wake")  # fmt: skip
-
-
-def _when(app: App, text: str, name: str) -> str:
-    from backlog_store.querylang.dates import EXAMPLES, parse_when
-
-    try:
-        return parse_when(text, now=app.now())[0]
-    except ValueError as error:
-        raise click.UsageError(f"{name} {text!r}: {error}. Give one like {', '.join(EXAMPLES)}.") from error
 
 
 @command("accept", examples=("backlog accept k3jq7a2m --until +90d --by 'Ana (CISO)' -m 'behind the VPN'",))
@@ -150,7 +142,7 @@ def accept(app: App, until: str, approver: str, message: str, **options: Any) ->
     Accept the risk of items until a day: closed until then, reopened by the next report after it.
     """
     targets = _targets(options)
-    at = _when(app, until, "--until")
+    at = instant_of(app, until, "--until")
     change(app, targets, lambda item: c.Close(id=item.id, reason="accepted_risk", approver=approver, expires_at=at,
                                               message=message, revision=_revision(item, targets)),
            f"Accept until {until}:")  # fmt: skip

@@ -1,0 +1,308 @@
+"""
+`backlog policy`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from backlog_store.cli.app import App, pass_app
+from backlog_store.cli.command import group
+from backlog_store.cli.items import json_text
+from backlog_store.cli.options import id_argument, json_option, message_option
+from backlog_store.cli.policyfile import Trial, differs_from, load_file, on_trial
+from backlog_store.cli.text import neutral, paint, plural, table
+from backlog_store.codec import from_builtins, to_builtins
+from backlog_store.commands import ApplyPolicy
+from backlog_store.errors import Fault, InvalidInput, NotFound, RevisionConflict
+from backlog_store.model import CURRENT_POLICY, Record
+from backlog_store.policy.loading import Loaded, format_of
+from backlog_store.policy.stored import Kept, record_id
+from backlog_store.rules.backtest import Difference
+from backlog_store.rules.policies import policy_in_force
+
+__all__ = ["policy"]
+
+_SHOWN = 20
+
+
+@group("policy")
+def policy() -> None:
+    """
+    The rules in force: workflow, priorities, owners, suppression and more, as one file under version control.
+    """
+
+
+@policy.command("check", examples=("backlog policy check policy.yaml",))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@pass_app
+def check(app: App, file: Path, as_json: bool) -> None:
+    """
+    Check a policy file completely: each fault with its line, a caret and what was probably meant.
+
+    Needs no store. Exits with 1 if there is a fault; warnings are told.
+    """
+    loaded = load_file(file)
+    if as_json:
+        app.out(json_text(app, {"ok": not loaded.faults, "faults": _plain(loaded.faults),
+                                "warnings": _plain(loaded.warnings)}))  # fmt: skip
+    else:
+        for line in loaded.drawn(str(file)):
+            app.out(neutral(line))
+        faults, warnings = len(loaded.faults), len(loaded.warnings)
+        if not faults:
+            app.out(paint("sound", "green", on=app.colored) + (f", {plural(warnings, 'warning')}" if warnings else ""))
+        else:
+            app.say(f"{plural(faults, 'fault')}, {plural(warnings, 'warning')}")
+    if loaded.faults:
+        raise click.exceptions.Exit(1)
+
+
+@policy.command("show", examples=("backlog policy show", "backlog policy show --history",
+                                  "backlog policy show --revision 3 > policy.yaml"))  # fmt: skip
+@click.option("--history", is_flag=True, help="List every revision: when, by whom and why.")
+@click.option("--revision", type=click.IntRange(min=1), default=None, metavar="N", help="The text of an older one.")
+@json_option
+@pass_app
+def show(app: App, history: bool, revision: int | None, as_json: bool) -> None:
+    """
+    Print the policy in force, as its file was applied; who applied it is told beside it.
+    """
+    backlog = app.reading()
+    now = backlog.read(policy_in_force).revision
+    if history:
+        kept = [_kept(record) for record in _revisions(app)]
+        rows = [[f"{one.revision}{' (in force)' if one.revision == now else ''}", one.at[:16], one.by, one.name,
+                 one.message] for one in kept]  # fmt: skip
+        plain = [{"revision": one.revision, "at": one.at, "by": one.by, "name": one.name, "message": one.message,
+                  "digest": one.digest} for one in kept]  # fmt: skip
+        if as_json:
+            app.out(json_text(app, plain))
+        elif rows:
+            app.show(table(rows, head=("revision", "applied", "by", "file", "why"), room=app.room, color=app.colored))
+        else:
+            app.say("No policy was ever applied: the built-in one is in force.")
+        return
+    wanted = revision or now
+    if not wanted:
+        app.out(json_text(app, {"revision": 0, "document": {}})) if as_json else None
+        app.say("The built-in policy is in force. `backlog policy apply FILE` puts another one in force.")
+        return
+    record = backlog.read(lambda reader: reader.records("policy", [record_id(wanted)])).get(record_id(wanted))
+    if record is None:
+        raise NotFound("policy", str(wanted), hint="`backlog policy show --history` lists the revisions.")
+    one = _kept(record)
+    if as_json:
+        app.out(json_text(app, to_builtins(one)))
+        return
+    app.say(f"revision {one.revision}, applied at {one.at[:16]} by {neutral(one.by)}"
+            + (f": {neutral(one.message)}" if one.message else ""))  # fmt: skip
+    app.out(one.text.rstrip("\n"))
+
+
+def _revisions(app: App) -> Iterator[Record]:
+    after = ""
+    while True:
+        page = app.backlog.read(lambda reader, after=after: reader.scan("policy", "", after, 100))  # type: ignore[misc]
+        yield from (record for record in page if record.id != CURRENT_POLICY)
+        if len(page) < 100:
+            return
+        after = page[-1].id
+
+
+def _kept(record: Record) -> Kept:
+    return from_builtins(record.body, Kept)
+
+
+@policy.command("explain", examples=("backlog policy explain k3jq7a2m",))
+@id_argument
+@json_option
+@pass_app
+def explain(app: App, id: str, as_json: bool) -> None:
+    """
+    Say why an item has its priority, owner and due date, and where it may go: which rule, which line.
+    """
+    from backlog_store.rules.explaining import reasons, ways
+
+    backlog = app.reading()
+    item = app.item(id)
+    in_force = backlog.read(policy_in_force)
+    found = list(reasons(item, backlog.trail(item.id), in_force, app.now()))
+    roads = list(ways(item, in_force, app.actor))
+    if as_json:
+        app.out(json_text(app, {"id": item.id, "policy": in_force.revision, "reasons": [to_builtins(r) for r in found],
+                                "ways": [to_builtins(way) for way in roads]}))  # fmt: skip
+        return
+    app.out(f"{item.id}  {neutral(item.title)}")
+    for reason in found:
+        name = {"due_date": "due"}.get(reason.field, reason.field)
+        when = f"  [since {reason.set_at[:16]}, policy {reason.policy_then}]" if reason.set_at else ""
+        app.out(f"  {name:9} {neutral(reason.value) or 'none':10} {neutral(reason.why)}{when}")
+        if reason.next:
+            app.out(f"  {'':9} {'':10} its next report makes it {neutral(reason.next)}")
+    for way in roads:
+        what = f"close as {way.reason}" if way.reason else f"move to {way.to}"
+        app.out(f"  {what:22} {neutral(way.refused) or 'open to ' + app.actor.name}")
+
+
+@policy.command("test", examples=("backlog policy test policy.yaml", "backlog policy test policy.yaml --on trivy.json"))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--on", "reports", multiple=True, type=click.File("rb"), metavar="REPORT",
+              help="A report: what would become of it is compared, too; may be given several times.")  # fmt: skip
+@click.option("-s", "--service", default="", metavar="NAME", help="The service that the reports are about.")
+@click.option("--env", default="", metavar="NAME", help="The env, where a report names none.")
+@json_option
+@pass_app
+def test(app: App, file: Path, reports: Sequence[BinaryIO], service: str, env: str, as_json: bool) -> None:
+    """
+    Tell what a policy would decide differently from the one in force, for the live items and for reports.
+
+    Rules that match nothing of it are told. Nothing is written.
+    """
+    loaded = _sound(app, file)
+    trial = on_trial(app, loaded, reports, service=service, env=env)
+    _tell_trial(app, trial, file, as_json=as_json)
+
+
+@policy.command("apply", examples=("backlog policy apply policy.yaml -m 'security owns its findings'",))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--if-revision", type=click.IntRange(min=0), default=None, metavar="N",
+              help="Only if this revision is still in force (0: the built-in policy).")  # fmt: skip
+@message_option
+@json_option
+@pass_app
+def apply(app: App, file: Path, dry_run: bool, yes: bool, if_revision: int | None, message: str,
+          as_json: bool) -> None:  # fmt: skip
+    """
+    Put a policy in force, after showing what it changes. Only a person does this.
+
+    It is refused if another policy came into force since the preview. Priorities and owners of items follow with their
+    next reports.
+    """
+    loaded = _sound(app, file)
+    backlog = app.reading()
+    trial = on_trial(app, loaded, (), service="", env="")
+    if if_revision is not None and if_revision != trial.revision:
+        raise RevisionConflict("policy", expected=if_revision, found=trial.revision,
+                               detail="another policy came into force")  # fmt: skip
+    body = ApplyPolicy(text="\n".join(loaded.lines) + "\n", over=trial.revision, format=format_of(file.name),
+                       name=file.name, files=loaded.files, message=message)  # fmt: skip
+    if dry_run:
+        outcome = backlog.preview(body).outcomes[0]
+        _tell_trial(app, trial, file, as_json=as_json)
+        if not as_json:
+            app.say(f"Nothing was written; revision {trial.revision} is in force"
+                    + (", and this is it." if outcome.verdict == "unchanged" else
+                       f": --if-revision {trial.revision} applies exactly to it."))  # fmt: skip
+        return
+    if not as_json:
+        _tell_trial(app, trial, file, as_json=False)
+    app.confirm(f"Put {file} in force over revision {trial.revision}?", yes=yes)
+    outcome = app.writing(body).execute(body).outcomes[0]
+    if as_json:
+        app.out(json_text(app, {"verdict": outcome.verdict, "revision": outcome.revision, **_trial_data(trial)}))
+    else:
+        app.out(f"in force  revision {outcome.revision}" + (" already" if outcome.verdict == "unchanged" else ""))
+    told = differs_from(app)
+    if told:
+        app.say(f"{paint('warning', 'yellow', on=app.colored)}  {told}")
+
+
+@policy.command("suppressed", examples=("backlog policy suppressed",))
+@json_option
+@pass_app
+def suppressed(app: App, as_json: bool) -> None:
+    """
+    List what windows of suppression held back: each problem, how often it was reported, and until when.
+    """
+    records: list[Record] = []
+    while True:
+        after = records[-1].id if records else ""
+        page = app.reading().read(lambda reader, after=after: reader.scan("suppressed", "", after, 500))  # type: ignore[misc]
+        records += page
+        if len(page) < 500:
+            break
+    if as_json:
+        app.out(json_text(app, [dict(record.body) for record in records]))
+        return
+    if not records:
+        app.say("No window has held anything back.")
+        return
+    rows = [[one["window"], one["until"][:16], f"{one['n']}", one["last_at"][:16], one["priority"], one["source"],
+             one["title"]] for one in (record.body for record in records)]  # fmt: skip
+    head = ("window", "until", "times", "last seen", "priority", "source", "title")
+    app.show(table(rows, head=head, room=app.room, color=app.colored))
+
+
+def _sound(app: App, file: Path) -> Loaded:
+    """
+    Load a file; tell its warnings. Raises `InvalidInput` with every fault, after drawing them.
+    """
+    loaded = load_file(file)
+    if loaded.policy is None:
+        if not app.json:
+            for line in loaded.drawn(str(file)):
+                app.say(neutral(line))
+        faults = [Fault(one.pointer, one.place, one.text) for one in loaded.faults]
+        raise InvalidInput(faults, what=f"policy {file}", hint="Nothing was done.")
+    if not app.json:
+        for line in loaded.drawn(str(file)):
+            app.say(neutral(line))
+    return loaded
+
+
+def _plain(findings: Sequence[Any]) -> list[dict[str, Any]]:
+    return [{"pointer": one.pointer, "file": one.file, "line": one.mark.line if one.mark else 0,
+             "column": one.mark.column if one.mark else 0, "reason": one.reason, "suggestion": one.suggestion}
+            for one in findings]  # fmt: skip
+
+
+def _trial_data(trial: Trial) -> dict[str, Any]:
+    return {
+        "over": trial.revision,
+        "items": trial.items,
+        "findings": trial.drafts,
+        "differences": [to_builtins(one) for one in trial.differences],
+        "idle": _plain(trial.idle),
+    }
+
+
+def _tell_trial(app: App, trial: Trial, file: Path, *, as_json: bool) -> None:
+    if as_json:
+        app.out(json_text(app, _trial_data(trial)))
+        return
+    looked = plural(trial.items, "live item") + (f" and {plural(trial.drafts, 'finding')}" if trial.drafts else "")
+    moved = [one for one in trial.differences if not one.held_by]
+    app.out(f"{neutral(str(file))} against revision {trial.revision}, on {looked}: "
+            f"{plural(len(moved), 'difference')}")  # fmt: skip
+    counts = Counter((one.field, one.before or "none", one.after or "none") for one in moved)
+    rows = [[f"{count:,}", field, f"{before} -> {after}"]
+            for (field, before, after), count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))]  # fmt: skip
+    for line in table(rows[:_SHOWN], color=app.colored, indent="  "):
+        app.out(line)
+    if len(rows) > _SHOWN:
+        app.out(f"  … and {len(rows) - _SHOWN} more kinds (--json lists all)")
+    for line in table([_row(one) for one in moved[:_SHOWN]], room=app.room, color=app.colored, indent="  "):
+        app.out(line)
+    if len(moved) > _SHOWN:
+        app.out(f"  … and {len(moved) - _SHOWN:,} more (--json lists all)")
+    stay = len(trial.differences) - len(moved)
+    if stay:
+        app.out(f"  {plural(stay, 'value')} held by people would differ, and stand")
+    for finding in trial.idle:
+        for line in finding.drawn(str(file), trial.lines):
+            app.say(neutral(line))
+
+
+def _row(one: Difference) -> list[str]:
+    rule = one.because.get("rule") or one.because.get("why", "")
+    line = f", line {one.because['line']}" if "line" in one.because else ""
+    return [one.id, one.field, f"{one.before or 'none'} -> {one.after or 'none'}", f"{rule}{line}", one.title]
