@@ -77,7 +77,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(key="due", default="", pattern=r"none|P[0-3]=\d{1,4}(,P[0-3]=\d{1,4})*",
             help="Days until what a report opens is due, like `P0=2,P1=14`, or `none`. Default: "
             "`P0=2,P1=14,P2=60,P3=180`."),
-    Setting(key="policy", help="The project's policy file: `backlog doctor` holds it against the policy in force. It is "
+    Setting(key="policy", help="The project's policy file: `backlog doctor` holds it against the one in force. It is "
             "never in force by itself: `backlog policy apply` does that."),
     Setting(key="format", default="table", choices=("table", "json", "jsonl", "csv", "md"),
             help="How `list` and `search` print."),

@@ -103,7 +103,9 @@ def apply_policy(context: Context, body: ApplyPolicy) -> Outcome:
     now = from_builtins(current.body, stored.InForce) if current is not None else None
     revision = now.revision if now is not None else 0
     if body.over != revision:
-        raise RevisionConflict("policy", expected=body.over, found=revision, detail="another policy came into force")
+        raise RevisionConflict(
+            "policy", expected=body.over, found=revision, detail=f"revision {revision} is in force, not {body.over}"
+        )
     loaded = require_policy(body.text, format=body.format, files=body.files)
     assert loaded.policy is not None
     policy = replace(loaded.policy, revision=revision + 1)

@@ -1,0 +1,152 @@
+"""
+Policies on the command line: check, try, apply, show and explain.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import REPORTS, Cli
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "policy" / "policy.yaml"
+OWNERS = "owners:\n  rules:\n    - name: all of it\n      owner: oncall\n"
+
+
+@pytest.fixture
+def policy(cli: Cli) -> Path:
+    """
+    Return a policy file in the working folder.
+    """
+    path = cli.folder / "policy.yaml"
+    path.write_text(OWNERS)
+    return path
+
+
+def test_a_file_is_checked_without_a_store(cli: Cli) -> None:
+    """Every fault is drawn with its line and a caret; the exit code tells a pipeline; no store is made."""
+    (cli.folder / "bad.yaml").write_text("ownres: {}\nworkflow: {acceptance_days_max: 0}\n")
+    result = cli("policy", "check", "bad.yaml", expect=1)
+    assert "bad.yaml:1:1: error: /ownres: there is no section 'ownres'. Did you mean owners?" in result.stdout
+    assert "    1 | ownres: {}\n      | ^^^^^^" in result.stdout
+    assert "bad.yaml:2:33" in result.stdout
+    found = cli.json("policy", "check", "bad.yaml", expect=1)
+    assert [(one["line"], one["column"], one["suggestion"]) for one in found["faults"]] == [
+        (1, 1, "owners"),
+        (2, 33, ""),
+    ]
+    assert not (cli.folder / ".backlog").exists()
+
+
+def test_the_example_of_the_guide_is_sound(cli: Cli) -> None:
+    """The file that is shipped as an example has no fault and no warning."""
+    assert cli("policy", "check", str(EXAMPLE)).stdout == "sound\n"
+
+
+def test_applying_shows_first_what_changes(cli: Cli, policy: Path) -> None:
+    """The preview lists what would move; after the yes the policy is in force, and the next report moves it."""
+    cli("report", str(REPORTS / "trivy.json"), "--service", "web")
+    tried = cli("policy", "apply", str(policy), "--dry-run")
+    assert "owner  none -> oncall" in tried.stdout
+    assert "--if-revision 0" in tried.stderr
+    assert cli.json("policy", "show")["revision"] == 0
+    cli("policy", "apply", str(policy), "-y", "-m", "somebody has to")
+    assert cli("policy", "show").stdout == OWNERS
+    assert "somebody has to" in cli("policy", "show", "--history").stdout
+    cli("report", str(REPORTS / "trivy.json"), "--service", "web")
+    assert set(cli.ids("owner:oncall")) == set(cli.ids())
+
+
+def test_a_preview_that_is_out_of_date_is_refused(cli: Cli, policy: Path) -> None:
+    """Whoever looked at revision 0 does not replace another one unseen."""
+    cli("init")
+    cli("policy", "apply", str(policy), "-y")
+    refused = cli("policy", "apply", str(policy), "-y", "--if-revision", "0", expect=5)
+    assert "revision 1 is in force, not 0" in refused.stderr
+
+
+def test_a_machine_applies_no_policy(cli: Cli, policy: Path) -> None:
+    """Automation may try a policy; putting it in force is a person's."""
+    cli("init")
+    assert "machine" in cli("--as-machine", "policy", "apply", str(policy), "-y", expect=4).stderr
+
+
+def test_reports_are_tried(cli: Cli) -> None:
+    """What would become of a report under another policy is told without writing anything."""
+    cli("init")
+    (cli.folder / "p.yaml").write_text("priority:\n  rules:\n    - {name: calm, set: P3}\n")
+    tried = cli.json("policy", "test", "p.yaml", "--on", str(REPORTS / "trivy.json"), "--service", "web")
+    assert tried["findings"] > 0
+    assert {(one["field"], one["after"]) for one in tried["differences"]} == {("priority", "P3")}
+    assert cli.ids() == []
+
+
+def test_a_rule_that_matches_nothing_is_drawn(cli: Cli) -> None:
+    """A misspelt service is told at its line, with the name that is there."""
+    cli.add("one", "--service", "checkout")
+    (cli.folder / "p.yaml").write_text("owners:\n  rules:\n    - {when: {service: chekout}, owner: a}\n")
+    told = cli("policy", "test", "p.yaml").stderr
+    assert "p.yaml:3:7: warning: /owners/rules/0: matches none of the 1 problems looked at" in told
+    assert "Did you mean checkout?" in told
+
+
+def test_an_item_is_explained(cli: Cli, policy: Path) -> None:
+    """Rule and line of the owner are named; what a person set says so."""
+    cli("init")
+    cli("policy", "apply", str(policy), "-y")
+    cli("report", str(REPORTS / "trivy.json"), "--service", "web")
+    id = cli.ids()[0]
+    assert "policy rule all of it, line 3" in cli("policy", "explain", id).stdout
+    cli("edit", id, "--priority", "P3", "--hold-until", "2999-01-01", "-y")
+    reasons = {one["field"]: one for one in cli.json("policy", "explain", id)["reasons"]}
+    assert reasons["priority"]["why"] == "ana holds it until 2999-01-01T00:00:00.000000Z"
+
+
+def test_a_hosts_file_is_a_warning_and_never_in_force(cli: Cli, policy: Path) -> None:
+    """The file of the settings changes nothing by itself: doctor and apply say that it differs."""
+    cli("init")
+    cli("config", "set", "--project", "policy", "policy.yaml")
+    assert any("differs from revision 0" in one for one in cli.json("doctor")["warnings"])
+    cli("policy", "apply", str(policy), "-y")
+    assert not any("differs" in one for one in cli.json("doctor")["warnings"])
+    other = cli.folder / "other.yaml"
+    other.write_text("")
+    assert "differs from revision 2" in cli("policy", "apply", str(other), "-y").stderr
+
+
+def test_codeowners_are_read_beside_the_policy(cli: Cli) -> None:
+    """The file that a rule names is found from the policy file, and applied with it."""
+    (cli.folder / ".github").mkdir()
+    (cli.folder / "p.yaml").write_text("owners: {rules: [{codeowners: .github/CODEOWNERS}]}\n")
+    missing = cli("policy", "apply", "p.yaml", "-y", expect=2)
+    assert "is not there" in missing.stderr
+    (cli.folder / ".github" / "CODEOWNERS").write_text("* @team\n")
+    cli("init")
+    cli("policy", "apply", "p.yaml", "-y")
+    (cli.folder / ".github" / "CODEOWNERS").unlink()
+    kept = cli.json("policy", "show")
+    assert kept["files"] == {".github/CODEOWNERS": "* @team\n"}
+
+
+def test_what_a_window_held_back_is_listed(cli: Cli) -> None:
+    """Nothing that was suppressed is lost: each problem stands there with its count."""
+    cli("init")
+    (cli.folder / "p.yaml").write_text(
+        "suppression: {windows: [{name: move, until: 2999-01-01, when: {service: web}}]}\n"
+    )
+    cli("policy", "apply", "p.yaml", "-y")
+    account = cli.json("report", str(REPORTS / "trivy.json"), "--service", "web")
+    assert account["counts"]["suppressed"] == account["findings"]
+    held = cli.json("policy", "suppressed")
+    assert sum(one["n"] for one in held) == account["findings"]
+    assert cli.ids() == []
+
+
+def test_an_applied_policy_is_replaced_not_undone(cli: Cli, policy: Path) -> None:
+    """Undo passes over policies and says how an older one comes back."""
+    cli.add("one")
+    cli("policy", "apply", str(policy), "-y")
+    batch = cli.json("batch")[0]["batch"]
+    assert "not undone" in cli("undo", batch, expect=1).stderr
+    assert "one" in cli("undo").stdout

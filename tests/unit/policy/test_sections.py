@@ -1,0 +1,117 @@
+"""
+What sections refuse, with the place in the file: rules that can never apply, and names of what is not there.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from backlog_store.policy.codeowners import owner_of_path, parse_codeowners
+from backlog_store.policy.loading import load_policy
+from backlog_store.policy.matching import covers
+
+
+def told(text: str, **files: str) -> list[tuple[int, bool, str]]:
+    """
+    Return line, whether it is a warning, and text of every finding.
+    """
+    loaded = load_policy(text, files=files)
+    return [(one.mark.line if one.mark else 0, one.warning, one.text) for one in loaded.findings]
+
+
+def test_a_rule_that_a_later_one_takes_everything_from_is_refused() -> None:
+    """The last one that matches wins, so a specific rule before a general one never decides: its line is named."""
+    text = "priority:\n  rules:\n    - {when: {service: pay-api}, set: P0}\n    - {when: {service: pay-*}, set: P2}\n"
+    ((line, warning, said),) = told(text)
+    assert (line, warning) == (3, False)
+    assert "never decides: 'rule 2' in line 4" in said
+
+
+def test_the_general_rule_first_is_sound() -> None:
+    """The same two rules the other way round are what was meant."""
+    assert told("priority: {rules: [{when: {service: pay-*}, set: P2}, {when: {service: pay-api}, set: P0}]}") == []
+
+
+def test_overlapping_owners_are_refused() -> None:
+    """Two rules about exactly the same contradict each other; the file is refused, naming both."""
+    text = "owners:\n  rules:\n    - {when: {env: prod}, owner: a}\n    - {when: {env: [prod]}, owner: b}\n"
+    ((line, warning, said),) = told(text)
+    assert (line, warning) == (3, False)
+    assert "overlapping owners: 'rule 2' in line 4" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("owners:\n  rules:\n    - {codeowners: CODEOWNERS}", 3, "is not there"),
+        ("owners:\n  rules:\n    - {owner: a, codeowners: x}", 3, "one of the two"),
+        ("owners:\n  rules:\n    - {when: {env: prod}}", 3, "one of the two"),
+        ("owners:\n  rules:\n    - {when: {owner: a}, owner: b}", 3, "changes with the work"),
+        ("priority:\n  rules:\n    - {when: {status: open}, set: P0}", 3, "changes with the work"),
+        ("priority:\n  rules:\n    - {set: P0, when: {service: []}}", 3, "matches nothing"),
+        ("priority:\n  rules:\n    - {name: a, set: P0}\n    - {name: a, set: P1, when: {env: x}}", 4, "in line 3"),
+        ("suppression:\n  windows:\n    - {name: a}", 3, "lacks until"),
+        ("suppression:\n  windows:\n    - {name: a, until: tomorrow}", 3, "is no instant"),
+        ("suppression:\n  windows:\n    - {name: a/b, until: 2030-01-01}", 3, "is no name for this"),
+        ("suppression:\n  windows:\n    - {name: a, from: 2030-01-02, until: 2030-01-01}", 3, "not after it begins"),
+        ("workflow:\n  transitions:\n    open: [open]", 3, "is no move"),
+        ("workflow:\n  guards:\n    - {name: a, by: person, reason: [fixed], to: [canceled]}", 3, "guards nothing"),
+    ],
+)
+def test_what_can_never_work_is_refused(text: str, line: int, said: str) -> None:
+    """A rule that no problem can ever meet, or that nobody can satisfy, is told at its line."""
+    assert any(place == line and not warning and said in reason for place, warning, reason in told(text)), told(text)
+
+
+def test_a_status_without_a_way_out_is_told() -> None:
+    """A table in which work can get stuck is possible, and told."""
+    assert [(1, True)] == [(line, warning) for line, warning, _ in told(
+        "workflow: {transitions: {open: [blocked, done]}}")]  # fmt: skip
+
+
+def test_faults_of_codeowners_have_their_own_places() -> None:
+    """What is wrong with a CODEOWNERS file is told with that file's name and line."""
+    text = "owners: {rules: [{codeowners: CODEOWNERS}]}"
+    loaded = load_policy(text, files={"CODEOWNERS": "# ours\n*.js nobody\n!a @b\n/x/[ab] @c\n/docs @d\n* @e\n"})
+    assert [(one.file, one.mark.line if one.mark else 0, one.warning) for one in loaded.findings] == [
+        ("CODEOWNERS", 2, False), ("CODEOWNERS", 3, False), ("CODEOWNERS", 4, False), ("CODEOWNERS", 5, True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pattern", "inside", "outside"),
+    [
+        ("*", ["a", "a/b.py"], []),
+        ("*.js", ["a.js", "x/y/a.js"], ["a.jsx"]),
+        ("/build/logs/", ["build/logs/a", "build/logs/x/y"], ["x/build/logs/a", "build/logs"]),
+        ("docs/*", ["docs/a.md"], ["docs/build/a.md", "x/docs/a.md"]),
+        ("apps/", ["apps/a", "x/apps/y/z"], ["myapps/a"]),
+        ("/docs/", ["docs/a/b"], ["x/docs/a"]),
+        ("/scripts", ["scripts/a", "scripts"], ["x/scripts/a"]),
+        ("**/logs", ["logs/a", "build/logs/a", "deeply/nested/logs"], ["catalogs/a"]),
+        ("/apps/github", ["apps/github/a"], ["apps/gitlab/a"]),
+        ("a?c", ["abc", "x/abc/d"], ["ac", "abbc"]),
+    ],
+)
+def test_patterns_of_codeowners_mean_what_github_says(pattern: str, inside: list[str], outside: list[str]) -> None:
+    """The examples of GitHub's documentation match what it says they match."""
+    owned = parse_codeowners(f"{pattern} @a")
+    assert [path for path in inside if owner_of_path(owned, path) is None] == []
+    assert [path for path in outside if owner_of_path(owned, path) is not None] == []
+
+
+def test_a_pattern_without_owners_frees_its_files() -> None:
+    """As GitHub has it: a later line without owners takes the owner of an earlier one away."""
+    owned = parse_codeowners("/apps/ @octo\n/apps/github\n")
+    assert owner_of_path(owned, "apps/x").owners == ("@octo",)
+    assert owner_of_path(owned, "apps/github/x").owners == ()
+
+
+def test_covering_is_never_guessed() -> None:
+    """A rule counts as covered only where every problem it can match is surely matched by the other."""
+    assert covers({"service": "pay-*"}, {}, {"service": ["pay-api", "pay-*"]}, {})
+    assert covers({}, {}, {"env": "prod"}, {})
+    assert not covers({"service": "pay-?"}, {}, {"service": "pay-*"}, {})
+    assert not covers({"service": "pay-*"}, {"env": "dev"}, {"service": "pay-api"}, {})
+    assert covers({"service": "pay-*"}, {"env": "dev"}, {"service": "pay-api"}, {"env": ["dev", "test"]})
+    assert not covers({"owner": "*"}, {}, {"owner": "none"}, {})
