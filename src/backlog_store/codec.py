@@ -8,15 +8,17 @@ does not know are kept in `extra` and written back where they stood.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from backlog_store.digests import blake2b
-from backlog_store.model import Event, Item, Record
+from backlog_store.model import Event, Item, Outline, Record
 
 __all__ = [
+    "Undecoded",
     "decode_event",
     "decode_item",
     "decode_json",
@@ -30,10 +32,12 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 #: Return the canonical JSON of any value of the model, or of plain JSON data, as bytes.
 encode = msgspec.json.Encoder(order="deterministic").encode
 _items = msgspec.json.Decoder(Item)
+_outlines = msgspec.json.Decoder(Outline)
 _events = msgspec.json.Decoder(Event)
 _records = msgspec.json.Decoder(Record)
 _any = msgspec.json.Decoder()
@@ -61,6 +65,36 @@ def decode_item(data: bytes | str) -> Item:
         return _items.decode(data)
     except msgspec.ValidationError:
         return _from_newer(data, Item)
+
+
+class Undecoded(Mapping[K, Item]):
+    """
+    Items by some name, as they are stored: decoded, by *decode*, when they are looked up, and anew each time.
+
+    What `outline` tells costs half of that, and a tenth of what is done with a whole item.
+    """
+
+    def __init__(self, docs: Mapping[K, bytes], decode: Callable[[bytes], Item] = decode_item) -> None:
+        self._docs = docs
+        self._decode = decode
+
+    def __getitem__(self, name: K) -> Item:
+        return self._decode(self._docs[name])
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._docs)
+
+    def __len__(self) -> int:
+        return len(self._docs)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._docs
+
+    def outline(self, name: K) -> Outline:
+        """
+        Return the outline of an item. Raises `KeyError`, and as `decode_item` does.
+        """
+        return _outlines.decode(self._docs[name])
 
 
 def encode_event(event: Event) -> bytes:

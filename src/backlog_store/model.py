@@ -19,8 +19,8 @@ from backlog_store.instants import Day, Instant
 __all__ = [
     "CLOSED", "CLOSING_REASONS", "CURRENT_POLICY", "LEGACY_NOTES", "LIMITS", "LIVE", "POLICY_TRAIL", "PRIORITIES",
     "STAGES", "STATUSES", "SYSTEM", "Actor", "ActorKind", "Claim", "ClosingReason", "Draft", "Event", "Item",
-    "ItemId", "Key", "KeyState", "Limits", "Priority", "Record", "RecordKind", "Sighted", "Status", "UpsertVerdict",
-    "Verdict", "key_record_id", "stage_of",
+    "ItemId", "Key", "KeyState", "Limits", "Outline", "Priority", "Record", "RecordKind", "Sighted", "Status",
+    "UpsertVerdict", "Verdict", "key_record_id", "stage_of",
 ]  # fmt: skip
 
 ItemId = str
@@ -192,6 +192,19 @@ def stage_of(status: str, blocked_by: int) -> str:
     Return the stage of an item of this status that so many live items block.
     """
     return "waiting" if blocked_by and status == "open" else status
+
+
+class Outline(Struct, frozen=True, gc=False):
+    """
+    What has to be known of an item to tell whether a report of it says anything new.
+    """
+
+    id: ItemId
+    revision: int
+    status: str
+    priority: str
+    claims: dict[str, Claim] = field(default_factory=dict)
+    held_until: dict[str, Instant] = field(default_factory=dict)
 
 
 class Draft(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -162,6 +162,8 @@ class Reader(Protocol):
     def items_by_key(self, keys: Collection[Key]) -> Mapping[Key, Item]:
         """
         Return the items that hold these keys now; an empty dedupe key is never held.
+
+        Most of what is reported is known and unchanged: a `codec.Undecoded` of several items spares decoding those.
         """
         ...
 

@@ -197,12 +197,12 @@ class State:
         items = self._items
         return {item_id: codec.decode_item(items[item_id]) for item_id in ids if item_id in items}
 
-    def items_by_key(self, keys: Iterable[Key]) -> dict[Key, Item]:
+    def items_by_key(self, keys: Iterable[Key]) -> codec.Undecoded[Key]:
         """
-        Return the items that hold these keys, decoded.
+        Return the items that hold these keys.
         """
         holders = self._holders
-        return {key: codec.decode_item(self._items[holders[key]]) for key in keys if key in holders}
+        return codec.Undecoded({key: self._items[holders[key]] for key in keys if key in holders})
 
     def index(self) -> Index:
         """

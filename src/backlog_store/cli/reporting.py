@@ -175,7 +175,8 @@ class _Intake:
             self._refuse(pointer, outcome.why)
             return
         account, item = self.account, outcome.item
-        priority = item.priority if item is not None else draft.priority if draft is not None else ""
+        reported = draft.priority if draft is not None else ""
+        priority = item.priority if item is not None else outcome.priority or reported
         title = item.title if item is not None else draft.title if draft is not None else ""
         account.counts[outcome.verdict] += 1
         account.priorities.setdefault(outcome.verdict, Counter())[priority] += 1

@@ -89,7 +89,8 @@ class Outcome(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """
     What became of one draft or one body. `item` is its new state; it is not kept with the answer.
 
-    `code` is the error code of a refusal, `why` its text or the reason of the verdict.
+    `code` is the error code of a refusal, `why` its text or the reason of the verdict. A report of several drafts
+    leaves the item of an unchanged one out, and tells its `priority`.
     """
 
     verdict: OutcomeVerdict
@@ -97,6 +98,7 @@ class Outcome(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     revision: int = 0
     why: str = ""
     code: str = ""
+    priority: str = ""
     item: Item | None = None
 
 

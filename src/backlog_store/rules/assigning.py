@@ -14,24 +14,40 @@ from typing import Any
 from msgspec.structs import replace
 
 from backlog_store.instants import Instant, add_seconds
-from backlog_store.model import Draft, Item
+from backlog_store.model import Draft, Item, Outline
 from backlog_store.policy import Policy
 from backlog_store.rules.fields import draft_digest
 from backlog_store.rules.view import Context
 from backlog_store.workflow import held_by
 
-__all__ = ["assigned", "held_back", "load_held_back", "reported_priority", "without_ended_holds"]
+__all__ = [
+    "assigned", "assigns", "ended_holds", "held_back", "load_held_back", "reported_priority", "without_ended_holds",
+]  # fmt: skip
 
 _DAY_S = 86_400
 #: How long a problem that a window held back is remembered after the window's end.
 _KEPT_DAYS = 90
 
 
+def assigns(policy: Policy) -> bool:
+    """
+    Tell whether a policy gives items a priority or an owner, so that each one reported is to be judged by it.
+    """
+    return policy.priority is not None or policy.owners is not None
+
+
+def ended_holds(item: Item | Outline, now: Instant) -> list[str]:
+    """
+    Return the fields that a person held until an instant that has come.
+    """
+    return [name for name, end in item.held_until.items() if end <= now]
+
+
 def without_ended_holds(item: Item, now: Instant) -> Item:
     """
     Return *item* without those holds of a person that had an end, and whose end has come.
     """
-    ended = [name for name, end in item.held_until.items() if end <= now]
+    ended = ended_holds(item, now)
     if not ended:
         return item
     held = {name: holder for name, holder in item.held.items() if name not in ended}

@@ -38,6 +38,7 @@ from backlog_store.rules.fields import (
     sorted_tags,
     total_evidence,
 )
+from backlog_store.rules.repeating import repeated, says_the_same
 from backlog_store.rules.runs import hold_return, note_reported, open_run
 from backlog_store.rules.view import Context
 from backlog_store.workflow import REOPENED_BY_REPORTS
@@ -57,7 +58,9 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
     outcomes = []
     for draft, wrong in checked:
         try:
-            outcomes.append(_refused(InvalidInput(wrong, what="draft")) if wrong else report_one(context, draft, body))
+            if wrong:
+                raise InvalidInput(wrong, what="draft")
+            outcomes.append(repeated(context, draft, body) or report_one(context, draft, body))
         except BacklogError as error:
             outcomes.append(_refused(error))
     if context.run is not None:
@@ -317,10 +320,8 @@ def _refresh(context: Context, item: Item, draft: Draft, body: Report, seen_at: 
     known = item.claims.get(draft.source)
     new_evidence = body.refresh is not None and "evidence_refs" in body.refresh and bool(draft.evidence_refs)
     digest = draft_digest(draft)
-    # A report that names its fields sets them, also over an edit since the same report was last taken in.
-    same = body.refresh is None and known is not None and known.live and known.digest == digest
     current = without_ended_holds(item, context.now)
-    if same and current is item:
+    if current is item and says_the_same(item, draft, body, digest):
         after, because = assigned(context.policy, item, context.now)
         if after is item:
             return _sighted(context, item, draft, body, seen_at)
@@ -354,7 +355,7 @@ def _updated(context: Context, item: Item, after: Item, because: dict[str, Any])
 
 def _sighted(context: Context, item: Item, draft: Draft, body: Report, seen_at: Instant) -> Outcome:
     context.sight(item, draft.source, seen_at, body.run)
-    return Outcome(verdict="unchanged", id=item.id, revision=item.revision, item=item)
+    return Outcome(verdict="unchanged", id=item.id, revision=item.revision, priority=item.priority, item=item)
 
 
 def refreshed(item: Item, draft: Draft, body: Report, *, refresh_due: bool) -> Item:

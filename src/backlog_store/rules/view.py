@@ -10,12 +10,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from backlog_store.backends.port import Change, DropRecord, Purge, Put, PutRecord, Reader, Require, Sighting
-from backlog_store.codec import from_builtins, to_builtins
+from backlog_store.codec import Undecoded, from_builtins, to_builtins
 from backlog_store.commands import Command
 from backlog_store.errors import NotFound
 from backlog_store.ids import batch_id, event_id, event_salt
 from backlog_store.instants import Instant, add_seconds
-from backlog_store.model import LIMITS, Event, Item, ItemId, Key, KeyState, Record, RecordKind, key_record_id
+from backlog_store.model import LIMITS, Event, Item, ItemId, Key, KeyState, Outline, Record, RecordKind, key_record_id
 from backlog_store.policy import Policy
 from backlog_store.rules.following import follow, settled
 from backlog_store.rules.lanes import Run
@@ -41,6 +41,7 @@ class Context:
         self.run: Run | None = None  # the one under way that a report belongs to
         self._items: dict[ItemId, Item | None] = {}
         self._by_key: dict[Key, Item | None] = {}
+        self._undecoded: dict[Key, Undecoded[Key]] = {}  # read, unless something is in `_by_key`
         self._records: dict[tuple[str, str], Record | None] = {}
         self._beyond: dict[ItemId, Item] = {}  # items that the credential does not reach, as decided
         self._drawn = 0
@@ -60,17 +61,23 @@ class Context:
     def load_keys(self, keys: Collection[Key]) -> None:
         """
         Read the items of these keys in one go, and the key records of those that no item holds.
+
+        Of several, those that come undecoded stay so until a rule asks for them.
         """
-        missing = [key for key in dict.fromkeys(keys) if key not in self._by_key]
+        missing = [key for key in dict.fromkeys(keys) if key not in self._by_key and key not in self._undecoded]
         if not missing:
             return
         found = self.reader.items_by_key(missing)
+        several = found if isinstance(found, Undecoded) and len(missing) > 1 else None
         free = []
         for key in missing:
-            item = self._by_key[key] = found.get(key)
-            if item is None:
+            if key not in found:
+                self._by_key[key] = None
                 free.append(key_record_id(key))
+            elif several is not None:
+                self._undecoded[key] = several
             else:
+                item = self._by_key[key] = found[key]
                 self._items[item.id] = item
         self.load_records("key", free)
 
@@ -135,13 +142,28 @@ class Context:
         seen = [key]
         while True:
             if key not in self._by_key:
-                self.load_keys([key])
+                self._load_key(key)
             item = self._by_key[key]
             state = self.key_state(key) if item is None else None
             if state is None or not state.alias_of or (key[0], state.alias_of) in seen:
                 return item, key, state
             key = (key[0], state.alias_of)
             seen.append(key)
+
+    def outline(self, key: Key) -> Outline | None:
+        """
+        Return the outline of the item that holds *key*, if it was read and neither decoded nor changed since.
+        """
+        several = None if key in self._by_key else self._undecoded.get(key)
+        return None if several is None else several.outline(key)
+
+    def _load_key(self, key: Key) -> None:
+        several = self._undecoded.pop(key, None)
+        if several is None:
+            self.load_keys([key])
+        else:
+            item = self._by_key[key] = several[key]
+            self._items[item.id] = item
 
     def record(self, kind: RecordKind, id: str) -> Record | None:
         """
@@ -261,7 +283,7 @@ class Context:
         """
         self.put_record("key", key_record_id(key), to_builtins(state), event=event)
 
-    def sight(self, item: Item, source: str, observed_at: Instant, run: str) -> None:
+    def sight(self, item: Item | Outline, source: str, observed_at: Instant, run: str) -> None:
         """
         Count one more unchanged report.
         """

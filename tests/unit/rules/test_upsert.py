@@ -39,6 +39,37 @@ def test_first_report_creates_and_the_second_is_a_sighting(machine: Backlog) -> 
     assert machine.occurrences(machine.get(first.id)) == 2
 
 
+def test_known_problems_of_a_large_report_are_told_without_reading_them_whole(machine: Backlog) -> None:
+    """
+    Of a report of several, what is unchanged is counted and answered with the item's priority; no item is decoded.
+    """
+    drafts = tuple(Draft(title=f"Disk {name} fills", dedupe_key=name, source="monitor") for name in "abc")
+    first = machine.execute(Report(drafts=drafts))
+    machine.acting_as("ann", person=True).edit(first.outcomes[0].id, priority="P0")
+
+    second = machine.execute(Report(drafts=drafts))
+
+    assert [outcome.verdict for outcome in second.outcomes] == ["unchanged"] * 3
+    assert [outcome.id for outcome in second.outcomes] == [outcome.id for outcome in first.outcomes]
+    assert [outcome.priority for outcome in second.outcomes] == ["P0", "P2", "P2"]
+    assert [outcome.item for outcome in second.outcomes] == [None] * 3
+    assert [machine.occurrences(machine.get(outcome.id)) for outcome in second.outcomes] == [2, 2, 2]
+
+
+def test_drafts_of_one_key_in_one_report_see_each_other(machine: Backlog) -> None:
+    """
+    A draft that says what was stored before is no repetition where another one before it has changed the item.
+    """
+    known = Draft(title="Disk fills", dedupe_key="k", source="monitor")
+    other = Draft(title="Disk is full", dedupe_key="k", source="monitor")
+    machine.execute(Report(drafts=(known,)))
+
+    answer = machine.execute(Report(drafts=(known, other, known, known)))
+
+    assert [outcome.verdict for outcome in answer.outcomes] == ["unchanged", "updated", "updated", "unchanged"]
+    assert machine.get(answer.outcomes[0].id).title == "Disk fills"
+
+
 def test_same_problem_has_the_same_id_on_every_store(machine: Backlog) -> None:
     """
     The id follows from env and key alone, so that offline reporters agree on it.

@@ -90,7 +90,7 @@ class PostgresReader:
         missing = [key for key in dict.fromkeys(keys) if key not in found and key[1]]
         if missing:
             found |= _key_docs(self._ask(_by_key(missing)))
-        return {key: self._item(doc) for key in keys if (doc := found.get(key)) is not None}
+        return codec.Undecoded({key: doc for key in keys if (doc := found.get(key)) is not None}, self._item)
 
     def search(self, query: ItemQuery) -> Sequence[Item]:
         """

@@ -76,7 +76,7 @@ class PostgresWriter(PostgresReader):
 
     def _item(self, doc: bytes) -> Item:
         item = super()._item(doc)
-        self._seen[item.id] = item
+        self._seen.setdefault(item.id, item)  # it may be decoded after it was changed
         return item
 
     def _asked(self, *statements: Statement, whole: bool = False) -> list[Rows]:

@@ -14,7 +14,7 @@ from backlog_store.backends.sql.pages import compile_items
 from backlog_store.backends.sql.stages import tally_keys
 from backlog_store.backends.sqlite import tallies, words
 from backlog_store.backends.sqlite.faults import ENGINE_ERRORS, NAME, backend_error
-from backlog_store.codec import decode_event, decode_item, decode_record, encode
+from backlog_store.codec import Undecoded, decode_event, decode_item, decode_record, encode
 from backlog_store.errors import BackendError
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 from backlog_store.query import EventQuery, Facet, ItemQuery, Where
@@ -65,12 +65,15 @@ class SqliteReader:
         """
         Return the items that hold these keys now.
         """
-        found: dict[Key, Item] = {}
+        if len(keys) == 1:
+            items = [self._item(row) for statement in _by_keys(keys) for row in self._rows(statement)]
+            return {(item.env, item.dedupe_key): item for item in items}
+        docs: dict[Key, bytes] = {}
         for statement in _by_keys(keys):
             for row in self._rows(statement):
-                item = self._item(row)
-                found[item.env, item.dedupe_key] = item
-        return found
+                docs[row[0], row[1]] = row[-1]
+                self._note_standing(row)
+        return Undecoded(docs, self._decoded)
 
     def search(self, query: ItemQuery) -> Sequence[Item]:
         """
@@ -134,7 +137,15 @@ class SqliteReader:
         return [row[0] for row in self._rows(Statement(_ENVS))]
 
     def _item(self, row: tuple[Any, ...]) -> Item:
-        return decode_item(row[0])
+        return self._decoded(row[0])
+
+    def _decoded(self, doc: bytes) -> Item:
+        return decode_item(doc)
+
+    def _note_standing(self, row: tuple[Any, ...]) -> None:
+        """
+        Take note of a row of several items that are handed out undecoded: env, key, id, revision, last event, document.
+        """
 
     def _rows(self, statement: Statement) -> list[Any]:
         self._require_open()
@@ -170,7 +181,7 @@ def _by_keys(keys: Collection[Key]) -> Iterable[Statement]:
         if dedupe_key and is_storable(env) and is_storable(dedupe_key):
             by_env.setdefault(env, []).append(dedupe_key)
     for env, dedupe_keys in by_env.items():
-        if len(dedupe_keys) == 1:
+        if len(keys) == 1:
             yield Statement(BY_KEY, (env, dedupe_keys[0]))
         else:
             yield Statement(_BY_KEYS, (env, encode(dedupe_keys).decode()))
@@ -179,7 +190,7 @@ def _by_keys(keys: Collection[Key]) -> Iterable[Statement]:
 # The index of keys leaves out empty ones; SQLite uses it only where the statement says so too.
 BY_KEY: LiteralString = "SELECT doc, last_event FROM items WHERE env = ? AND dedupe_key = ? AND dedupe_key <> ''"
 _BY_KEYS: LiteralString = """
-    SELECT doc, last_event FROM items
+    SELECT env, dedupe_key, id, revision, last_event, doc FROM items
     WHERE env = ? AND dedupe_key IN (SELECT value FROM json_each(?)) AND dedupe_key <> ''"""
 
 

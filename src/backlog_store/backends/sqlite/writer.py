@@ -18,7 +18,7 @@ from backlog_store.backends.sqlite import glance, tallies, words
 from backlog_store.backends.sqlite.faults import ENGINE_ERRORS, backend_error
 from backlog_store.backends.sqlite.reader import CatchUp, SqliteReader, among_ids
 from backlog_store.backends.sqlite.rows import GatheredRows, Rows
-from backlog_store.codec import decode_record
+from backlog_store.codec import Undecoded, decode_record
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 
 __all__ = ["SqliteWriter"]
@@ -35,6 +35,7 @@ class SqliteWriter(SqliteReader):
         self.changed = 0  # changes applied so far
         self._position = self._position_before = -1  # of the last event, once there is a next one
         self._items: dict[ItemId, Item | None] = {}
+        self._undecoded: dict[ItemId, tuple[int, Key]] = {}  # of items that nobody has looked at: revision and key
         self._last_events: dict[ItemId, int] = {}
         self._holders: dict[Key, ItemId | None] = {}
         self._revisions: dict[tuple[str, str], int] = {}
@@ -71,9 +72,11 @@ class SqliteWriter(SqliteReader):
             found = super().items_by_key(keys)
         else:
             found = {(item.env, item.dedupe_key): item for item in map(self._item, seen)}
+        if not isinstance(found, Undecoded):
+            self._holders.update({key: item.id for key, item in found.items()})
         for key in keys:
-            holder = found.get(key)
-            self._holders[key] = None if holder is None else holder.id
+            if key not in found:
+                self._holders[key] = None
         return found
 
     def records(self, kind: RecordKind, ids: Collection[str]) -> Mapping[str, Record]:
@@ -176,6 +179,8 @@ class SqliteWriter(SqliteReader):
         """
         Return the item's revision and key; ``(0, None)`` if it is absent.
         """
+        if id not in self._items and id in self._undecoded:
+            return self._undecoded[id]
         item = self._items.get(id)
         return (0, None) if item is None else (item.revision, item.key)
 
@@ -203,6 +208,8 @@ class SqliteWriter(SqliteReader):
                 case Put(item) | Load(item):
                     ids[item.id] = None
                     keyed.append(item)
+                case Sighting(id) | Require("item", id) if id in self._undecoded:
+                    pass
                 case Purge(id) | Sighting(id) | Require("item", id):
                     ids[id] = None
                 case PutRecord(record):
@@ -308,8 +315,18 @@ class SqliteWriter(SqliteReader):
     def _item(self, row: tuple[Any, ...]) -> Item:
         item = super()._item(row)
         self._last_events[item.id] = row[1]
-        self._items[item.id] = item
         return item
+
+    def _decoded(self, doc: bytes) -> Item:
+        item = super()._decoded(doc)
+        self._items.setdefault(item.id, item)  # it may be decoded after it was changed
+        return item
+
+    def _note_standing(self, row: tuple[Any, ...]) -> None:
+        env, dedupe_key, id, revision, last_event, _ = row
+        self._undecoded[id] = (revision, (env, dedupe_key))
+        self._holders[env, dedupe_key] = id
+        self._last_events[id] = last_event
 
     def _require_open(self) -> None:
         if self.is_over:

@@ -287,6 +287,22 @@ class Guards(Suite):
         assert len(backend.write(look)) == 1
         rival.answer()
 
+    def test_what_was_read_by_key_stays_as_it_was_read(self, backend: Backend) -> None:
+        """Items of several keys, looked up only after a change of one, are those of before; the next change holds."""
+        apply(backend, first(A), first(B))
+        second = then(A, title="second")
+        third = then(second.item, title="third")
+
+        def run(writer: Writer) -> list[Item]:
+            found = writer.items_by_key([("prod", "ka"), ("prod", "kb")])
+            writer.apply([second])
+            seen = [found["prod", "ka"], found["prod", "kb"]]
+            writer.apply([third])
+            return [*seen, *writer.items_by_key([("prod", "ka"), ("prod", "gone")]).values()]
+
+        assert backend.write(run) == [A, B, third.item]
+        assert item_of(backend, "bl_a") == third.item
+
 
 def _start_work(writer: Writer, id: str, pause: Callable[[], None]) -> str:
     """
