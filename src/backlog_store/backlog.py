@@ -35,7 +35,7 @@ from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.query import ANY, All, Compare, EventQuery, Facet, ItemFilter, ItemQuery, OrderKey, Where, order_key
 from backlog_store.rules import check_draft, draft_from, visible
 from backlog_store.rules.lanes import Run
-from backlog_store.running import Ended, Running, each_run, end_run, find_run
+from backlog_store.running import Ended, Running, each_run, end_run, find_run, proposals
 
 __all__ = ["Backlog", "open_backlog"]
 
@@ -240,6 +240,12 @@ class Backlog:
         Yield the runs that are remembered, by lane, in the order in which they began.
         """
         return each_run(self)
+
+    def proposals(self, run: str) -> tuple[list[Item], list[Draft]]:
+        """
+        Return what a parked run would close, and the reports by which it would reopen items.
+        """
+        return proposals(self, find_run(self, run)[0])
 
     def edit(self, id: ItemId, *, revision: int = 0, message: str = "", add_tags: Sequence[str] = (),
              remove_tags: Sequence[str] = (), release: Sequence[str] = (), request_id: str = "", **fields: Any,

@@ -21,7 +21,7 @@ from backlog_store import commands as c
 from backlog_store.backends.port import Put
 from backlog_store.errors import PlanChanged
 from backlog_store.ids import batch_id
-from backlog_store.instants import Instant
+from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import Actor
 from backlog_store.preview import Decided, departures, digest_of, foreseen, same, token_of
 from backlog_store.rules.overlay import Overlay
@@ -30,10 +30,12 @@ from backlog_store.rules.policies import policy_in_force
 if TYPE_CHECKING:
     from backlog_store.backlog import Backlog
 
-__all__ = ["Applied", "Plan", "Planned", "Planner", "Step", "apply_plan"]
+__all__ = ["PLAN_DAYS", "Applied", "Plan", "Planned", "Planner", "Step", "apply_plan"]
 
+#: How long a plan can be applied: less than answers to requests are kept, which make applying it twice harmless.
+PLAN_DAYS = 7
 _DEPARTURES_SHOWN = 1_000
-_STEPS_MAX = 100_000
+_DAY_S = 86_400
 
 
 class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -139,6 +141,9 @@ def apply_plan(backlog: Backlog, plan: Plan) -> Applied:
     in its own transaction: should somebody come between, it says how far it got, and applying again after a new plan
     goes on. The same plan again, also after a crash half-way, does only what is still to be done.
     """
+    until = add_seconds(plan.made_at, PLAN_DAYS * _DAY_S)
+    if backlog.clock() > until:
+        raise PlanChanged(plan.token, [f"it was made at {plan.made_at} and could be applied until {until}"])
     batch = batch_id(plan.token)
     changed = list(_changed(backlog, plan))
     if changed:
@@ -156,8 +161,10 @@ def apply_plan(backlog: Backlog, plan: Plan) -> Applied:
 
 
 def _command(backlog: Backlog, plan: Plan, number: int, step: Step, batch: str) -> c.Command:
+    # Sources act as the machines that they are; what a person planned is done by whoever applies it.
+    actor = step.actor if step.actor.kind == "machine" else backlog.actor
     command = backlog.command(step.body, request_id=f"plan/{plan.token}/{number}", batch=batch)
-    return replace(command, actor=step.actor, expect=digest_of(step.decisions))
+    return replace(command, actor=actor, expect=digest_of(step.decisions))
 
 
 def _changed(backlog: Backlog, plan: Plan) -> Iterator[str]:

@@ -81,7 +81,7 @@ def token_of(policy: int, previews: Iterable[tuple[Body, Sequence[Decided]]]) ->
     """
     Return the token of commands and what was decided for each, under this revision of the policy.
     """
-    parts = [(digest(repr(body).encode("utf-8", "replace")), digest_of(decisions)) for body, decisions in previews]
+    parts = [(digest(encode(body)), digest_of(decisions)) for body, decisions in previews]
     return digest(encode((policy, parts)))[:_TOKEN_DIGITS]
 
 

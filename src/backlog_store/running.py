@@ -23,13 +23,13 @@ from backlog_store import commands as c
 from backlog_store.codec import from_builtins
 from backlog_store.errors import AmbiguousId, NotFound
 from backlog_store.ids import batch_id
-from backlog_store.model import Draft
+from backlog_store.model import Draft, Item, Record
 from backlog_store.rules.lanes import Run
 
 if TYPE_CHECKING:
     from backlog_store.backlog import Backlog
 
-__all__ = ["Ended", "Running", "each_run", "end_run", "find_run"]
+__all__ = ["Ended", "Running", "each_run", "end_run", "find_run", "proposals"]
 
 _PAGE = 1_000
 _NAMED = 10
@@ -144,3 +144,26 @@ def find_run(backlog: Backlog, name: str) -> tuple[str, Run]:
     if len(runs) > 1:
         raise AmbiguousId("run", name, [id for id, _ in runs[:_NAMED]])
     return runs[0]
+
+
+def proposals(backlog: Backlog, run: str) -> tuple[list[Item], list[Draft]]:
+    """
+    Return what a run that waits would close, as it is now, and the reports by which it would reopen items.
+    """
+    ids = [id for record in _records(backlog, f"{run}/close/") for id, _ in record.body["items"]]
+    items: list[Item] = []
+    for start in range(0, len(ids), _PAGE):
+        part = ids[start : start + _PAGE]
+        found = backlog.read(lambda reader, part=part: reader.items(part))  # type: ignore[misc]
+        items += [found[id] for id in part if id in found]
+    return items, [from_builtins(record.body["draft"], Draft) for record in _records(backlog, f"{run}/reopen/")]
+
+
+def _records(backlog: Backlog, prefix: str) -> Iterator[Record]:
+    after = ""
+    while True:
+        page = backlog.read(lambda reader, after=after: reader.scan("proposal", prefix, after, _PAGE))  # type: ignore[misc]
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].id

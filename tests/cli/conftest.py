@@ -70,6 +70,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     monkeypatch.chdir(work)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     # A repository around the folder for temporary files would name the service.
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     return Cli(work)

@@ -29,6 +29,9 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
     "Start": {
         "init": _in("init", "init", "Make a backlog for this project."),
         "demo": _in("demo", "demo", "See it work on real findings, in a store that is thrown away."),
+        "plan": _in("plan", "plan", "Show what reports would change, and why; write nothing."),
+        "apply": _in("plan", "apply", "Do exactly what a plan showed."),
+        "run": _in("run", "run", "Begin, complete and judge runs: who looked at what, and what that proves."),
         "report": _in("report", "report", "Take in a report of a scanner, an alert manager or a test run."),
         "add": _in("edit", "add", "Add an item by hand."),
     },

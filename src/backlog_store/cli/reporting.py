@@ -14,12 +14,15 @@ from backlog_store import commands as c
 from backlog_store.backlog import Backlog
 from backlog_store.ids import batch_id
 from backlog_store.intake import Finding, Notice, Parsed, Refusal
+from backlog_store.intake.keys import compact
 from backlog_store.model import LIMITS, PRIORITIES, Draft
+from backlog_store.planning import Planned, Planner
 from backlog_store.rules.upsert import NOT_OPENING
 
-__all__ = ["Account", "FailOn", "Plan", "take_in"]
+__all__ = ["VERDICTS", "Account", "FailOn", "Plan", "RunPlan", "RunTold", "take_in"]
 
-VERDICTS = ("created", "reopened", "updated", "unchanged", "suppressed", "closed", "accepted", "refused")
+VERDICTS = ("created", "reopened", "updated", "unchanged", "suppressed", "held", "closed", "accepted", "refused")
+_QUIET = frozenset({"unchanged", "suppressed", "accepted", "held"})
 _KINDS = ("new", "reopened", "any")
 
 
@@ -54,6 +57,36 @@ class FailOn(Struct, frozen=True):
         return f"{self.kind}:{self.priority}"
 
 
+class RunPlan(Struct, frozen=True, kw_only=True):
+    """
+    The run that a report is: one that was begun (`id`), or one of its own over `scope`, under a `name`.
+    """
+
+    id: str = ""
+    scope: c.RunScope
+    name: str = ""
+    complete: bool = False
+    expected: int | None = None
+
+
+class RunTold(Struct, kw_only=True):
+    """
+    What became of a run, and the outcomes of the items that it closed, reopened or held back.
+    """
+
+    id: str
+    source: str
+    state: str
+    why: str = ""
+    outcomes: list[Planned] = []
+
+    def counts(self) -> Counter[str]:
+        """
+        Return how many outcomes there are of each verdict.
+        """
+        return Counter(one.outcome.verdict for one in self.outcomes)
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """
     How a report is to be taken in; see `commands.Report`.
@@ -66,6 +99,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     request_id: str = ""
     fail_on: tuple[FailOn, ...] = ()
     proof: str = ""
+    run: RunPlan | None = None
     chunk: int = LIMITS.drafts_per_command
 
 
@@ -86,28 +120,31 @@ class Account(Struct, kw_only=True):
     undecided: list[FailOn] = field(default_factory=list)  # conditions that only the database can decide
     sources: set[str] = field(default_factory=set)
     services: set[str] = field(default_factory=set)
+    runs: list[RunTold] = field(default_factory=list)
 
 
-def take_in(backlog: Backlog, parsed: Iterable[Parsed], plan: Plan, *, repeats: bool = False) -> Account:
+def take_in(backlog: Backlog, parsed: Iterable[Parsed], plan: Plan, *, planner: Planner | None = None) -> Account:
     """
-    Report every finding, and withdraw those that are resolved; all of it is one batch.
+    Report every finding, and withdraw those that are resolved; all of it is one batch. With a run: begin and end it.
 
-    *repeats*: a key may stand there more than once. A dry run then holds the whole report, to tell the first from the
-    second. Each source acts as a machine of its own name. Raises what the store raises; chunks before it are done,
-    and reporting again with the same request id goes on behind them.
+    With a *planner* everything is decided by it, and nothing is written. Each source acts as a machine of its own name.
+    Raises what the store raises; chunks before it are done, and reporting again with the same request id goes on
+    behind them.
     """
-    return _Intake(backlog, plan, hold=repeats and plan.dry_run).run(parsed)
+    return _Intake(backlog, plan, planner).run(parsed)
 
 
 class _Intake:
-    def __init__(self, backlog: Backlog, plan: Plan, *, hold: bool) -> None:
+    def __init__(self, backlog: Backlog, plan: Plan, planner: Planner | None) -> None:
         self.backlog = backlog
         self.plan = plan
-        self.hold = hold  # until the end, all of a key in one chunk: a preview of one knows nothing of another
+        self.planner = planner
         self.account = Account(batch=batch_id(backlog.ids()))
         self.open: dict[str, list[Finding]] = {}
         self.gone: dict[tuple[str, str, str], list[str]] = {}
         self.chunks = 0
+        self.runs: dict[str, str] = {}  # by source
+        self.digests: Counter[str] = Counter()
 
     def run(self, parsed: Iterable[Parsed]) -> Account:
         for one in parsed:
@@ -122,6 +159,8 @@ class _Intake:
             self._report(source)
         for env, source, observed_at in list(self.gone):
             self._resolve(env, source, observed_at)
+        if self.plan.run is not None:
+            self._end_runs()
         return self.account
 
     def _refuse(self, pointer: str, reason: str) -> None:
@@ -138,39 +177,87 @@ class _Intake:
             return
         waiting = self.open.setdefault(draft.source, [])
         waiting.append(finding)
-        if len(waiting) >= self.plan.chunk and not self.hold:
+        if len(waiting) >= self.plan.chunk:
             self._report(draft.source)
 
-    def _execute(self, body: c.Report | c.Resolve, source: str) -> Sequence[c.Outcome]:
-        actor = self.backlog.acting_as(source or "report")
+    def _execute(self, body: c.Body, source: str) -> Sequence[Planned]:
         self.chunks += 1
-        if self.plan.dry_run:
-            return actor.preview(body).outcomes
+        if self.planner is not None:
+            return self.planner.acting_as(source or "report").foresee(body)
+        actor = self.backlog.acting_as(source or "report")
         request_id = f"{self.plan.request_id}/{self.chunks}" if self.plan.request_id else ""
-        return actor.execute(body, request_id=request_id, batch=self.account.batch).outcomes
+        outcomes = actor.execute(body, request_id=request_id, batch=self.account.batch).outcomes
+        return [Planned(outcome=outcome, changes={}) for outcome in outcomes]
+
+    def _run_of(self, source: str) -> str:
+        """
+        Return the run that a source's findings are reported in; it is begun with the first of them.
+        """
+        run = self.plan.run
+        if run is None or run.id:
+            return run.id if run is not None else ""
+        if source not in self.runs:
+            # A plan that is applied later begins the run by the name that it was planned under.
+            name = run.name or (f"plan-{self.backlog.ids()[-12:]}" if self.planner is not None else "")
+            begun = self._execute(c.BeginRun(source=source, scope=run.scope, name=name), source)[0].outcome
+            self.runs[source] = begun.id
+        return self.runs[source]
+
+    def _end_runs(self) -> None:
+        """
+        Complete each run, or abort it where the report itself says that not everything was looked at.
+        """
+        run = self.plan.run
+        assert run is not None
+        if run.id:
+            found = self.backlog.run(run.id)[1]
+            self.runs = {found.source: run.id}
+        incomplete = [notice.reason for notice in self.account.notices if notice.incomplete]
+        for source, id in self.runs.items():
+            told = RunTold(id=id, source=source, state="begun")
+            self.account.runs.append(told)
+            if self.account.counts["accepted"]:
+                told.why = "the database is away; complete it once that is back"
+            elif run.complete and incomplete:
+                self._end(told, c.AbortRun(run=id, source=source, reason=incomplete[0][: LIMITS.message]))
+            elif run.complete:
+                digest = f"{self.digests[source] % (1 << 128):032x}" if self.digests[source] else ""
+                body = c.CompleteRun(run=id, source=source, expected_count=run.expected, digest=digest)
+                self._end(told, body)
+
+    def _end(self, told: RunTold, body: c.CompleteRun | c.AbortRun) -> None:
+        while True:
+            first, *rest = self._execute(body, told.source)
+            told.state, told.why = first.outcome.verdict, first.outcome.why
+            told.outcomes += rest
+            if told.state != "closing":
+                return
 
     def _report(self, source: str) -> None:
         # Sorted by key: writers that report the same keys take their locks in one order.
         findings = sorted(self.open.pop(source), key=_key)
+        run = self._run_of(source)
         for part in _parts(findings, self.plan.chunk):
+            drafts = tuple(finding.draft for finding in part)
             body = c.Report(
-                drafts=tuple(finding.draft for finding in part),
-                opens=self.plan.opens,
-                baseline=self.plan.baseline,
-                due_days=self.plan.due_days,
+                drafts=drafts, opens=self.plan.opens, baseline=self.plan.baseline, due_days=self.plan.due_days, run=run
             )
-            for finding, outcome in zip(part, self._execute(body, source), strict=True):
-                self._count(finding.draft, finding.pointer, outcome)
+            if run:
+                # The same for the same findings, in whatever order they come.
+                self.digests[source] += sum(int.from_bytes(compact(*_key(finding))) for finding in part)
+            for finding, planned in zip(part, self._execute(body, source), strict=True):
+                self._count(finding.draft, finding.pointer, planned)
 
     def _resolve(self, env: str, source: str, observed_at: str) -> None:
         keys = self.gone.pop((env, source, observed_at))
         for start in range(0, len(keys), self.plan.chunk):
             part = tuple(keys[start : start + self.plan.chunk])
             body = c.Resolve(env=env, source=source, dedupe_keys=part, proof=self.plan.proof, observed_at=observed_at)
-            for outcome in self._execute(body, source):
-                self._count(None, "", outcome)
+            for planned in self._execute(body, source):
+                self._count(None, "", planned)
 
-    def _count(self, draft: Draft | None, pointer: str, outcome: c.Outcome) -> None:
+    def _count(self, draft: Draft | None, pointer: str, planned: Planned) -> None:
+        outcome = planned.outcome
         if outcome.verdict == "refused":
             self._refuse(pointer, outcome.why)
             return
@@ -182,8 +269,9 @@ class _Intake:
         account.priorities.setdefault(outcome.verdict, Counter())[priority] += 1
         if outcome.why:
             account.reasons.setdefault(outcome.verdict, Counter())[outcome.why] += 1
-        if outcome.verdict not in ("unchanged", "suppressed", "accepted"):
-            account.changed.append({"verdict": outcome.verdict, "id": outcome.id, "priority": priority, "title": title})
+        if outcome.verdict not in _QUIET:
+            row = {"verdict": outcome.verdict, "id": outcome.id, "priority": priority, "title": title}
+            account.changed.append({**row, "changes": planned.changes} if self.planner is not None else row)
         if draft is None:
             return
         kind = _kind(outcome)
@@ -224,4 +312,4 @@ def _kind(outcome: c.Outcome) -> str:
         if outcome.why != NOT_OPENING:
             return ""
         return "reopened" if outcome.id else "new"
-    return "reopened" if outcome.verdict == "reopened" else "known"
+    return "reopened" if outcome.verdict in ("reopened", "held") else "known"

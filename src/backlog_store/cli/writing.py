@@ -5,7 +5,8 @@ Changing items: which ones, what would change, asking, doing it in one batch, te
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import click
@@ -15,12 +16,13 @@ from backlog_store.cli.app import App
 from backlog_store.cli.asking import asked, rows
 from backlog_store.cli.items import fields_of, handy_ids, plain_json, text_of, view
 from backlog_store.cli.text import neutral, padded, paint, plural, table, width
-from backlog_store.codec import digest
 from backlog_store.commands import Answer, Body, Bulk, Outcome, Single
-from backlog_store.errors import Conflict
+from backlog_store.errors import NotFound, PlanChanged
 from backlog_store.ids import batch_id
 from backlog_store.instants import Instant
 from backlog_store.model import LIMITS, Item
+from backlog_store.planning import Plan, Step
+from backlog_store.preview import departures, digest_of
 from backlog_store.query import All, In, Where, live
 from backlog_store.trail import difference
 
@@ -67,21 +69,25 @@ def change(app: App, targets: Targets, make: Callable[[Item], Single], verb: str
     if not items:
         _print_nothing(app, targets)
         return
-    _check_token(items, targets.token)
     # Several at once go on past what a rule refuses; one alone raises its error, with its own exit code.
     bodies = tuple(make(item) for item in items)
     names = fields_of(targets.fields)
+    asks = targets.several and not targets.yes
+    planner = app.backlog.planner()
+    outcomes: list[Outcome] = []
+    if targets.dry_run or targets.token or asks:
+        outcomes = [one for part in _parts(bodies) for one in planner.execute(part).outcomes]
     if targets.dry_run:
-        answer = app.backlog.preview(Bulk(bodies=bodies[: LIMITS.drafts_per_command], keep_going=True))
-        _print_preview(app, items, answer, targets)
+        _print_preview(app, items, Answer(batch="", outcomes=tuple(outcomes)), planner.plan(), targets)
         return
-    if targets.several and not targets.yes:
-        answer = app.backlog.preview(Bulk(bodies=bodies[: LIMITS.drafts_per_command], keep_going=True))
-        for line in _preview_lines(app, items, answer.outcomes):
+    if targets.token:
+        _check_token(app, planner.plan(), targets.token)
+    if asks:
+        for line in _preview_lines(app, items, outcomes):
             app.say(line)
         app.confirm(f"{verb} {plural(len(items), 'item')}?", yes=False)
-    alone = len(items) == 1 and not targets.several
-    answer = app.backlog.execute(bodies[0]) if alone else _execute(app, bodies)
+    alone = len(items) == 1 and not targets.several and not targets.token
+    answer = app.backlog.execute(bodies[0]) if alone else _execute(app, bodies, planner.steps)
     print_answer(app, answer, as_json=targets.as_json, names=names, before={item.id: item for item in items})
     if answer.counts().get("refused"):
         raise click.exceptions.Exit(1)
@@ -118,25 +124,37 @@ def _picked(app: App, targets: Targets) -> list[Item]:
     return list(rows(app, where, order=order, descending=descending, limit=0, after=None))
 
 
-def _token(items: Sequence[Item]) -> str:
-    named = sorted(f"{item.id}:{item.revision}" for item in items)
-    return digest("\n".join(named).encode())[:12]
+def _parts(bodies: Sequence[Single]) -> Iterator[Bulk]:
+    for start in range(0, len(bodies), LIMITS.drafts_per_command):
+        yield Bulk(bodies=tuple(bodies[start : start + LIMITS.drafts_per_command]), keep_going=True)
 
 
-def _check_token(items: Sequence[Item], token: str) -> None:
-    if token and token != _token(items):
-        raise Conflict(
-            f"the items are not those of the preview {token!r}: some came, went or changed; nothing was written.",
-            hint="Look again with --dry-run.",
-        )
+def _check_token(app: App, now: Plan, token: str) -> None:
+    """
+    Refuse where anything else would be done than what a preview showed under this token.
+    """
+    if token == now.token:
+        return
+    from backlog_store.cli.planfiles import find_plan
+
+    try:
+        shown = find_plan(app, token)
+    except NotFound:
+        raise PlanChanged(token, ()) from None
+    changed = [line for one, other in zip_longest(shown.steps, now.steps)
+               for line in departures(one.decisions if one else (), other.decisions if other else ())]  # fmt: skip
+    raise PlanChanged(token, changed or ["what is asked for is not what was shown"])
 
 
-def _execute(app: App, bodies: Sequence[Single]) -> Answer:
+def _execute(app: App, bodies: Sequence[Single], shown: Sequence[Step]) -> Answer:
+    """
+    Change all of them as one batch; what was shown before is what is done, or the part is refused.
+    """
     batch = batch_id(app.backlog.ids())
     outcomes: list[Outcome] = []
-    for start in range(0, len(bodies), LIMITS.drafts_per_command):
-        part = tuple(bodies[start : start + LIMITS.drafts_per_command])
-        outcomes += app.backlog.execute(Bulk(bodies=part, keep_going=True), batch=batch).outcomes
+    for part, step in zip_longest(_parts(bodies), shown):
+        expect = digest_of(step.decisions) if step is not None else ""
+        outcomes += app.backlog.execute(part, batch=batch, expect=expect).outcomes
     return Answer(batch=batch, outcomes=tuple(outcomes))
 
 
@@ -194,8 +212,11 @@ def _preview_lines(app: App, items: Sequence[Item], outcomes: Sequence[Outcome])
     return lines
 
 
-def _print_preview(app: App, items: Sequence[Item], answer: Answer, targets: Targets) -> None:
-    token = _token(items)
+def _print_preview(app: App, items: Sequence[Item], answer: Answer, plan: Plan, targets: Targets) -> None:
+    from backlog_store.cli.planfiles import keep_plan
+
+    token = plan.token
+    keep_plan(app, plan)
     if targets.as_json:
         outcomes = [{**_outcome(app, outcome, (), app.now()), "changes": changes_of(item, outcome.item)}
                     for item, outcome in zip(items, answer.outcomes, strict=False)]  # fmt: skip

@@ -19,7 +19,7 @@ from backlog_store.query import All, In, ItemQuery, order_key
 from backlog_store.rules.lanes import Lane, RunRef, Seen, covers, lane_of, last_seen, missed_by, within_reach
 from backlog_store.rules.view import Context
 
-__all__ = ["Absent", "absent_among", "close_absent", "scope_pages"]
+__all__ = ["Absent", "absent_among", "close_absent", "kept_open_by", "missed_words", "scope_pages"]
 
 _PAGE = 1_000
 _HOUR_S = 3_600
@@ -113,6 +113,13 @@ def kept_open_by(item: Item, source: str) -> str:
     return ""
 
 
+def missed_words(missed: Sequence[RunRef]) -> str:
+    """
+    Return in words that these runs missed an item.
+    """
+    return f"missed by {len(missed)} complete run{'' if len(missed) == 1 else 's'}"
+
+
 def close_absent(context: Context, lane: Lane, absent: Absent) -> Outcome | None:
     """
     Close an item that is due, or withdraw the claim where something keeps it open. ``None``: withdrawn before.
@@ -136,4 +143,4 @@ def close_absent(context: Context, lane: Lane, absent: Absent) -> Outcome | None
                     wake_at="")  # fmt: skip
     result = context.put(item, after, "closed", message=message, meta=proof)
     return Outcome(verdict="closed", id=item.id, revision=result.revision, item=result,
-                   why=f"missed by {len(absent.missed)} complete runs")  # fmt: skip
+                   why=missed_words(absent.missed))  # fmt: skip

@@ -27,7 +27,7 @@ from backlog_store.errors import Conflict, InvalidInput, NotAllowed
 from backlog_store.instants import add_seconds
 from backlog_store.model import LIMITS, Draft, Record
 from backlog_store.policy.closing import DEFAULT_CLOSING, Closing
-from backlog_store.rules.absence import Absent, absent_among, close_absent, kept_open_by, scope_pages
+from backlog_store.rules.absence import Absent, absent_among, close_absent, kept_open_by, missed_words, scope_pages
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.closing import too_much, why_nothing_is_proven
 from backlog_store.rules.lanes import Lane, Part, Run, RunRef, lane_of, with_complete
@@ -220,7 +220,7 @@ def _propose(context: Context, id: str, absent: Sequence[Absent]) -> None:
 def _foretold(absent: Sequence[Absent], source: str) -> list[Outcome]:
     told = []
     for one in absent[: LIMITS.drafts_per_command]:
-        why = kept_open_by(one.item, source) or f"missed by {len(one.missed)} complete runs"
+        why = kept_open_by(one.item, source) or missed_words(one.missed)
         told.append(Outcome(verdict="held", id=one.item.id, revision=one.item.revision, why=why, item=one.item))
     return told
 

@@ -25,7 +25,7 @@ from backlog_store.executors.failover.executor import FailoverExecutor
 from backlog_store.ids import derived
 from backlog_store.policy import Policy
 
-__all__ = ["folder_of", "names_spool", "open_failover", "spool_folder"]
+__all__ = ["folder_of", "names_spool", "open_failover", "spool_folder", "state_folder"]
 
 #: Deadlines of the primary under `auto`, in seconds: a report is accepted within a second of any outage.
 DEADLINES: Mapping[str, float] = {
@@ -73,7 +73,7 @@ def spool_folder(primary: str) -> Path:
 
     Its name depends on the address without the password: a changed password must not strand what waits.
     """
-    return _state_folder() / "spool" / derived("spool", _without_password(primary))
+    return state_folder() / "spool" / derived("spool", _without_password(primary))
 
 
 def _parts(url: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -112,7 +112,10 @@ def _without_password(primary: str) -> str:
     return re.sub(r"(^|[\s?&])password\s*=\s*('(?:\\.|[^'\\])*'|[^\s&]+)", r"\1", text, flags=re.IGNORECASE).strip()
 
 
-def _state_folder() -> Path:
+def state_folder() -> Path:
+    """
+    Return the user's folder for state, which outlives a process and need not be backed up.
+    """
     if sys.platform == "linux":
         named = os.environ.get("XDG_STATE_HOME", "").strip()
         base = Path(named) if named.startswith("/") else Path.home() / ".local/state"

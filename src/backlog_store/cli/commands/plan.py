@@ -1,0 +1,191 @@
+"""
+`backlog plan` and `backlog apply`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from backlog_store.backlog import Backlog
+from backlog_store.cli.app import App, pass_app
+from backlog_store.cli.command import command
+from backlog_store.cli.items import json_text
+from backlog_store.cli.options import json_option, not_empty
+from backlog_store.cli.planfiles import find_plan, keep_plan, write_plan
+from backlog_store.cli.reporting import VERDICTS, Account
+from backlog_store.cli.reports import context_of, how, name_of, report_options, take_in_files
+from backlog_store.cli.runtold import STATES, run_words, runs_as_data
+from backlog_store.cli.text import neutral, paint, plural, table
+from backlog_store.cli.writing import changes_in_words, say_undo
+from backlog_store.planning import Applied, Plan, Planner
+
+__all__ = ["apply", "plan"]
+
+_SHOWN = 20
+#: With --detailed-exitcode: there is something to do.
+_CHANGES = 10
+#: The sign, the word, the verdict and the colour of each kind of change.
+_KINDS = (
+    ("+", "create", "created", "green"), ("^", "reopen", "reopened", "yellow"), ("~", "change", "updated", "yellow"),
+    ("-", "close", "closed", "red"),
+)  # fmt: skip
+
+
+@command("plan", examples=(
+    "backlog plan ruff.sarif --service checkout --complete",
+    "backlog plan trivy.json pip-audit.json --service checkout --json",
+    "backlog plan ruff.sarif --service checkout --complete --detailed-exitcode --out checkout.plan",
+))  # fmt: skip
+@click.argument("files", type=click.File("rb"), nargs=-1, required=True, metavar="REPORT...")
+@report_options
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write the plan to a file, to be applied elsewhere: backlog apply FILE.")  # fmt: skip
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 10 if there is something to do, with 0 if not.")
+@json_option
+@pass_app
+def plan(app: App, files: Sequence[BinaryIO], format_: str | None, out: Path | None, detailed_exitcode: bool,
+         as_json: bool, **given: Any) -> None:  # fmt: skip
+    """
+    Show what reports would create, change, reopen and close, and why; write nothing. `backlog apply` then does it.
+
+    The decisions are those of `backlog report`. The token that is printed stands for them and for the revisions they
+    rest on: `backlog apply TOKEN` does exactly that, or refuses and shows what changed.
+    """
+    name = ", ".join(map(name_of, files))
+    context = context_of(app, given)
+    planners: list[Planner] = []
+
+    def planner(backlog: Backlog) -> Planner:
+        planners.append(Planner(backlog))
+        return planners[0]
+
+    account, format = take_in_files(app, files, context, how(app, given, context, name, dry_run=True),
+                                    format=format_ or "", planner=planner)  # fmt: skip
+    made = planners[0].plan({"reports": [name_of(file) for file in files]})
+    if out is None:
+        keep_plan(app, made)
+    else:
+        with out.open("wb") as file:
+            write_plan(file, made)
+    rows = _rows(account)
+    if as_json:
+        app.out(json_text(app, _as_data(account, made, rows, out)))
+    else:
+        about = ", ".join(sorted(map(neutral, filter(None, account.services))))
+        app.out(f"{neutral(name)}: {plural(account.findings, 'finding')}{f' about {about}' if about else ''} "
+                f"({format.title})")  # fmt: skip
+        _print(app, account, made, rows, out)
+    if account.refused:
+        raise click.exceptions.Exit(1)
+    if detailed_exitcode and rows:
+        raise click.exceptions.Exit(_CHANGES)
+
+
+def _rows(account: Account) -> list[dict[str, Any]]:
+    """
+    Return each change that is planned, of findings and of what they do not name any more.
+    """
+    rows = [{"why": "", **row} for row in account.changed]
+    for run in account.runs:
+        for one in run.outcomes:
+            outcome, item = one.outcome, one.outcome.item
+            if outcome.verdict != "held":
+                rows.append({"verdict": outcome.verdict, "id": outcome.id, "why": outcome.why, "changes": one.changes,
+                             "priority": item.priority if item is not None else "",
+                             "title": item.title if item is not None else ""})  # fmt: skip
+    return rows
+
+
+def _counts(account: Account, rows: Sequence[dict[str, Any]]) -> Counter[str]:
+    counts = Counter(str(row["verdict"]) for row in rows)
+    for verdict in ("unchanged", "suppressed", "held", "refused"):
+        counts[verdict] = account.counts[verdict]
+    # What a run reopens was held while it went on.
+    counts["held"] -= sum(run.counts()["reopened"] for run in account.runs)
+    counts["held"] += sum(run.counts()["held"] for run in account.runs)
+    return counts
+
+
+def _print(app: App, account: Account, made: Plan, rows: Sequence[dict[str, Any]], out: Path | None) -> None:
+    for sign, word, verdict, style in _KINDS:
+        of_kind = [row for row in rows if row["verdict"] == verdict]
+        cells = [[paint(f"  {sign} {word}", style, on=app.colored), str(row["priority"]), str(row["id"]),
+                  neutral(str(row["title"])), _detail(row)] for row in of_kind[:_SHOWN]]  # fmt: skip
+        for line in table(cells, room=app.room, color=app.colored):
+            app.out(line.rstrip())
+        if len(of_kind) > _SHOWN:
+            app.out(f"    … and {len(of_kind) - _SHOWN:,} more to {word} (--json lists all)")
+    for run in account.runs:
+        app.out(run_words(app, run))
+        reasons = Counter(one.outcome.why for one in run.outcomes if one.outcome.verdict == "held")
+        for why, count in reasons.most_common(_SHOWN):
+            app.out(f"    {paint('held back', 'dim', on=app.colored)}  {plural(count, 'item')}: {neutral(why)}")
+    for reason, count in Counter(reason for _, reason in account.refused).most_common(_SHOWN):
+        app.say(f"{plural(count, 'finding')} refused: {neutral(reason)}")
+    counts = _counts(account, rows)
+    to_do = ", ".join(f"{counts[verdict]:,} to {word}" for _, word, verdict, _ in _KINDS if counts[verdict])
+    rest = ", ".join(f"{counts[verdict]:,} {'held back' if verdict == 'held' else verdict}"
+                     for verdict in ("unchanged", "suppressed", "held", "refused") if counts[verdict])  # fmt: skip
+    app.out(f"Plan: {to_do or 'nothing to do'}" + (f"; {rest}" if rest else "") + ".")
+    app.say(f"apply with: backlog apply {made.token if out is None else out}")
+
+
+def _detail(row: dict[str, Any]) -> str:
+    changes = changes_in_words(row["changes"]) if row["verdict"] == "updated" else []
+    return "; ".join([*changes, *([neutral(str(row["why"]))] if row["why"] else [])])
+
+
+def _as_data(account: Account, made: Plan, rows: Sequence[dict[str, Any]], out: Path | None) -> dict[str, Any]:
+    counts = _counts(account, rows)
+    return {
+        "token": made.token,
+        "file": str(out) if out is not None else "",
+        "policy": made.policy,
+        "made_at": made.made_at,
+        "findings": account.findings,
+        "counts": {verdict: counts[verdict] for verdict in VERDICTS if verdict != "accepted"},
+        "changes": rows,
+        "reasons": {verdict: [{"why": why, "count": count} for why, count in reasons.most_common()]
+                    for verdict, reasons in sorted(account.reasons.items())},
+        "runs": runs_as_data(account.runs),
+        "refused": [{"pointer": pointer, "reason": reason} for pointer, reason in account.refused],
+        "notices": [{"pointer": notice.pointer, "reason": notice.reason, "incomplete": notice.incomplete}
+                    for notice in account.notices],
+    }  # fmt: skip
+
+
+@command("apply", examples=("backlog apply k3jq7a2m4d6f8h2a", "backlog apply checkout.plan"))
+@click.argument("plan", metavar="TOKEN|FILE", callback=not_empty)
+@json_option
+@pass_app
+def apply(app: App, plan: str, as_json: bool) -> None:
+    """
+    Do exactly what a plan showed, as one batch; or refuse, and show what changed since.
+
+    Every decision is made again before anything is written. Applying the same plan twice changes nothing more.
+    """
+    found = find_plan(app, plan)
+    applied = app.writing().apply(found)
+    counts = Counter(outcome.verdict for answer in applied.answers for outcome in answer.outcomes)
+    if as_json:
+        app.out(json_text(app, {"token": found.token, "batch": applied.batch, "again": applied.again,
+                                "counts": dict(sorted(counts.items())), "outcomes": _outcomes(applied)}))  # fmt: skip
+        return
+    if applied.again:
+        app.say(f"The plan {found.token} was applied before; nothing changed.")
+        return
+    for verdict, count in sorted(counts.items()):
+        app.out(f"  {count:>7,} {verdict}")
+    if _outcomes(applied):
+        say_undo(app, applied.batch)
+
+
+def _outcomes(applied: Applied) -> list[dict[str, Any]]:
+    quiet = ("unchanged", "suppressed", "held", *STATES)
+    return [{"verdict": outcome.verdict, "id": outcome.id, "revision": outcome.revision, "why": outcome.why}
+            for answer in applied.answers for outcome in answer.outcomes if outcome.verdict not in quiet]  # fmt: skip
