@@ -19,7 +19,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from backlog_store.backends.port import Backend, Change, Load, Writer
-from backlog_store.ids import event_id, event_salt, item_id_of_key
+from backlog_store.ids import Salts, event_id, item_id_of_key
 from backlog_store.instants import Instant, add_seconds, plus_days
 from backlog_store.model import Claim, Event, Item
 from backlog_store.trail import difference, sealed
@@ -148,7 +148,7 @@ class _Trail:
             Event(
                 id=event_id(new.id, revision), item_id=new.id, revision=revision, ts=at, type=type, actor=actor,
                 actor_kind="person" if "@" in actor else "machine", changes=difference(self.item, new, at),
-                salt=event_salt("bench", new.id, revision), prev=new.head, **told,
+                salt=Salts(f"{new.id} {revision}").next(), prev=new.head, **told,
             )
         )  # fmt: skip
         self.events.append(event)

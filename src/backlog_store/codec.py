@@ -28,6 +28,7 @@ __all__ = [
     "encode_event",
     "encode_item",
     "from_builtins",
+    "keep_form",
     "to_builtins",
 ]
 
@@ -41,6 +42,7 @@ _outlines = msgspec.json.Decoder(Outline)
 _events = msgspec.json.Decoder(Event)
 _records = msgspec.json.Decoder(Record)
 _any = msgspec.json.Decoder()
+_FORM = "canonical_form"
 
 
 def decode_json(data: bytes | str) -> Any:
@@ -101,9 +103,19 @@ def encode_event(event: Event) -> bytes:
     """
     Return the canonical JSON of an event, without its position.
     """
+    form: bytes | None = getattr(event, _FORM, None)
+    if form is not None:
+        return form
     if event.position:
         event = replace(event, position="")
     return _with_extra(event, event.extra) if event.extra else encode(event)
+
+
+def keep_form(event: Event, form: bytes) -> None:
+    """
+    Let an event that was just made hold *form*, its canonical JSON, so that it need not be made again to be stored.
+    """
+    event.__dict__[_FORM] = form
 
 
 def decode_event(data: bytes | str, *, position: str = "") -> Event:

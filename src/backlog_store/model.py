@@ -17,9 +17,9 @@ from msgspec import Struct, field
 from backlog_store.instants import Day, Instant
 
 __all__ = [
-    "CLOSED", "CLOSING_REASONS", "CURRENT_POLICY", "LEGACY_NOTES", "LIMITS", "LIVE", "POLICY_TRAIL", "PRIORITIES",
-    "STAGES", "STATUSES", "SYSTEM", "Actor", "ActorKind", "Claim", "ClosingReason", "Draft", "Event", "Item",
-    "ItemId", "Key", "KeyState", "Limits", "Outline", "Priority", "Record", "RecordKind", "Sighted", "Status",
+    "ACTOR_KINDS", "CLOSED", "CLOSING_REASONS", "CURRENT_POLICY", "LEGACY_NOTES", "LIMITS", "LIVE", "POLICY_TRAIL",
+    "PRIORITIES", "STAGES", "STATUSES", "SYSTEM", "Actor", "ActorKind", "Claim", "ClosingReason", "Draft", "Event",
+    "Item", "ItemId", "Key", "KeyState", "Limits", "Outline", "Priority", "Record", "RecordKind", "Sighted", "Status",
     "UpsertVerdict", "Verdict", "key_record_id", "stage_of",
 ]  # fmt: skip
 
@@ -30,6 +30,7 @@ Key = tuple[str, str]
 Status = Literal["open", "in_progress", "blocked", "done", "canceled"]
 Priority = Literal["P0", "P1", "P2", "P3"]
 ActorKind = Literal["person", "machine"]
+ACTOR_KINDS: tuple[ActorKind, ...] = ("person", "machine")
 ClosingReason = Literal["fixed", "wont_fix", "false_positive", "accepted_risk", "duplicate", "obsolete"]
 UpsertVerdict = Literal["created", "updated", "unchanged", "reopened", "suppressed", "refused"]
 #: Judging kinds are put only together with an event: key, policy. Working kinds without: answer, view, link, alias,
@@ -82,6 +83,7 @@ class Limits(Struct, frozen=True):
     key_inputs: int = 20
     sources: int = 50  # claims an item
     request_id: int = 200
+    seed: int = 64
     drafts_per_command: int = 2_000
     page: int = 10_000
     links_per_item: int = 1_000
@@ -242,7 +244,7 @@ class Draft(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, for
         return (self.env, self.dedupe_key) if self.dedupe_key else None
 
 
-class Event(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Event(Struct, frozen=True, dict=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """
     One recorded change of one item, or of a judging record about its key.
 
@@ -250,6 +252,9 @@ class Event(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, for
     it was decided. `added` marks an event that a caller added (a comment, say) rather than the store's own trail.
     `batch` names the command, `request` the caller's request id. `salt`, `prev` and `hash` chain the trail; `position`
     is given by the backend in commit order, opaque, compared bytewise, and no part of the canonical form.
+
+    The order of the fields is part of the trail's form: the circumstances, then what may hold people's words, from
+    `salt` on (see `backlog_store.trail`). An event that was just sealed holds its canonical JSON (`codec.keep_form`).
     """
 
     id: str
@@ -259,15 +264,15 @@ class Event(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, for
     type: str
     actor: str
     actor_kind: ActorKind = "machine"
-    message: str = ""
-    changes: dict[str, tuple[Any, Any]] = field(default_factory=dict)
-    meta: dict[str, Any] = field(default_factory=dict)
     added: bool = False
     batch: str = ""
     request: str = ""
     policy: int = 0
-    salt: str = ""
     prev: str = ""
+    salt: str = ""
+    message: str = ""
+    changes: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
     hash: str = ""
     extra: dict[str, Any] = field(default_factory=dict)  # fields of a newer version, kept through a round trip
     position: str = ""

@@ -1,28 +1,30 @@
 """
 The trail of an item: events that rebuild it, chained by hashes.
 
-Each event holds the hash of its predecessor, the item the newest one (`head`). The hash covers the public fields of
-the event as they are, and every field that can hold people's words through a salted digest: such a text can be erased
-later, its digest kept, and the chain still verifies, while the salt (dropped with the text) prevents guessing it.
+Each event holds the hash of its predecessor, the item the newest one (`head`). The canonical JSON of an event falls in
+two: the circumstances (which item, who, when, why, the hash before), and from `salt` on the content, which may hold
+people's words. The hash covers the content through a digest of its own, so that words can be erased later: the digest
+stays, the chain and the circumstances still verify, and the salt, erased with them, prevents guessing them. What stays
+of that event's content is said anew by the event that records the erasure.
 
-    keys     = BLAKE2b(event salt | "0") | BLAKE2b(event salt | "1") | …: 16 bytes for each private field of the event
-    leaf(i)  = BLAKE2b(key(i) | value as JSON)
-    hash     = first 128 bits of BLAKE2b([previous hash, public fields, names of the private ones] as JSON | leaf | …)
+    leaf = BLAKE2b(content)
+    hash = first 128 bits of BLAKE2b(circumstances | leaf)
 
-BLAKE2b without parameters: of the hashes that Python brings it costs the least, also after a wait for the disk.
+Bytes are hashed that are stored anyway: an event is encoded once. BLAKE2b without parameters: of the hashes that Python
+brings it costs the least, also after a wait for the disk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import compress
+from itertools import compress, repeat
 from operator import is_not
 from typing import Any
 
 import msgspec
 from msgspec.structs import astuple, replace
 
-from backlog_store.codec import encode, to_builtins
+from backlog_store.codec import encode, encode_event, keep_form, to_builtins
 from backlog_store.digests import blake2b
 from backlog_store.model import Event, Item, KeyState
 
@@ -43,17 +45,8 @@ __all__ = [
 _UNTRACKED = frozenset({"id", "revision", "head"})
 _FIELDS: tuple[str, ...] = Item.__struct_fields__
 TRACKED: tuple[str, ...] = tuple(name for name in _FIELDS if name not in _UNTRACKED)
-#: Fields whose values may hold people's words or secrets; they enter the hash as salted digests.
-PRIVATE: frozenset[str] = frozenset(
-    {
-        "title", "description", "owner", "evidence_refs", "meta", "key_inputs", "tags", "held", "closed_by", "approver",
-        "extra",
-    }
-)  # fmt: skip
 _STRUCTURED = frozenset({"claims", "tags"})
-_KEY_SIZE = 16
-_KEYS_A_BLOCK = 4  # BLAKE2b gives 64 bytes
-_HEX_DIGITS = 32
+_HASH_BYTES = 16
 
 
 def plain_fields(item: Item | None) -> dict[str, Any]:
@@ -75,21 +68,23 @@ def difference(old: Item | None, new: Item, ts: str) -> dict[str, tuple[Any, Any
 
     `updated_at` is named just where a change did not set it to *ts*, the event's own instant: `rebuild` relies on it.
     """
-    changes: dict[str, tuple[Any, Any]]
     if old is None:
         fields: dict[str, Any] = msgspec.to_builtins(new)
-        changes = {name: (None, value) for name, value in fields.items() if name not in _UNTRACKED}
-    else:
-        before, after = astuple(old), astuple(new)
-        changes = {}
-        # What a change leaves alone is the very same object: few fields are looked at.
-        for name, was, now in compress(zip(_FIELDS, before, after, strict=True), map(is_not, before, after)):
-            if was != now and name not in _UNTRACKED:
-                changes[name] = (_plain(name, was), _plain(name, now))
+        del fields["id"], fields["revision"]
+        fields.pop("head", None)
+        if new.updated_at == ts:
+            del fields["updated_at"]
+        return dict(zip(fields, zip(repeat(None), fields.values()), strict=False))
+    before, after = astuple(old), astuple(new)
+    changes: dict[str, tuple[Any, Any]] = {}
+    # What a change leaves alone is the very same object: few fields are looked at.
+    for name, was, now in compress(zip(_FIELDS, before, after, strict=True), map(is_not, before, after)):
+        if was != now and name not in _UNTRACKED:
+            changes[name] = (_plain(name, was), _plain(name, now))
     if changes and changes.keys() != {"updated_at"}:
         if new.updated_at == ts:
             changes.pop("updated_at", None)
-        elif old is not None:
+        else:
             changes["updated_at"] = (old.updated_at, new.updated_at)
     return changes
 
@@ -98,49 +93,29 @@ def event_hash(event: Event) -> str:
     """
     Return the hash of an event over its content and `prev`, in hexadecimal.
     """
-    public: dict[str, Any] = dict(event.changes)
-    names = sorted(PRIVATE.intersection(public))
-    private = [public.pop(name) for name in names]
-    if event.message:
-        names.append("message")
-        private.append(event.message)
-    if event.meta:
-        names.append("event_meta")
-        private.append(event.meta)
-    if event.extra:
-        names.append("event_extra")
-        private.append(event.extra)
-    head = encode((
-        event.prev, event.id, event.item_id, event.revision, event.ts, event.type, event.actor, event.actor_kind,
-        event.added, event.batch, event.request, event.policy, public, names,
-    ))  # fmt: skip
-    parts = [head]
-    keys = b""
-    for number, value in enumerate(private):
-        block, place = divmod(number, _KEYS_A_BLOCK)
-        if not place:
-            keys = blake2b(f"{event.salt}{block}".encode()).digest()
-        at = place * _KEY_SIZE
-        parts.append(blake2b(keys[at : at + _KEY_SIZE] + encode(value)).digest())
-    return blake2b(b"".join(parts)).hexdigest()[:_HEX_DIGITS]
+    bare = replace(event, hash="", extra={}, position="")
+    return _hash(encode_event(bare), encode(event.extra) if event.extra else b"")
 
 
 def sealed(event: Event) -> Event:
     """
-    Return *event* with its hash; a salt stays only where there are words to guess.
+    Return *event* with its hash; one that is new holds its canonical JSON from here on.
     """
-    if event.salt and not _has_private(event):
-        event = replace(event, salt="")
-    return replace(event, hash=event_hash(event))
+    if event.extra or event.hash or event.position:
+        return replace(event, hash=event_hash(event))
+    form = encode_event(event)
+    hash = _hash(form, b"")
+    event = replace(event, hash=hash)
+    # The hash is the last member.
+    keep_form(event, b'%s,"hash":"%s"}' % (form[:-1], hash.encode()))
+    return event
 
 
-def _has_private(event: Event) -> bool:
-    return bool(event.message or event.meta or event.extra or not PRIVATE.isdisjoint(event.changes))
-
-
-def _was_changed(event: Event) -> bool:
-    # A salt that no leaf is made with is in no hash: it may not be there.
-    return event_hash(event) != event.hash or (event.salt != "" and not _has_private(event))
+def _hash(form: bytes, extra: bytes) -> str:
+    # No text holds these bytes, for JSON escapes its quotes.
+    circumstances, salt, content = form.partition(b',"salt":')
+    leaf = blake2b(salt + content + extra).digest()
+    return blake2b(circumstances + leaf).digest()[:_HASH_BYTES].hex()
 
 
 def apply_changes(fields: dict[str, Any], event: Event) -> None:
@@ -186,7 +161,7 @@ def faults_of_trail(item: Item, events: Sequence[Event]) -> list[str]:
             faults.append(f"event {event.id}: revision {event.revision} follows {events[number - 1].revision}")
         if event.prev != prev:
             faults.append(f"event {event.id}: does not follow its predecessor")
-        if _was_changed(event):
+        if event_hash(event) != event.hash:
             faults.append(f"event {event.id}: was changed after it was written")
         prev = event.hash
     if item.head != prev:
@@ -215,7 +190,7 @@ def faults_of_chain(newest: str, events: Iterable[Event]) -> list[str]:
     faults: list[str] = []
     head = ""
     for event in sorted(events, key=lambda event: event.revision):
-        if _was_changed(event):
+        if event_hash(event) != event.hash:
             faults.append(f"event {event.id}: was changed after it was written")
         if head and event.prev != head:
             faults.append(f"event {event.id}: does not follow its predecessor")

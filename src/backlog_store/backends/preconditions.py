@@ -15,7 +15,7 @@ from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, Pu
 from backlog_store.errors import AlreadyExists, Fault, InvalidInput, NotFound, RevisionConflict
 from backlog_store.model import Event, Item, ItemId, Key, key_record_id
 
-__all__ = ["Standing", "check_changes"]
+__all__ = ["Standing", "check_changes", "check_event"]
 
 
 class Standing(Protocol):
@@ -134,12 +134,20 @@ class _After:
         self._items[id] = (revision, key)
 
 
-def _check_put(standing: Standing, put: Put, index: int) -> None:
+def check_event(put: Put, index: int = 0) -> None:
+    """
+    Raise `InvalidInput` for an event that is not the item's own; *index* is the place of the change in its list.
+    """
     item, event = put.item, put.event
     _check_event(event, item, index)
     if event.revision != item.revision:
         fault = Fault(f"/{index}/event/revision", str(event.revision), f"the item's revision is {item.revision}")
         raise InvalidInput([fault], what="change")
+
+
+def _check_put(standing: Standing, put: Put, index: int) -> None:
+    check_event(put, index)
+    item = put.item
     if put.created:
         _check_absent(standing, item)
     else:

@@ -109,8 +109,11 @@ class LocalExecutor:
     def _once(self, command: Command) -> Answer:
         def run(writer: Writer) -> Answer:
             decision = decide(writer, command, self.policy)
-            for part in split_by_item(decision.changes):
-                if part:
+            changes = decision.changes
+            if len(changes) == 1:
+                writer.apply(changes)
+            elif changes:
+                for part in split_by_item(changes):
                     writer.apply(part)
             return decision.answer
 

@@ -236,7 +236,7 @@ def draft_faults(draft: Draft, prefix: str = "") -> list[Fault]:
     Return everything that is wrong with a draft.
     """
     check = Checker(prefix)
-    if not _has_plain_texts(draft):
+    if not _is_plain(draft):
         check.text("title", draft.title, LIMITS.title, required=True)
         check.env(draft.env)
         check.text("description", draft.description, LIMITS.description)
@@ -244,6 +244,7 @@ def draft_faults(draft: Draft, prefix: str = "") -> list[Fault]:
             check.text(name, getattr(draft, name), LIMITS.name)
         check.text("dedupe_key", draft.dedupe_key, LIMITS.dedupe_key)
         check.tags("tags", draft.tags)
+        check.document("meta", draft.meta, longest=LIMITS.meta_bytes)
     if draft.priority not in PRIORITIES:
         check.one_of("priority", draft.priority, PRIORITIES)
     # What most drafts leave out is not even looked at: this runs for each reported draft.
@@ -251,8 +252,6 @@ def draft_faults(draft: Draft, prefix: str = "") -> list[Fault]:
         check.day("due_date", draft.due_date)
     if draft.evidence_refs != {}:
         check.evidence(draft.evidence_refs)
-    if draft.meta != {}:
-        check.document("meta", draft.meta, longest=LIMITS.meta_bytes)
     if draft.key_inputs:
         check.texts("key_inputs", draft.key_inputs, most=LIMITS.key_inputs)
     if draft.observed_at != "":
@@ -266,34 +265,36 @@ def draft_faults(draft: Draft, prefix: str = "") -> list[Fault]:
     return check.faults
 
 
-def _has_plain_texts(draft: Draft) -> bool:
+#: What is shorter than this is within every limit on descriptions and on JSON: a character of ASCII is at most 6 bytes
+#: of it, and so is what stands around a member.
+_SHORT = min(LIMITS.description, LIMITS.meta_bytes // 12)
+
+
+def _is_plain(draft: Draft) -> bool:
     """
-    Tell at once that nothing is wrong with any text of a draft, as is usual.
+    Tell at once that nothing is wrong with texts, tags and meta of a draft, as is usual: ASCII, and not much of it.
     """
-    names = (draft.service, draft.category, draft.owner, draft.source, draft.fix)
-    tags = draft.tags
-    if type(tags) is not tuple:
+    title, env, tags, meta = draft.title, draft.env, draft.tags, draft.meta
+    if type(tags) is not tuple or type(meta) is not dict:
         return False
     try:
-        every = "".join((draft.title, draft.env, draft.description, draft.dedupe_key, *names, *tags))
+        names = "".join((env, draft.service, draft.category, draft.owner, draft.source, draft.fix))  # noqa: FLY002  (takes no other type)
+        words = "".join(tags)
+        every = "".join((title, names, draft.dedupe_key, words, draft.description, *meta, *meta.values()))
     except TypeError:
         return False
     return (
         every.isascii()
         and "\0" not in every
-        and len(draft.title) <= LIMITS.title
-        and not draft.title.isspace()
-        and draft.title != ""
-        and 0 < len(draft.env) <= LIMITS.env
-        and not draft.env.isspace()
-        and "/" not in draft.env
-        and len(draft.description) <= LIMITS.description
+        and len(every) + len(meta) < _SHORT
+        # All names together within the limit of one, and all tags: that is usual, too.
+        and len(names) <= LIMITS.name
+        and len(words) <= LIMITS.tag
+        and len(env) <= LIMITS.env
+        and len(title) <= LIMITS.title
         and len(draft.dedupe_key) <= LIMITS.dedupe_key
-        and max(map(len, names)) <= LIMITS.name
-        and len(tags) <= LIMITS.tags
-        and max(map(len, tags), default=0) <= LIMITS.tag
-        and "" not in tags
-        and not any(map(str.isspace, tags))
+        and "/" not in env
+        and all(map(str.strip, (title, env, *tags)))
     )
 
 

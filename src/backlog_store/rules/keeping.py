@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from backlog_store.backends.port import DropRecord
 from backlog_store.commands import Cleanup, DropView, LiftVerdict, Outcome, SaveView
 from backlog_store.errors import NotFound
-from backlog_store.ids import event_id, event_salt
+from backlog_store.ids import event_id
 from backlog_store.instants import add_seconds
 from backlog_store.model import CLOSED, LIMITS, Event, Item, KeyState, Verdict
 from backlog_store.query import All, Compare, In, ItemQuery, Where
@@ -66,7 +66,7 @@ def _key_event(context: Context, state: KeyState, type: str, message: str) -> Ev
         batch=context.batch,
         request=context.command.request_id,
         policy=context.policy.revision,
-        salt=event_salt(context.command.seed, state.item_id, revision),
+        salt=context.salts.next(),
         prev=state.head,
     )
     return sealed(event)

@@ -13,7 +13,7 @@ from backlog_store.backends.port import Reader
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import ApplyPolicy, Outcome
 from backlog_store.errors import NotAllowed, RevisionConflict
-from backlog_store.ids import event_id, event_salt
+from backlog_store.ids import event_id
 from backlog_store.model import CURRENT_POLICY, LIMITS, POLICY_TRAIL, Event, Item, Record, RecordKind
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.rules.checks import Checker
@@ -140,6 +140,6 @@ def _event(context: Context, kept: Kept, now: InForce | None) -> Event:
         batch=context.batch,
         request=context.command.request_id,
         policy=kept.revision - 1,
-        salt=event_salt(context.command.seed, POLICY_TRAIL, kept.revision),
+        salt=context.salts.next(),
         prev=now.head if now is not None else "",
     ))  # fmt: skip

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from backlog_store.codec import to_builtins
 from backlog_store.commands import Outcome, Report
-from backlog_store.errors import AlreadyExists, BacklogError, InvalidInput
+from backlog_store.errors import AlreadyExists, BacklogError, Fault, InvalidInput
 from backlog_store.ids import item_id_of_key, unkeyed_item_id
 from backlog_store.instants import Instant, day_of, plus_days
 from backlog_store.model import CLOSED, LIMITS, Claim, Draft, Item, ItemId, Key, KeyState, Verdict
@@ -50,9 +50,14 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
     """
     Decide every draft of a report. A faulty draft is refused with all its faults; the rest go on.
     """
-    faults = [draft_faults(draft, f"/drafts/{index}") for index, draft in enumerate(body.drafts)]
-    checked = list(zip(body.drafts, faults, strict=True))
-    context.load_keys([key for draft, wrong in checked if not wrong and (key := draft.key) is not None])
+    checked: list[tuple[Draft, list[Fault]]] = []
+    keys: list[Key] = []
+    for draft in body.drafts:
+        wrong = draft_faults(draft, f"/drafts/{len(checked)}")
+        checked.append((draft, wrong))
+        if draft.dedupe_key and not wrong:
+            keys.append((draft.env, draft.dedupe_key))
+    context.load_keys(keys)
     context.run = open_run(context, body.run) if body.run else None
     load_held_back(context, [draft for draft, wrong in checked if not wrong])
     outcomes = []
@@ -77,10 +82,9 @@ def report_one(context: Context, draft: Draft, body: Report) -> Outcome:
     Decide one sound draft.
     """
     seen_at = draft.observed_at or context.now
-    key = draft.key
-    if key is None:
-        return _unknown(context, draft, body, seen_at, key, None)
-    item, key, state = context.holder(key)
+    if not draft.dedupe_key:
+        return _unknown(context, draft, body, seen_at, None, None)
+    item, key, state = context.holder((draft.env, draft.dedupe_key))
     if item is None:
         return _unknown(context, draft, body, seen_at, key, state)
     if item.status in CLOSED:
@@ -180,33 +184,33 @@ def new_item(context: Context, draft: Draft, *, id: str, seen_at: Instant, revis
     """
     Return the item that a draft opens.
     """
-    claim = Claim(priority=draft.priority, digest=draft_digest(draft), reports=1, first_at=seen_at, last_at=seen_at,
+    now, priority, source, evidence = context.now, draft.priority, draft.source, draft.evidence_refs
+    claim = Claim(priority=priority, digest=draft_digest(draft), reports=1, first_at=seen_at, last_at=seen_at,
                   run=run)  # fmt: skip
-    evidence = merge_evidence({}, draft.evidence_refs) if draft.evidence_refs else {}
     return Item(
         id=id,
         revision=revision,
         env=draft.env,
         status="open",
-        priority=draft.priority,
-        created_at=context.now,
-        updated_at=context.now,
+        priority=priority,
+        created_at=now,
+        updated_at=now,
         service=draft.service,
         category=draft.category,
         title=draft.title,
         description=draft.description,
         owner=draft.owner,
         due_date=draft.due_date,
-        source=draft.source,
+        source=source,
         dedupe_key=draft.dedupe_key,
-        evidence_refs=evidence,
-        evidence_totals=total_evidence({}, {}, draft.evidence_refs) if draft.evidence_refs else {},
-        tags=sorted_tags([*draft.tags, *tags]),
+        evidence_refs=merge_evidence({}, evidence) if evidence else {},
+        evidence_totals=total_evidence({}, {}, evidence) if evidence else {},
+        tags=sorted_tags((*draft.tags, *tags)),
         meta=to_builtins(draft.meta) if draft.meta else {},
         fix=draft.fix,
         key_inputs=dict(draft.key_inputs),
         generation=generation,
-        claims={draft.source: claim},
+        claims={source: claim},
     )
 
 

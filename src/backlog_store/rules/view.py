@@ -5,7 +5,7 @@ A view for one decision: the store as read, with the changes decided so far laid
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -13,7 +13,7 @@ from backlog_store.backends.port import Change, DropRecord, Purge, Put, PutRecor
 from backlog_store.codec import Undecoded, from_builtins, to_builtins
 from backlog_store.commands import Command
 from backlog_store.errors import NotFound
-from backlog_store.ids import batch_id, event_id, event_salt
+from backlog_store.ids import Salts, event_id
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import LIMITS, Event, Item, ItemId, Key, KeyState, Outline, Record, RecordKind, key_record_id
 from backlog_store.policy import Policy
@@ -22,6 +22,8 @@ from backlog_store.rules.lanes import Run
 from backlog_store.trail import difference, sealed
 
 __all__ = ["Context", "split_by_item"]
+
+T = TypeVar("T")
 
 
 class Context:
@@ -36,7 +38,8 @@ class Context:
         self.policy = policy
         self.now: Instant = command.at
         self.actor = command.actor
-        self.batch = command.batch or batch_id(command.seed)
+        self.salts = Salts(command.seed)
+        self.batch = command.batch or self.salts.batch_id
         self.changes: list[Change] = []
         self.run: Run | None = None  # the one under way that a report belongs to
         self._items: dict[ItemId, Item | None] = {}
@@ -52,7 +55,7 @@ class Context:
         """
         Read these items in one go.
         """
-        missing = [id for id in dict.fromkeys(ids) if id not in self._items]
+        missing = [id for id in _distinct(ids) if id not in self._items]
         if missing:
             found = self.reader.items(missing)
             for id in missing:
@@ -64,7 +67,7 @@ class Context:
 
         Of several, those that come undecoded stay so until a rule asks for them.
         """
-        missing = [key for key in dict.fromkeys(keys) if key not in self._by_key and key not in self._undecoded]
+        missing = [key for key in _distinct(keys) if key not in self._by_key and key not in self._undecoded]
         if not missing:
             return
         found = self.reader.items_by_key(missing)
@@ -79,17 +82,19 @@ class Context:
             else:
                 item = self._by_key[key] = found[key]
                 self._items[item.id] = item
-        self.load_records("key", free)
+        if free:
+            self.load_records("key", free)
 
     def load_records(self, kind: RecordKind, ids: Collection[str]) -> None:
         """
         Read these records in one go.
         """
-        missing = [id for id in dict.fromkeys(ids) if (kind, id) not in self._records]
+        records = self._records
+        missing = [id for id in _distinct(ids) if (kind, id) not in records]
         if missing:
             found = self.reader.records(kind, missing)
             for id in missing:
-                self._records[kind, id] = found.get(id)
+                records[kind, id] = found.get(id)
 
     def item(self, id: ItemId) -> Item:
         """
@@ -139,16 +144,19 @@ class Context:
 
         Where none does: the key that *key* is another name of (mostly itself) and what is remembered about that one.
         """
-        seen = [key]
+        seen: set[Key] = set()
         while True:
             if key not in self._by_key:
                 self._load_key(key)
             item = self._by_key[key]
-            state = self.key_state(key) if item is None else None
-            if state is None or not state.alias_of or (key[0], state.alias_of) in seen:
+            state = None if item is not None else self.key_state(key)
+            if state is None or not state.alias_of:
                 return item, key, state
-            key = (key[0], state.alias_of)
-            seen.append(key)
+            seen.add(key)
+            other = (key[0], state.alias_of)
+            if other in seen:
+                return item, key, state
+            key = other
 
     def outline(self, key: Key) -> Outline | None:
         """
@@ -240,7 +248,7 @@ class Context:
             batch=self.batch,
             request=self.command.request_id,
             policy=self.policy.revision,
-            salt=event_salt(self.command.seed, new.id, revision),
+            salt=self.salts.next(),
             prev=(old or new).head,
             extra=dict(extra) if extra else {},
         ))  # fmt: skip
@@ -310,6 +318,10 @@ class Context:
         key = None if item is None else item.key
         if key is not None:
             self._by_key[key] = item
+
+
+def _distinct(names: Collection[T]) -> Collection[T]:
+    return dict.fromkeys(names) if len(names) > 1 else names
 
 
 def split_by_item(changes: Sequence[Change]) -> list[list[Change]]:

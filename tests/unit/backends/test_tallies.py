@@ -20,6 +20,7 @@ from backlog_store.backends.postgres import tallies as postgres_tallies
 from backlog_store.backends.sqlite import audit as sqlite_audit
 from backlog_store.backends.sqlite import open_sqlite
 from backlog_store.backends.sqlite import tallies as sqlite_tallies
+from backlog_store.backends.sqlite import writer as sqlite_writer
 from backlog_store.backends.sqlite.repair import repair
 from backlog_store.query import ANY, FACETS, All, Compare, Facet, In, Not, Where, live
 from backlog_store.testing.conformance.base import apply
@@ -68,7 +69,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     Counts are added up after nearly every write, so that what is added up is what is read.
     """
     monkeypatch.setattr(sqlite_tallies, "PENDING_MAX", 3)
-    monkeypatch.setattr(sqlite_tallies, "_LOOK_EVERY", 1)
+    monkeypatch.setattr(sqlite_writer, "_LOOK_EVERY", 1)
     monkeypatch.setattr(postgres_tallies, "MOVES_MAX", 3)
 
 

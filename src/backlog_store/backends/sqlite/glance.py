@@ -20,6 +20,7 @@ __all__ = ["Glance", "is_small", "take"]
 _THINGS_MAX = 4
 #: What was seen: ("id", id), ("key", key) or (kind, id of a record), and its row or `None`.
 Glance = dict[tuple[str, Any], tuple[bytes, int] | None]
+_POSITION: LiteralString = "SELECT x'', IFNULL(MAX(position), 0) FROM events"
 
 
 def is_small(hint: Hint) -> bool:
@@ -36,22 +37,22 @@ def take(connection: sqlite3.Connection, hint: Hint) -> tuple[Glance, int]:
     names: list[tuple[str, Any]] = []
     parameters: list[str] = []
     for id in hint.ids:
-        if is_storable(id):
-            names.append(("id", id))
-            parameters.append(id)
-    ids = len(names)
+        names.append(("id", id))
+        parameters.append(id)
     for key in hint.keys:
-        env, dedupe_key = key
-        if dedupe_key and is_storable(env) and is_storable(dedupe_key):
-            names.append(("key", key))
-            parameters += key
-    keys = len(names) - ids
+        names.append(("key", key))
+        parameters += key
+    records = 0
     for record in hint.records:
-        kind, id = record
-        if kind != "sighting" and is_storable(id):
+        if record[0] != "sighting":  # which are no rows of that table
             names.append(record)
             parameters += record
-    rows = connection.execute(_sql(ids, keys, len(names) - ids - keys), parameters).fetchall()
+            records += 1
+    if not is_storable("".join(parameters)):
+        # The reads themselves will tell which of the names nothing can stand under.
+        return {}, connection.execute(_POSITION).fetchone()[1]
+    statement = _sql(len(hint.ids), len(hint.keys), records)
+    rows = connection.execute(statement, parameters).fetchall()
     seen: Glance = dict.fromkeys(names)
     _, _, position = rows.pop()
     for number, doc, last_event in rows:
@@ -65,7 +66,7 @@ def _sql(ids: int, keys: int, records: int) -> LiteralString:
         *["SELECT doc, last_event FROM items WHERE id = ?"] * ids,
         *[BY_KEY] * keys,
         *["SELECT doc, 0 FROM records WHERE kind = ? AND id = ?"] * records,
-        "SELECT x'', IFNULL(MAX(position), 0) FROM events",
+        _POSITION,
     ]
     # The number of each part comes back with its row. (S608: nothing but numbers is put in.)
     return "\nUNION ALL\n".join([part.replace("SELECT", f"SELECT {at},", 1) for at, part in enumerate(parts)])

@@ -20,7 +20,7 @@ from backlog_store.errors import DataCorrupt, Fault, InvalidInput
 from backlog_store.model import PRIORITIES, STATUSES, Event, Item, Record, Sighted
 from backlog_store.query import NO_DUE
 
-__all__ = ["GatheredRows", "Rows"]
+__all__ = ["INSERT_EVENT", "INSERT_ITEM", "GatheredRows", "Rows", "event_values", "item_values"]
 
 _STATUSES, _PRIORITIES = frozenset(STATUSES), frozenset(PRIORITIES)
 _COLUMNS: tuple[LiteralString, ...] = (
@@ -45,8 +45,8 @@ def _row(item: Item) -> tuple[Any, ...]:
 
 _LISTED: LiteralString = ", ".join(_COLUMNS)
 _MARKS: LiteralString = ", ".join(["?"] * len(_COLUMNS))
-_INSERT_ITEM: LiteralString = f"INSERT INTO items ({_LISTED}, last_event, doc) VALUES ({_MARKS}, ?, ?)"  # noqa: S608
-_INSERT_EVENT: LiteralString = """
+INSERT_ITEM: LiteralString = f"INSERT INTO items ({_LISTED}, last_event, doc) VALUES ({_MARKS}, ?, ?)"  # noqa: S608
+INSERT_EVENT: LiteralString = """
     INSERT INTO events (position, item_id, prev, revision, ts, type, actor, batch, added, doc)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _PUT_RECORD: LiteralString = """
@@ -107,6 +107,23 @@ _MARK_STALE: LiteralString = """
     SELECT num FROM items WHERE id = ? AND num <= (SELECT words_mark FROM marks)"""
 
 
+def item_values(item: Item, last_event: int) -> tuple[Any, ...]:
+    """
+    Return the row of an item, for `INSERT_ITEM`. Raises as `_row`.
+    """
+    return (*_row(item), last_event, encode_item(item))
+
+
+def event_values(event: Event, position: int, prev: int) -> tuple[Any, ...]:
+    """
+    Return the row of an event, for `INSERT_EVENT`; *prev* as in `Rows.add_event`.
+    """
+    return (
+        position, event.item_id, prev, event.revision, event.ts, event.type, event.actor, event.batch, event.added,
+        encode_event(event),
+    )  # fmt: skip
+
+
 @cache
 def _update(differs: tuple[bool, ...]) -> LiteralString:
     # Only what differs is set: SQLite rewrites each index that one of the columns is in.
@@ -128,7 +145,7 @@ class Rows:
         Write a new item.
         """
         self._touch_item(item)
-        self._add(_INSERT_ITEM, (*_row(item), last_event, encode_item(item)))
+        self._add(INSERT_ITEM, item_values(item, last_event))
 
     def update_item(self, old: Item, new: Item, last_event: int) -> None:
         """
@@ -188,10 +205,7 @@ class Rows:
         Write an event; *prev* is the position of the item's event before, 0 for its first, -1 outside of its chain.
         """
         self._follow("item", event.item_id)
-        self._add(_INSERT_EVENT, (
-            position, event.item_id, prev, event.revision, event.ts, event.type, event.actor, event.batch, event.added,
-            encode_event(event),
-        ))  # fmt: skip
+        self._add(INSERT_EVENT, event_values(event, position, prev))
 
     def flush(self) -> None:
         """

@@ -14,11 +14,10 @@ from typing import LiteralString
 
 from backlog_store.backends.sql.dialects import TALLIED, sqlite_tallied
 
-__all__ = ["PENDING_MAX", "catch_up", "differences", "is_due", "pending", "start_anew"]
+__all__ = ["PENDING_MAX", "catch_up", "differences", "pending", "start_anew"]
 
 #: A write lets so many rows wait. A count looks at as many in about a millisecond.
 PENDING_MAX = 1_024
-_LOOK_EVERY = 256
 
 _LISTED: LiteralString = ", ".join(TALLIED)
 _CELLS: LiteralString = "\nUNION ALL\n".join(
@@ -44,13 +43,6 @@ def pending(connection: sqlite3.Connection) -> int:
         SELECT IFNULL((SELECT MAX(num) FROM items), 0) - counted_mark + (SELECT COUNT(*) FROM tally_moves)
         FROM marks"""
     return int(connection.execute(sql).fetchone()[0])
-
-
-def is_due(connection: sqlite3.Connection, *, before: int, after: int) -> bool:
-    """
-    Tell whether the counts should catch up; it is looked at when the events' position passes a multiple of 256.
-    """
-    return before // _LOOK_EVERY != after // _LOOK_EVERY and pending(connection) >= PENDING_MAX
 
 
 def catch_up(connection: sqlite3.Connection) -> None:

@@ -22,11 +22,10 @@ from backlog_store.model import LIMITS, Item
 from backlog_store.query import item_text
 from backlog_store.words import words_of
 
-__all__ = ["PENDING_MAX", "catch_up", "indexed", "is_due", "pending", "register"]
+__all__ = ["PENDING_MAX", "catch_up", "indexed", "pending", "register"]
 
 #: A write lets so many items wait. A search looks at as many in some 60 ms, once.
 PENDING_MAX = 4_096
-_LOOK_EVERY = 256
 _CHUNK = 1_000
 #: Texts of so many items that wait are kept cut, for the next search.
 _CACHED = PENDING_MAX
@@ -53,13 +52,6 @@ def pending(connection: sqlite3.Connection) -> int:
         SELECT IFNULL((SELECT MAX(num) FROM items), 0) - words_mark + (SELECT COUNT(*) FROM stale_words)
         FROM marks"""
     return int(connection.execute(sql).fetchone()[0])
-
-
-def is_due(connection: sqlite3.Connection, *, before: int, after: int) -> bool:
-    """
-    Tell whether the index should catch up; it is looked at when the events' position passes a multiple of 256.
-    """
-    return before // _LOOK_EVERY != after // _LOOK_EVERY and pending(connection) >= PENDING_MAX
 
 
 def catch_up(connection: sqlite3.Connection) -> None:

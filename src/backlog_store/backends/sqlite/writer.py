@@ -12,16 +12,19 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from backlog_store.backends.port import Change, DropRecord, Hint, Load, Purge, Put, PutRecord, Require, Sighting
-from backlog_store.backends.preconditions import check_changes
+from backlog_store.backends.preconditions import check_changes, check_event
 from backlog_store.backends.sql.dialects import Statement
 from backlog_store.backends.sqlite import glance, tallies, words
 from backlog_store.backends.sqlite.faults import ENGINE_ERRORS, backend_error
 from backlog_store.backends.sqlite.reader import CatchUp, SqliteReader, among_ids
-from backlog_store.backends.sqlite.rows import GatheredRows, Rows
+from backlog_store.backends.sqlite.rows import INSERT_EVENT, INSERT_ITEM, GatheredRows, Rows, event_values, item_values
 from backlog_store.codec import Undecoded, decode_record
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 
 __all__ = ["SqliteWriter"]
+
+#: What is kept behind is looked at when the events' position passes a multiple of this.
+_LOOK_EVERY = 256
 
 
 class SqliteWriter(SqliteReader):
@@ -101,14 +104,20 @@ class SqliteWriter(SqliteReader):
         self._glance = {}
         one = changes[0] if len(changes) == 1 else None
         # A new item alone is most of what is written: that its id and key are free is left to the indexes.
-        is_new = isinstance(one, Put) and one.created
-        if not is_new and not self._is_known(one):
-            self._look_up(changes)
-        check_changes(self, changes)
+        new = one if isinstance(one, Put) and one.created else None
+        if new is not None:
+            check_event(new)
+        else:
+            if not self._is_known(one):
+                self._look_up(changes)
+            check_changes(self, changes)
         try:
-            self._write(changes)
+            if new is not None:
+                self._insert(new.item, new.event)
+            else:
+                self._write(changes)
         except sqlite3.IntegrityError as error:
-            if is_new:
+            if new is not None:
                 self._name_holder(changes)
             self._fail(error)
         except sqlite3.Error as error:
@@ -154,9 +163,10 @@ class SqliteWriter(SqliteReader):
         Do what is due before the commit. Raises the failure of an earlier `apply`, also where the function caught it.
         """
         self._require_open()
-        for kept in (words, tallies):
-            if kept.is_due(self._connection, before=self._position_before, after=self._position):
-                self.catch_up(kept.catch_up)
+        if self._position_before // _LOOK_EVERY != self._position // _LOOK_EVERY:
+            for kept in (words, tallies):
+                if kept.pending(self._connection) >= kept.PENDING_MAX:
+                    self.catch_up(kept.catch_up)
 
     def _seen(self, kind: str, names: Collection[Any]) -> list[tuple[bytes, int]] | None:
         """
@@ -247,6 +257,20 @@ class SqliteWriter(SqliteReader):
             self._revisions[kind, id] = revisions.get(id, 0)
 
     # Writing, once every condition holds.
+
+    def _insert(self, item: Item, event: Event) -> None:
+        """
+        Write a new item alone: what `_write` comes to for it, without what is there for lists.
+        """
+        execute = self._connection.execute
+        position = self._next_positions(1)
+        execute(INSERT_ITEM, item_values(item, position))
+        execute(INSERT_EVENT, event_values(event, position, 0))
+        self._items[item.id] = item
+        self._last_events[item.id] = position
+        if item.dedupe_key:
+            self._holders[item.env, item.dedupe_key] = item.id
+        self.changed += 1
 
     def _write(self, changes: Sequence[Change]) -> None:
         rows = Rows(self._connection) if len(changes) == 1 else GatheredRows(self._connection)
