@@ -143,16 +143,12 @@ def lines(fs: FileSystem, fd: int, start: int, end: int) -> Iterator[tuple[int, 
         if not data:
             break
         offset, chunk = offset + len(data), min(2 * chunk, _CHUNK_MAX)
-        data = ahead + data
-        filler = 0 if data.startswith(FILLER) else data.find(b"\n" + FILLER) + 1
-        is_end = filler > 0 or data.startswith(FILLER)
-        found = (data[:filler] if is_end else data).split(b"\n")
-        ahead = found.pop()
+        *found, ahead = (ahead + data).split(b"\n")
         for line in found:
+            if not line:  # filler
+                return
             yield at, line + b"\n"
             at += len(line) + 1
-        if is_end:
-            return
     if ahead:
         yield at, ahead
 
@@ -212,6 +208,5 @@ def _summed(rest: bytes) -> bytes:
 def _check_sum(line: bytes) -> None:
     if not line.endswith(b"\n"):
         raise Damaged("the line breaks off")
-    rest = line[_REST_AT:-1]
-    if line[:_REST_AT] != b"%s%08x" % (_START, crc32(rest)):
+    if line[:_REST_AT] != b"%s%08x" % (_START, crc32(memoryview(line)[_REST_AT:-1])):
         raise Damaged("the checksum does not fit the line")
