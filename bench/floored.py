@@ -101,9 +101,6 @@ def measure(stores: Stores, rounds: int) -> str:
                 own = ours[question]
                 floor(), own()
                 bare, cost, ratio = interleaved(rounds, partial(_often, floor, calls), partial(_often, own, calls))
-                names = {f"search {rare}": f"a word of {RARE} items", "search g204": "a word of one item in 20"}.get(
-                    question, question
-                )
                 each = [f"{1e3 * seconds / calls:.2f} ms" for seconds in (bare, cost)]
                 lines.append((name, f"{store.size:,}", named.get(question, question), *each, f"{1 / ratio:.2f}"))
     return table(("backend", "items", "read", "floor", "ours", "ours / floor"), lines)
