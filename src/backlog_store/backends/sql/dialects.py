@@ -220,5 +220,5 @@ POSTGRES = Dialect(
     position=("position",),
     parse_position=_decimal,
     tallied=_postgres_tallied,
-    unites_max=5,  # as many statuses as there are; a dozen SELECTs cost more to plan than to run
+    unites_max=6,  # as many stages as there are; a dozen SELECTs cost more to plan than to run
 )
