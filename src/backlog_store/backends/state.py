@@ -23,7 +23,7 @@ from backlog_store.backends.index import Index
 from backlog_store.backends.ordered import Ordered
 from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Sighting
 from backlog_store.backends.preconditions import check_changes
-from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind, Sighted
+from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 
 __all__ = ["Effect", "State"]
 
@@ -281,18 +281,18 @@ class State:
         """
         Return the source's sighting record with *seen* added. It has no revisions of its own: it is always 1.
         """
-        record_id = f"{seen.item_id}/{seen.source}"
-        stored = self.records("sighting", [record_id]).get(record_id)
-        total = Sighted(n=seen.n, first_at=seen.first_at, last_at=seen.last_at, run=seen.run)
+        id = f"{seen.item_id}/{seen.source}"
+        n, first_at, last_at, run = seen.n, seen.first_at, seen.last_at, seen.run
+        stored = self._records.get("sighting", {}).get(id)
         if stored is not None:
-            old = codec.from_builtins(stored.body, Sighted)
-            total = Sighted(
-                n=old.n + seen.n,
-                first_at=min(old.first_at, seen.first_at),
-                last_at=max(old.last_at, seen.last_at),
-                run=seen.run or old.run,
-            )
-        return Record(kind="sighting", id=record_id, revision=1, body=codec.to_builtins(total))
+            old: dict[str, Any] = codec.decode_record(stored).body
+            n += old["n"]
+            first_at, last_at = min(first_at, old["first_at"]), max(last_at, old["last_at"])
+            run = run or old.get("run", "")
+        body: dict[str, Any] = {"n": n, "first_at": first_at, "last_at": last_at}
+        if run:
+            body["run"] = run
+        return Record(kind="sighting", id=id, revision=1, body=body)
 
     # Effects.
 

@@ -25,10 +25,14 @@ _CELLS: LiteralString = "\nUNION ALL\n".join(
 )
 _FOLD: LiteralString = f"""
     INSERT INTO tallies (facet, env, status, value, n)
-    WITH moved AS MATERIALIZED (
+    WITH waiting AS (
       SELECT env, status, {_LISTED}, n FROM tally_moves
       UNION ALL
       SELECT env, status, {_LISTED}, 1 FROM items NOT INDEXED WHERE num > (SELECT counted_mark FROM marks)
+    ),
+    -- Those that go the same way together first: of thousands of new items that leaves some dozens.
+    moved AS MATERIALIZED (
+      SELECT env, status, {_LISTED}, SUM(n) AS n FROM waiting GROUP BY env, status, {_LISTED}
     )
     SELECT facet, env, status, value, SUM(n) AS n FROM ({_CELLS}) WHERE TRUE
     GROUP BY facet, env, status, value HAVING SUM(n) <> 0
