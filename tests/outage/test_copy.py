@@ -11,7 +11,7 @@ import pytest
 
 from backlog_store import Backlog, open_backlog
 from backlog_store.backends.port import Backend
-from backlog_store.commands import Comment, Report
+from backlog_store.commands import ApplyPolicy, Comment, Report
 from backlog_store.errors import BackendUnavailable
 from backlog_store.executors.failover.copy import LocalCopy
 from backlog_store.executors.local import LocalExecutor
@@ -157,6 +157,24 @@ def test_accepted_commands_are_laid_over_and_the_primary_has_the_last_word(prima
     copy.refresh(backend_of(primary), [])
     assert everything(copy) == everything(backend_of(primary))
     assert copy.read(lambda reader: reader.scan("answer", "", "", 10)) == []
+
+
+def test_accepted_commands_are_shown_as_the_policy_in_force_decides_them(primary: Backlog, copy: LocalCopy) -> None:
+    """
+    The copy knows the policy of its primary, the one from before it was filled as well as the one that came after.
+    """
+    ann = primary.acting_as("ann", person=True)
+    ann.execute(ApplyPolicy(text="priority: {rules: [{set: P0}]}", over=0))
+    filled(copy, primary)
+    report = Report(drafts=(Draft(title="One", dedupe_key="one"),))
+    copy.lay_over([primary.command(report)])
+    assert [item.priority for item in copy.read(lambda reader: reader.search(ItemQuery()))] == ["P0"]
+    copy.refresh(backend_of(primary), [])
+
+    ann.execute(ApplyPolicy(text="priority: {rules: [{set: P1}]}", over=1))
+    filled(copy, primary, LATER)
+    copy.lay_over([primary.command(report)])
+    assert [item.priority for item in copy.read(lambda reader: reader.search(ItemQuery()))] == ["P1"]
 
 
 def test_another_primary_begins_anew(copy: LocalCopy, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from backlog_store.policy.suppression import Suppression
     from backlog_store.policy.workflow import Workflow
 
-__all__ = ["ACCEPTANCE_DAYS_MAX", "DEFAULT_POLICY", "DEFAULT_TRANSITIONS", "DUE_DAYS", "Policy"]
+__all__ = ["ACCEPTANCE_DAYS_MAX", "DEFAULT_POLICY", "DEFAULT_TRANSITIONS", "DUE_DAYS", "Policy", "record_id"]
 
 #: The built-in workflow; drawn in `backlog_store.workflow`.
 DEFAULT_TRANSITIONS: dict[str, tuple[str, ...]] = {
@@ -84,3 +84,10 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_POLICY = Policy()
+
+
+def record_id(revision: int) -> str:
+    """
+    Return the id of the record that holds a revision.
+    """
+    return f"{revision:08}"

@@ -19,7 +19,7 @@ from backlog_store.instants import Instant
 from backlog_store.policy import Policy
 from backlog_store.policy.sections import SECTIONS
 
-__all__ = ["InForce", "Kept", "digest_of", "document_of", "policy_of", "record_id"]
+__all__ = ["InForce", "Kept", "digest_of", "document_of", "policy_of"]
 
 
 class InForce(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,13 +51,6 @@ class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str = ""
     lines: dict[str, int] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-
-
-def record_id(revision: int) -> str:
-    """
-    Return the id of the record of a revision.
-    """
-    return f"{revision:08}"
 
 
 def document_of(policy: Policy) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Which policy is in force, and how another one comes into force.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -15,7 +15,7 @@ from backlog_store.commands import ApplyPolicy, Outcome
 from backlog_store.errors import NotAllowed, RevisionConflict
 from backlog_store.ids import event_id
 from backlog_store.model import CURRENT_POLICY, LIMITS, POLICY_TRAIL, Event, Item, Record, RecordKind
-from backlog_store.policy import DEFAULT_POLICY, Policy
+from backlog_store.policy import DEFAULT_POLICY, Policy, record_id
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.view import Context
 from backlog_store.trail import sealed
@@ -23,7 +23,7 @@ from backlog_store.trail import sealed
 if TYPE_CHECKING:
     from backlog_store.policy.stored import InForce, Kept
 
-__all__ = ["CURRENT_RECORD", "apply_policy", "check_guards", "in_force", "policy_in_force"]
+__all__ = ["CURRENT_RECORD", "apply_policy", "check_guards", "in_force", "policy_in_force", "policy_records"]
 
 #: The small record that every decision reads.
 CURRENT_RECORD: tuple[RecordKind, str] = ("policy", CURRENT_POLICY)
@@ -43,7 +43,7 @@ def in_force(record: Callable[[RecordKind, str], Record | None], default: Policy
     known = _decoded.get((body["revision"], body["digest"], body["at"]))
     if known is not None:
         return known
-    from backlog_store.policy.stored import policy_of, record_id  # only where there is one: it brings all sections
+    from backlog_store.policy.stored import policy_of  # only where there is one: it brings all sections
 
     kept = record("policy", record_id(body["revision"]))
     if kept is None:
@@ -65,6 +65,16 @@ def policy_in_force(reader: Reader, default: Policy = DEFAULT_POLICY) -> Policy:
         return reader.records(kind, [id]).get(id)
 
     return in_force(record, default)
+
+
+def policy_records(reader: Reader) -> Iterator[Record]:
+    """
+    Yield the record of the policy in force, and the one that holds its text.
+    """
+    current = reader.records("policy", [CURRENT_POLICY]).get(CURRENT_POLICY)
+    if current is not None:
+        yield current
+        yield from reader.records("policy", [record_id(current.body["revision"])]).values()
 
 
 def check_guards(context: Context, item: Item, to: str, *, reason: str = "", message: str = "", approver: str = "",
@@ -115,11 +125,11 @@ def apply_policy(context: Context, body: ApplyPolicy) -> Outcome:
         lines=policy.lines, files=policy.files,
     )  # fmt: skip
     if now is not None:
-        before = context.record("policy", stored.record_id(revision))
+        before = context.record("policy", record_id(revision))
         if before is not None and (before.body["text"], before.body.get("files", {})) == (kept.text, kept.files):
             return Outcome(verdict="unchanged", id=POLICY_TRAIL, revision=revision)
     event = _event(context, kept, now)
-    context.put_record("policy", stored.record_id(policy.revision), to_builtins(kept))
+    context.put_record("policy", record_id(policy.revision), to_builtins(kept))
     standing = stored.InForce(revision=policy.revision, digest=kept.digest, by=kept.by, at=kept.at, head=event.hash,
                               message=kept.message)  # fmt: skip
     context.put_record(*CURRENT_RECORD, to_builtins(standing), event=event)

@@ -21,8 +21,9 @@ from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import ApplyPolicy
 from backlog_store.errors import Fault, InvalidInput, NotFound, RevisionConflict
 from backlog_store.model import CURRENT_POLICY, Record
+from backlog_store.policy import record_id
 from backlog_store.policy.loading import Loaded, format_of
-from backlog_store.policy.stored import Kept, record_id
+from backlog_store.policy.stored import Kept
 from backlog_store.rules.backtest import Difference
 from backlog_store.rules.policies import policy_in_force
 

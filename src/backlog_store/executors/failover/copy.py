@@ -2,9 +2,9 @@
 The local copy: items of the primary in an SQLite file, for reads while the primary is away.
 
 It goes through four phases. *clearing* empties what belongs to another primary, or to one that was set back; *filling*
-reads live items, then closed ones, as many as it may hold, then links and views; *following* reads the event feed from
-the position noted before the filling. Each step is one bounded read there and one transaction here, together with the
-mark that says where the next one goes on, so a step that was interrupted is simply done again.
+reads live items, then closed ones, as many as it may hold, then links, views and policies; *following* reads the event
+feed from the position noted before the filling. Each step is one bounded read there and one transaction here, together
+with the mark that says where the next one goes on, so a step that was interrupted is simply done again.
 
 An item is replaced whole, with its newest events. Counts of unchanged reports are as of the item's last event: such a
 report writes none.
@@ -26,11 +26,12 @@ from backlog_store.commands import Command
 from backlog_store.errors import BackendUnavailable, BacklogError, DataCorrupt, SchemaMismatch
 from backlog_store.forks import Lock
 from backlog_store.instants import Instant
-from backlog_store.model import CLOSED, LIVE, Event, Item, ItemId, Key, Record, RecordKind, key_record_id
+from backlog_store.model import CLOSED, LIVE, POLICY_TRAIL, Event, Item, ItemId, Key, Record, RecordKind, key_record_id
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.query import EventQuery, In, ItemQuery, order_key
 from backlog_store.rules import decide, split_by_item
 from backlog_store.rules.links import link_ids
+from backlog_store.rules.policies import policy_records
 
 __all__ = ["ITEMS_MAX", "LocalCopy"]
 
@@ -48,9 +49,9 @@ _MARK = "copy"
 _TOUCHED = "touched/"
 _NAME = "copy"
 
-Phase = Literal["clearing", "live", "closed", "link", "view", "following"]
+Phase = Literal["clearing", "live", "closed", "link", "view", "policy", "following"]
 _AFTER: dict[Phase, Phase] = {
-    "clearing": "live", "live": "closed", "closed": "link", "link": "view", "view": "following",
+    "clearing": "live", "live": "closed", "closed": "link", "link": "view", "view": "policy", "policy": "following",
 }  # fmt: skip
 
 
@@ -193,7 +194,7 @@ class LocalCopy:
     def _clear(self, mark: _Mark) -> bool:
         def run(writer: Writer) -> None:
             items = writer.search(ItemQuery(order="id", limit=_PAGE))
-            kinds: tuple[RecordKind, ...] = ("key", "link", "view", "answer", "store")
+            kinds: tuple[RecordKind, ...] = ("key", "link", "view", "policy", "suppressed", "answer", "store")
             records = [record for kind in kinds for record in writer.scan(kind, "", "", _PAGE)]
             changes: list[Change] = [Purge(item.id, item.revision) for item in items]
             changes += [DropRecord(record.kind, record.id, record.revision) for record in records]
@@ -224,7 +225,7 @@ class LocalCopy:
         return True
 
     def _fill_records(self, primary: Backend, mark: _Mark) -> bool:
-        kind: RecordKind = "link" if mark.phase == "link" else "view"
+        kind: RecordKind = "policy" if mark.phase == "policy" else "link" if mark.phase == "link" else "view"
         after = mark.after[0] if mark.after else ""
         records = primary.read(lambda reader: reader.scan(kind, "", after, _PAGE))
         is_last = len(records) < _PAGE
@@ -242,6 +243,8 @@ class LocalCopy:
             there = self._opened().read(lambda own: own.items(ids))
             part = _part(reader, ids, there.values())
             _add_links(reader, events, part)
+            if POLICY_TRAIL in ids:
+                part.records += policy_records(reader)
             return events, part
 
         events, part = primary.read(step)
@@ -374,9 +377,10 @@ def _drops(writer: Writer, names: Sequence[tuple[RecordKind, str]]) -> list[Chan
 
 def _forget_overlay(writer: Writer) -> None:
     """
-    Drop the notes of what accepted commands touched, and their answers: the primary has them now.
+    Drop what accepted commands left beside items (notes, answers, counts of windows): the primary has it now.
     """
-    notes = [*writer.scan("store", _TOUCHED, "", _RECORDS_MAX), *writer.scan("answer", "", "", _RECORDS_MAX)]
+    notes = [*writer.scan("store", _TOUCHED, "", _RECORDS_MAX), *writer.scan("answer", "", "", _RECORDS_MAX),
+             *writer.scan("suppressed", "", "", _RECORDS_MAX)]  # fmt: skip
     writer.apply([DropRecord(record.kind, record.id, record.revision) for record in notes])
 
 
