@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from msgspec.structs import replace
 
@@ -36,6 +36,9 @@ from backlog_store.query import ANY, All, Compare, EventQuery, Facet, ItemFilter
 from backlog_store.rules import check_draft, draft_from, visible
 from backlog_store.rules.lanes import Run
 from backlog_store.running import Ended, Running, each_run, end_run, find_run, proposals
+
+if TYPE_CHECKING:
+    from backlog_store.work import Work
 
 __all__ = ["Backlog", "open_backlog"]
 
@@ -90,6 +93,7 @@ class Backlog:
         self.clock = clock
         self.ids = ids
         self.scope = scope
+        self.token = 0
 
     def acting_as(self, name: str, *, person: bool = False, scope: Scope | None = None) -> Backlog:
         """
@@ -100,6 +104,14 @@ class Backlog:
         actor = Actor(name, "person" if person else "machine")
         return Backlog(self.executor, actor=actor, clock=self.clock, ids=self.ids, scope=scope or self.scope)
 
+    def holding(self, token: int) -> Backlog:
+        """
+        Return the same backlog for writes under the claim of this token: they are refused once it is over.
+        """
+        backlog = Backlog(self.executor, actor=self.actor, clock=self.clock, ids=self.ids, scope=self.scope)
+        backlog.token = token
+        return backlog
+
     # Commands
 
     def command(self, body: c.Body, *, request_id: str = "", batch: str = "") -> c.Command:
@@ -108,7 +120,7 @@ class Backlog:
         """
         return c.Command(
             body=body, actor=self.actor, at=self.clock(), seed=self.ids(), request_id=request_id, batch=batch,
-            scope=self.scope,
+            scope=self.scope, token=self.token,
         )  # fmt: skip
 
     def execute(self, body: c.Body, *, request_id: str = "", batch: str = "", expect: str = "") -> c.Answer:
@@ -332,6 +344,15 @@ class Backlog:
         Set back a batch, item by item, where nobody changed anything since.
         """
         return self.execute(c.Undo(batch=batch))
+
+    @property
+    def work(self) -> Work:
+        """
+        Return the face for taking work: what is ready, claims and their leases.
+        """
+        from backlog_store.work import Work  # only who takes work pays for it
+
+        return Work(self)
 
     def save_view(self, name: str, query: str) -> None:
         """

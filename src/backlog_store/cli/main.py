@@ -45,6 +45,10 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
         "view": _in("dashboard", "view", "Keep queries under a name."),
     },
     "Work": {
+        "ready": _in("claims", "ready", "List what can be taken now."),
+        "next": _in("claims", "next_", "Say which item to take next, and why."),
+        "claim": _in("claims", "claim", "Take an item to work on it, for a while."),
+        "release": _in("claims", "release", "Give a claimed item back."),
         "edit": _in("edit", "edit", "Set fields of items."),
         "move": _in("work", "move", "Move items along the workflow."),
         "close": _in("work", "close", "Close items, with a reason."),

@@ -88,6 +88,8 @@ def _with_targets(function: F, metavar: str) -> F:
         click.option("-y", "--yes", is_flag=True, help="Do not ask."),
         click.option("--token", default="", metavar="TOKEN", callback=not_empty,
                      help="Only if the items are still exactly those that a --dry-run showed with this token."),
+        click.option("--claim", type=click.IntRange(min=1), metavar="TOKEN",
+                     help="Only while your claim of this token holds (`backlog claim`); for one item."),
     )):  # fmt: skip
         function = decorate(function)
     return fields_option(json_option(function))

@@ -46,6 +46,7 @@ class Targets(Struct, frozen=True, kw_only=True):
     dry_run: bool = False
     yes: bool = False
     token: str = ""
+    claim: int | None = None
     as_json: bool = False
     fields: str = ""
 
@@ -87,7 +88,10 @@ def change(app: App, targets: Targets, make: Callable[[Item], Single], verb: str
             app.say(line)
         app.confirm(f"{verb} {plural(len(items), 'item')}?", yes=False)
     alone = len(items) == 1 and not targets.several and not targets.token
-    answer = app.backlog.execute(bodies[0]) if alone else _execute(app, bodies, planner.steps)
+    if targets.claim is not None and not alone:
+        raise click.UsageError("--claim TOKEN is for one item, named by its id, and not with --token.")
+    holding = app.backlog.holding(targets.claim or 0)
+    answer = holding.execute(bodies[0]) if alone else _execute(app, bodies, planner.steps)
     print_answer(app, answer, as_json=targets.as_json, names=names, before={item.id: item for item in items})
     if answer.counts().get("refused"):
         raise click.exceptions.Exit(1)

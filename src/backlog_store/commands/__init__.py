@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import Struct
 
 from backlog_store.access import Scope
+from backlog_store.commands.claims import ClaimItem, ReleaseItem, RenewClaim
 from backlog_store.commands.items import (
     BodyOf,
     Cleanup,
@@ -37,15 +38,17 @@ from backlog_store.instants import Instant
 from backlog_store.model import Actor, Item, ItemId
 
 __all__ = [
-    "AbortRun", "Answer", "ApplyPolicy", "BeginRun", "Body", "BodyOf", "Bulk", "Cleanup", "Close", "Command", "Comment",
-    "CompleteRun", "Create", "DropView", "Edit", "JudgeRun", "LiftVerdict", "Link", "LinkKind", "Move", "Outcome",
-    "OutcomeVerdict", "Reopen", "Report", "Reporting", "Resolve", "RunScope", "SaveView", "Single", "Snooze", "Undo",
+    "AbortRun", "Answer", "ApplyPolicy", "BeginRun", "Body", "BodyOf", "Bulk", "ClaimItem", "Cleanup", "Close",
+    "Command", "Comment", "CompleteRun", "Create", "DropView", "Edit", "JudgeRun", "LiftVerdict", "Link", "LinkKind",
+    "Move", "Outcome", "OutcomeVerdict", "ReleaseItem", "RenewClaim", "Reopen", "Report", "Reporting", "Resolve",
+    "RunScope", "SaveView", "Single", "Snooze", "Undo",
 ]  # fmt: skip
 
 #: Of an item, or of a run: what it is in now. ``held``: taken in and kept, to be acted on later; `why` says when.
 OutcomeVerdict = Literal[
     "created", "updated", "unchanged", "reopened", "suppressed", "refused", "closed", "purged", "accepted", "held",
     "begun", "closing", "completed", "parked", "empty", "short", "repeated", "aborted", "rejecting", "rejected",
+    "claimed",
 ]  # fmt: skip
 
 
@@ -63,7 +66,20 @@ class Bulk(BodyOf, frozen=True, tag="bulk"):
 
 #: What a source says: all that a reporter may ask.
 Reporting = Report | Resolve | BeginRun | CompleteRun | AbortRun
-Body = Single | Reporting | Cleanup | Undo | SaveView | DropView | ApplyPolicy | Bulk | JudgeRun
+Body = (
+    Single
+    | Reporting
+    | Cleanup
+    | Undo
+    | SaveView
+    | DropView
+    | ApplyPolicy
+    | Bulk
+    | JudgeRun
+    | ClaimItem
+    | RenewClaim
+    | ReleaseItem
+)
 
 
 class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -73,6 +89,7 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `seed` is 128 random bits in hexadecimal. `batch` joins several commands for `Undo`; by default each is its own.
     `scope` is what the credential reaches that asks (``None``: everything); like the actor, it never comes from a body.
     `expect` is the digest of what was decided when it was shown (`preview.digest_of`): another decision is refused.
+    `token` is that of a claim of the item (`ClaimItem`): a write under a claim that is over is refused.
     """
 
     body: Body
@@ -83,6 +100,7 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
     batch: str = ""
     expect: str = ""
     scope: Scope | None = None
+    token: int = 0
 
 
 class Outcome(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -90,7 +108,8 @@ class Outcome(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     What became of one draft or one body. `item` is its new state; it is not kept with the answer.
 
     `code` is the error code of a refusal, `why` its text or the reason of the verdict. A report of several drafts
-    leaves the item of an unchanged one out, and tells its `priority`.
+    leaves the item of an unchanged one out, and tells its `priority`. Of a claim `token` is what later writes bring,
+    and `until` when its lease ends.
     """
 
     verdict: OutcomeVerdict
@@ -100,6 +119,8 @@ class Outcome(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     code: str = ""
     priority: str = ""
     item: Item | None = None
+    token: int = 0
+    until: Instant = ""
 
 
 class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):

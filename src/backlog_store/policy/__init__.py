@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from backlog_store.policy.owners import Owners
     from backlog_store.policy.priority import Priorities
     from backlog_store.policy.suppression import Suppression
+    from backlog_store.policy.wip import Wip
     from backlog_store.policy.workflow import Workflow
 
 __all__ = ["ACCEPTANCE_DAYS_MAX", "DEFAULT_POLICY", "DEFAULT_TRANSITIONS", "DUE_DAYS", "Policy", "record_id"]
@@ -60,6 +61,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     priority: Priorities | None = None
     owners: Owners | None = None
     suppression: Suppression | None = None
+    wip: Wip | None = None
 
     @property
     def transitions(self) -> dict[str, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from backlog_store.policy.findings import Finding
 from backlog_store.policy.owners import Owners
 from backlog_store.policy.priority import Priorities
 from backlog_store.policy.suppression import Suppression
+from backlog_store.policy.wip import Wip
 from backlog_store.policy.workflow import Workflow
 
 __all__ = ["SECTIONS", "Section"]
@@ -37,4 +38,5 @@ SECTIONS: Mapping[str, type[Section]] = {
     "owners": Owners,
     "suppression": Suppression,
     "closing": Closing,
+    "wip": Wip,
 }

@@ -19,6 +19,7 @@ from backlog_store.commands import (
     BeginRun,
     Body,
     Bulk,
+    ClaimItem,
     Cleanup,
     Close,
     Command,
@@ -32,6 +33,8 @@ from backlog_store.commands import (
     Link,
     Move,
     Outcome,
+    ReleaseItem,
+    RenewClaim,
     Reopen,
     Report,
     Resolve,
@@ -44,7 +47,7 @@ from backlog_store.instants import add_seconds, is_instant
 from backlog_store.model import ACTOR_KINDS, LIMITS, Actor, Key, RecordKind, key_record_id
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.preview import digest_of, foreseen
-from backlog_store.rules import editing, keeping, lifecycle, links, policies, runs, undoing, upsert
+from backlog_store.rules import claiming, editing, keeping, lifecycle, links, policies, runs, undoing, upsert
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.scoping import outcomes_within
 from backlog_store.rules.view import Context
@@ -78,6 +81,9 @@ _ONE: Mapping[type, Callable[[Context, Any], Outcome]] = {
     Snooze: lifecycle.snooze,
     Comment: lifecycle.comment,
     Link: links.link,
+    ClaimItem: claiming.claim,
+    RenewClaim: claiming.renew,
+    ReleaseItem: claiming.release,
     LiftVerdict: keeping.lift_verdict,
     SaveView: keeping.save_view,
     DropView: keeping.drop_view,
@@ -123,6 +129,8 @@ def decide(
 
 
 def _outcomes(context: Context, body: Body) -> tuple[Outcome, ...]:
+    if context.command.token:
+        claiming.check_token(context, getattr(body, "id", ""), context.command.token)
     one = _ONE.get(type(body))
     if one is not None:
         return (one(context, body),)

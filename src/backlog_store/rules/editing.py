@@ -16,6 +16,7 @@ from backlog_store.rules.checks import Checker, shorten
 from backlog_store.rules.fields import EDITABLE, HOLDABLE, sorted_tags
 from backlog_store.rules.lifecycle import check_holder, check_revision, held_by_actor, remember_closing, with_status
 from backlog_store.rules.view import Context
+from backlog_store.rules.wip import check_room
 
 __all__ = ["edit"]
 
@@ -38,6 +39,8 @@ def edit(context: Context, body: Edit) -> Outcome:
     for name in values:
         check_holder(context, item, name)
     edited = replace(item, **values)
+    if status == "in_progress" == item.status and edited.owner != item.owner:
+        check_room(context, edited.owner, edited)
     if status != item.status:
         edited = with_status(context, edited, status, body.message)
     edited = _held(context, edited, body, [*values, *(["status"] if status != item.status else [])])

@@ -25,6 +25,7 @@ from backlog_store.rules.upsert import (
     reopened,
 )
 from backlog_store.rules.view import Context
+from backlog_store.rules.wip import check_room
 from backlog_store.workflow import check_move, closed_status, held_by, reason_of_move
 
 __all__ = ["check_holder", "check_revision", "close", "comment", "create", "move", "reopen", "resolve", "snooze",
@@ -112,6 +113,8 @@ def with_status(context: Context, item: Item, to: str, message: str) -> Item:
     check_move(item, to, context.policy)
     check_holder(context, item, "status")
     check_guards(context, item, to, reason=reason_of_move(to), message=message)
+    if to == "in_progress":
+        check_room(context, item.owner, item)
     moved = replace(item, status=to, wake_at="", updated_at=max(context.now, item.updated_at))
     if to in CLOSED:
         moved = replace(moved, closed_at=context.now, closed_reason=reason_of_move(to), closed_by=context.actor.name)

@@ -71,7 +71,7 @@ class RemoteExecutor:
         is_report = isinstance(command.body, Reporting) and command.actor.kind == "machine"
         asked = CommandAsked(
             body=command.body, request_id="" if preview else command.request_id, batch=command.batch,
-            expect=command.expect, preview=preview, source=command.actor.name if is_report else "",
+            expect=command.expect, token=command.token, preview=preview, source=command.actor.name if is_report else "",
         )  # fmt: skip
         return _answers.decode(self._connection.send("POST", "/api/v1/commands", encode(asked), writes=not preview))
 

@@ -35,6 +35,7 @@ class CommandAsked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     request_id: str = ""
     batch: str = ""
     expect: str = ""
+    token: int = 0
     preview: bool = False
     source: str = ""
 

@@ -30,7 +30,8 @@ def execute_command(ask: Ask) -> Reply:
         backlog = backlog.acting_as(asked.source)
     if asked.preview:
         return Reply(data=backlog.preview(asked.body))
-    answered = backlog.execute(asked.body, request_id=asked.request_id, batch=asked.batch, expect=asked.expect)
+    holding = backlog.holding(asked.token)
+    answered = holding.execute(asked.body, request_id=asked.request_id, batch=asked.batch, expect=asked.expect)
     return Reply(data=answered, status=202 if answered.accepted else 200)
 
 

@@ -1,0 +1,65 @@
+"""
+Who works on what: `Backlog.work`, the face for people and workers that take items one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from backlog_store.commands import ClaimItem, Outcome, ReleaseItem, RenewClaim
+from backlog_store.commands.claims import LEASE_S
+from backlog_store.model import Item, ItemId
+from backlog_store.query import ANY, Where
+from backlog_store.rules.ready import Choice, next_item, ready
+
+if TYPE_CHECKING:
+    from backlog_store.backlog import Backlog
+
+__all__ = ["Work"]
+
+
+class Work:
+    """
+    Finding, taking, keeping and giving back what is ready, as the backlog's actor.
+    """
+
+    def __init__(self, backlog: Backlog) -> None:
+        self._backlog = backlog
+
+    def ready(self, where: Where = ANY, *, env: str = "", limit: int = 50) -> Sequence[Item]:
+        """
+        Return what is ready for this actor, by priority, due date and id.
+        """
+        now, me = self._backlog.clock(), self._backlog.actor.name
+        return self._backlog.read(lambda reader: ready(reader, now=now, me=me, env=env, where=where, limit=limit))
+
+    def next(self, where: Where = ANY, *, env: str = "") -> Choice | None:
+        """
+        Return which item to take next, and why.
+        """
+        now, me = self._backlog.clock(), self._backlog.actor.name
+        return self._backlog.read(lambda reader: next_item(reader, now=now, me=me, env=env, where=where))
+
+    def claim(
+        self, id: ItemId = "", *, env: str = "", lease_s: int = LEASE_S, message: str = "", request_id: str = ""
+    ) -> Outcome:
+        """
+        Take an item, or the next one; the outcome's `token` goes with later writes. Raises `Conflict`, `NotAllowed`.
+        """
+        full = self._backlog.id_of(id) if id else ""
+        body = ClaimItem(id=full, env=env, lease_s=lease_s, message=message)
+        return self._backlog.execute(body, request_id=request_id).outcomes[0]
+
+    def renew(self, id: ItemId, token: int, *, lease_s: int = LEASE_S) -> Outcome:
+        """
+        Keep a claim for longer. Raises `Conflict` where it is over.
+        """
+        return self._backlog.execute(RenewClaim(id=self._backlog.id_of(id), token=token, lease_s=lease_s)).outcomes[0]
+
+    def release(self, id: ItemId, token: int = 0, *, message: str = "") -> Outcome:
+        """
+        Give an item back.
+        """
+        body = ReleaseItem(id=self._backlog.id_of(id), token=token, message=message)
+        return self._backlog.execute(body).outcomes[0]
