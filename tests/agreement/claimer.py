@@ -1,5 +1,5 @@
 """
-One process that takes work: ``python claimer.py URL``. It says ``ready``, waits for a line, claims until nothing is left.
+One process that takes work: ``python claimer.py URL``. It says ``ready``, waits for a line, then claims all there is.
 
 It prints what it claimed as ``id token`` lines. Every claimer goes by the same name, as workers of one pool do.
 """

@@ -108,10 +108,10 @@ def _require_token(context: Context, item: Item, token: int) -> None:
     if lease is not None and lease.body["token"] == token:
         return
     if lease is not None:
-        why = f"{item.claimed_by} holds it since, until {lease.expires_at}"
+        why = f"{item.claimed_by} holds another one until {lease.expires_at}"
     else:
         why = "its lease is over" if item.claimed_by else "it was released, or the item was closed"
-    raise Conflict(f"The claim {token} of {item.id} does not hold any longer: {why}.",
+    raise Conflict(f"the claim of {item.id} with the token {token} does not hold: {why}.",
                    hint="Nothing was written. Claim it again before you go on.")  # fmt: skip
 
 

@@ -34,6 +34,7 @@ from backlog_store.errors import BacklogError, NotFound
 from backlog_store.ids import batch_id
 from backlog_store.model import Item, ItemId, Key, Record, RecordKind
 from backlog_store.policy import DEFAULT_POLICY, Policy
+from backlog_store.query import ItemQuery, matcher, order_key
 from backlog_store.rules.decide import Decision, decide, hint_of
 
 __all__ = ["accepted_answer", "decide_all", "hint_of_all", "is_commutative", "is_pointed", "storable"]
@@ -151,6 +152,7 @@ class _Shared:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._given: set[ItemId] = set()
+        self._changed: set[ItemId] = set()
         self._items: dict[ItemId, Item | None] = {}
         self._by_key: dict[Key, Item | None] = {}
         self._records: dict[tuple[str, str], Record | None] = {}
@@ -176,12 +178,14 @@ class _Shared:
                 case Put(item):
                     self._forget_key(item.id)
                     self._items[item.id] = item
+                    self._changed.add(item.id)
                     self._given.add(item.id)
                     if item.key is not None:
                         self._by_key[item.key] = item
                 case Purge(id):
                     self._forget_key(id)
                     self._items[id] = None
+                    self._changed.add(id)
                 case PutRecord(record):
                     self._records[record.kind, record.id] = record
                 case DropRecord(kind, id):
@@ -222,13 +226,25 @@ class _Shared:
             self._records.update({(kind, id): found.get(id) for id in missing})
         return {id: record for id in ids if (record := self._records[kind, id]) is not None}
 
-    def search(self, *_: Any) -> NoReturn:
-        raise NotImplementedError("commands that search are decided alone")
+    def search(self, query: ItemQuery) -> Sequence[Item]:
+        """
+        Return the first items that match: for limits of work in progress, which count what a name works on.
+        """
+        if query.after is not None or query.offset or query.descending:
+            raise NotImplementedError("commands that read page by page are decided alone")
+        limit = None if query.limit is None else query.limit + len(self._changed)
+        found = [item for item in self._reader.search(replace(query, limit=limit)) if item.id not in self._changed]
+        matches = matcher(query.where)
+        found += [item for id in self._changed if (item := self._items[id]) is not None and matches(item)]
+        return sorted(found, key=lambda item: order_key(item, query.order))[: query.limit]
 
-    tally = events = search
+    def tally(self, *_: Any) -> NoReturn:
+        raise NotImplementedError("commands that count are decided alone")
+
+    events = tally
 
     def scan(self, kind: RecordKind, prefix: str, after: str, limit: int) -> Sequence[Record]:
-        # Links are all that is scanned for here, and no commutative command changes one.
+        # Links are all that is scanned for here, and no command that is decided together with others changes one.
         return self._reader.scan(kind, prefix, after, limit)
 
     def _own(self, item: Item) -> Item:

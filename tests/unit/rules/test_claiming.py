@@ -15,6 +15,8 @@ from backlog_store.errors import Conflict, NotAllowed
 from backlog_store.executors.local import LocalExecutor
 from backlog_store.policy import Policy
 from backlog_store.policy.wip import Wip, WipLimit
+from backlog_store.rules.decide import Decision
+from backlog_store.rules.replaying import decide_all
 from backlog_store.testing.clocks import CountingIds, StepClock
 
 HOUR_S = 3_600
@@ -74,7 +76,7 @@ def test_a_lease_that_is_over_may_be_taken_over_and_the_old_token_counts_no_more
         lambda: late.edit(id, title="y"), lambda: ann.work.renew(id, old), lambda: ann.work.release(id, old),
     )  # fmt: skip
     for write in writes:
-        with pytest.raises(Conflict, match="does not hold any longer"):
+        with pytest.raises(Conflict, match="does not hold"):
             write()
     assert bob.holding(new).move(id, "in_progress").verdict == "updated"
 
@@ -170,3 +172,14 @@ def test_limits_of_work_in_progress_hold_for_claims_moves_and_owners(clock: Step
         c.Move(id=first, to="in_progress"), c.Move(id=second, to="in_progress"),
     ), keep_going=True))  # fmt: skip
     assert [outcome.verdict for outcome in answer.outcomes] == ["updated", "refused"]
+
+
+def test_commands_decided_together_keep_to_a_limit(clock: StepClock) -> None:
+    """Of several moves in one transaction each one sees those before it."""
+    backlog = Backlog(LocalExecutor(open_memory()), actor="ann", clock=clock, ids=CountingIds())
+    policy = Policy(wip=Wip(limits=(WipLimit(limit=1),)))
+    first, second = (backlog.upsert(title=title, owner="ann").id for title in "ab")
+    moves = [backlog.command(c.Move(id=id, to="in_progress")) for id in (first, second)]
+    done, refused = backlog.read(lambda reader: decide_all(reader, moves, policy))
+    assert isinstance(done, Decision)
+    assert isinstance(refused, NotAllowed)
