@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from backlog_store.query import All, Compare, HasWords, In, Not, Where, live, order_key
+from backlog_store.query import All, HasWords, In, Where, live, order_key
 from bench.filled import Filled, Options, Stores, filled, options, parser
 from bench.harness import interleaved, table
 from bench.plot import Line, plot
-from bench.population import NOW, RARE
+from bench.population import RARE
 
 __all__ = ["measure"]
 
@@ -31,13 +31,12 @@ def _questions(store: Filled) -> dict[str, Question]:
     (first,) = backlog.search(page, limit=1)
     (late,) = backlog.search(page, limit=1, offset=count * 9 // 10)
     after = order_key(late, "priority")
-    ready: Where = All((env, live(), Not(Compare("wake_at", ">", NOW))))
     word: Where = HasWords((f"needle{size // RARE // 2}",))
     return {
         "get": lambda: backlog.get(first.id),
         "first page": lambda: backlog.search(page),
         "page at 90 %": lambda: backlog.search(page, after=after),
-        "ready to work": lambda: backlog.search(ready),
+        "ready to work": lambda: backlog.work.ready(env="prod"),
         "dashboard": lambda: backlog.dashboard("prod"),
         "dashboard of all": lambda: backlog.dashboard(""),
         "attention": lambda: backlog.attention(""),

@@ -88,6 +88,21 @@ RACES: dict[str, tuple[Sequence[Any], Any, Any]] = {
         [report("a", "b", "c"), c.Link(id=A, kind="blocks", other=B)],
         c.Undo(batch="1"), c.Link(id=A, kind="blocks", other=C),
     ),
+    "two claims of one item": ([report("a")], c.ClaimItem(id=A), c.ClaimItem(id=A)),
+    "two claims of the next item": ([report("a", "b")], c.ClaimItem(), c.ClaimItem()),
+    "a claim of what is being closed": ([report("a")], c.ClaimItem(id=A), closed(A)),
+    "a claim of what is being blocked": (
+        [report("a", "b")], c.ClaimItem(id=B), c.Link(id=A, kind="blocks", other=B),
+    ),
+    "two claims over one limit": (
+        [report("a", "b"), c.ApplyPolicy(text="wip:\n  limits:\n    - limit: 1\n", over=0)],
+        c.ClaimItem(id=A), c.ClaimItem(id=B),
+    ),
+    "two moves over one limit": (
+        [report("a", "b", owner="ann"), c.ApplyPolicy(text="wip:\n  limits:\n    - limit: 1\n", over=0)],
+        c.Move(id=A, to="in_progress"), c.Move(id=B, to="in_progress"),
+    ),
+    "a renewal and a release": ([report("a"), c.ClaimItem(id=A)], c.RenewClaim(id=A, token=2), c.ReleaseItem(id=A)),
     "a link to what is being purged": (
         [report("a", "b"), closed(B)], c.Link(id=A, kind="relates", other=B), c.Cleanup(retention_days=0),
     ),

@@ -17,6 +17,7 @@ from backlog_store.backends.sqlite.connection import connect
 from backlog_store.backends.sqlite.reader import SqliteReader
 from backlog_store.backends.sqlite.writer import SqliteWriter
 from backlog_store.query import ANY, All, Compare, EventQuery, HasWords, In, ItemQuery, Not
+from backlog_store.rules.ready import ready
 from backlog_store.testing.clocks import START
 from backlog_store.testing.samples import Sampler, a_record, an_item, first, then
 
@@ -290,3 +291,33 @@ def test_two_thousand_drafts_cost_a_handful_of_statements(watched: Watched) -> N
     watched.asked.clear()
     writer.apply([Sighting(item.id, "ruff", START, START) for item in items])
     assert len(watched.asked) == 1
+
+
+def _steps_of_ready(path: Path, waiting: int) -> int:
+    """
+    Return how many steps of SQLite's machine the first page of ready items takes beside so many that wait.
+    """
+    store = open_sqlite(path)
+    items = [an_item(f"bl_w{number}", priority="P0", blocked_by=1) for number in range(waiting)]
+    items += [an_item(f"bl_r{number}", priority="P3") for number in range(20)]
+    store.write(lambda writer: writer.apply([first(item) for item in items]))
+    store.close()
+    connection = connect(str(path), synchronous="FULL", busy_timeout_s=1, writes=False)
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    connection.set_progress_handler(count, 1)
+    found = ready(SqliteReader(connection, str(path)), now=START, limit=10)
+    connection.close()
+    assert [item.priority for item in found] == ["P3"] * 10
+    return steps
+
+
+def test_a_long_list_of_waiting_items_costs_what_is_ready_nothing(tmp_path: Path) -> None:
+    """Two thousand more urgent items that wait are not walked past, one by one, to find what can be taken."""
+    few, many = _steps_of_ready(tmp_path / "few.db", 20), _steps_of_ready(tmp_path / "many.db", 2_000)
+    assert many < few * 1.5

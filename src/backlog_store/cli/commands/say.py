@@ -50,7 +50,7 @@ def comment(app: App, id: str, words: tuple[str, ...], message: str, fields: str
 @pass_app
 def link(app: App, id: str, kind: c.LinkKind, other: str, remove: bool, fields: str, as_json: bool) -> None:
     """
-    Link an item with another one, as in "ID blocks OTHER"; blocks and parent make no cycles.
+    Link an item with another one, as in "ID blocks OTHER"; blocks, parent and caused_by make no cycles.
     """
     app.reading()
     body = c.Link(id=app.item(id).id, kind=kind, other=app.item(other).id, remove=remove)
