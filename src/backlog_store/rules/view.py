@@ -33,7 +33,7 @@ class Context:
 
     def __init__(self, reader: Reader, command: Command, policy: Policy) -> None:
         self.reader = reader  # as far as the credential reaches
-        self._whole = reader
+        self.whole = reader  # also beyond it: for what follows from a command, and for limits
         self.command = command
         self.policy = policy
         self.now: Instant = command.at
@@ -126,7 +126,7 @@ class Context:
         """
         self.load_ids(ids)
         beyond = [id for id in ids if self._items[id] is None and id not in self._beyond]
-        self._beyond |= self._whole.items(beyond) if beyond and self._whole is not self.reader else {}
+        self._beyond |= self.whole.items(beyond) if beyond and self.whole is not self.reader else {}
         for id in ids:
             item = self._items[id] or self._beyond.get(id)
             if item is not None:

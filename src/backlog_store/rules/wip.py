@@ -39,7 +39,7 @@ def _worked_on(context: Context, name: str, env: str) -> set[str]:
     within = In("env", (env,))
     owned = All((within, In("status", ("in_progress",)), In("owner", (name,))))
     claimed = All((within, live(), In("claimed_by", (name,))))
-    reader = context.reader
+    reader = context.whole  # a limit counts what a name works on, whoever may see it
     items = {item.id for item in reader.search(ItemQuery(where=owned, limit=LIMITS.page))}
     items |= held_until(reader, reader.search(ItemQuery(where=claimed, limit=LIMITS.page)), context.now).keys()
     for change in context.changes:
