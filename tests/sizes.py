@@ -10,7 +10,7 @@ import os
 
 __all__ = [
     "CHANGES", "CRASH_STATES", "FAULTS", "FORKS", "HA_ROUNDS", "KILLS", "LISTED", "MALFORMED", "POWER_CUTS", "PROGRAM",
-    "RACES", "SEEDS", "SIMULATIONS", "STEPS", "SYSCALLS",
+    "RACES", "RUN_HISTORIES", "SEEDS", "SIMULATIONS", "STEPS", "SYSCALLS",
 ]  # fmt: skip
 
 #: Steps of the agreement machine, at each of its two levels, cut into programs with a seed of their own: several
@@ -41,5 +41,7 @@ POWER_CUTS = int(os.environ.get("TEST_POWER_CUTS", "20"))
 LISTED = int(os.environ.get("TEST_LISTED", "100000"))
 #: Seeds of the simulation of `auto`.
 SIMULATIONS = int(os.environ.get("TEST_SIMULATIONS", "400"))
+#: Random histories of runs, people's edits and changes of policy, half on memory and half on a durable backend.
+RUN_HISTORIES = int(os.environ.get("TEST_RUN_HISTORIES", "60"))
 #: System calls of writers that fail.
 SYSCALLS = int(os.environ.get("TEST_SYSCALLS", "400"))

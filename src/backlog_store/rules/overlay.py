@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Reader, Sighting
-from backlog_store.codec import from_builtins, to_builtins
+from backlog_store.codec import Undecoded, from_builtins, to_builtins
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind, Sighted
 from backlog_store.query import EventQuery, Facet, ItemQuery, OrderKey, Where, matcher, order_key, value_of
 
@@ -95,11 +95,17 @@ class Overlay:
         """
         found = {key: item for key in keys if (item := self._by_key.get(key)) is not None}
         missing = [key for key in keys if key not in self._by_key]
-        if missing:
-            below = self._store.items_by_key(missing)
-            # What was changed here holds the key that it has here.
-            found |= {key: item for key, item in below.items() if item.id not in self._items}
-        return found
+        if not missing:
+            return found
+        below = self._store.items_by_key(missing)
+        if isinstance(below, Undecoded):
+            kept = [key for key in below if below.outline(key).id not in self._items]
+            if not found and len(kept) == len(below):
+                return below  # most of a large report is known and unchanged: nobody needs to see the whole of it
+        else:
+            kept = [key for key, item in below.items() if item.id not in self._items]
+        # What was changed here holds the key that it has here.
+        return found | {key: below[key] for key in kept}
 
     def records(self, kind: RecordKind, ids: Collection[str]) -> Mapping[str, Record]:
         """
