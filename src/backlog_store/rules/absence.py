@@ -69,6 +69,7 @@ def absent_among(context: Context, own_id: str, lane: Lane, items: Sequence[Item
     claimed = [item for item in items if item.key and lane.source in item.claims and covers(lane.scope, item)]
     sighted = context.reader.records("sighting", [f"{item.id}/{lane.source}" for item in claimed]) if claimed else {}
     seen = {item.id: last_seen(item, lane.source, sighted.get(f"{item.id}/{lane.source}")) for item in claimed}
+    seen = _newest_run_first(context, seen)
     lanes = _lanes(context, own_id, seen)
     size, absent = 0, []
     earliest = add_seconds(context.now, -closing.min_age_hours * _HOUR_S)
@@ -81,6 +82,23 @@ def absent_among(context: Context, own_id: str, lane: Lane, items: Sequence[Item
         if missed:
             absent.append(Absent(item, one, missed[: closing.misses], _why_not_yet(missed, one, earliest, closing)))
     return size, absent
+
+
+def _newest_run_first(context: Context, seen: Mapping[str, Seen | None]) -> dict[str, Seen | None]:
+    """
+    Order the runs in which each item was seen, where it matters which one came last: where they are of two lanes.
+
+    Their instants do not say it: what was reported since outside of any run moved those.
+    """
+    doubtful = {run for one in seen.values() if one is not None and len(set(map(lane_of, one.runs))) > 1
+                for run in one.runs}  # fmt: skip
+    context.load_records("run", sorted(doubtful))
+    began = {id: record.body["started_at"] if (record := context.record("run", id)) else "" for id in sorted(doubtful)}
+    return {
+        id: one if one is None or len(one.runs) < 2
+        else Seen(one.at, tuple(sorted(one.runs, key=lambda run: (began.get(run, ""), run), reverse=True)))
+        for id, one in seen.items()
+    }  # fmt: skip
 
 
 def _lanes(context: Context, own_id: str, seen: Mapping[str, Seen | None]) -> dict[str, Lane | None]:

@@ -96,7 +96,7 @@ class Part(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Seen(Struct, frozen=True):
     """
-    When a source last saw an item, and in which runs it last reported it (none: outside of any).
+    When a source last saw an item, and the runs that are remembered of that: of its claim, of its sightings, or none.
     """
 
     at: Instant
@@ -147,8 +147,8 @@ def last_seen(item: Item, source: str, sighted: Record | None) -> Seen | None:
     if sighted is None:
         return Seen(claim.last_at, (claim.run,) if claim.run else ())
     body = from_builtins(sighted.body, Sighted)
-    pair = sorted(((claim.last_at, claim.run), (body.last_at, body.run)), reverse=True)
-    return Seen(pair[0][0], tuple(run for _, run in pair if run))
+    runs = tuple(run for run in dict.fromkeys((body.run, claim.run)) if run)
+    return Seen(max(claim.last_at, body.last_at), runs)
 
 
 def within_reach(lane: Lane, own_id: str, seen: Seen, lanes: Mapping[str, Lane | None]) -> bool:

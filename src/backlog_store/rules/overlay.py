@@ -23,7 +23,7 @@ class Overlay:
     A `port.Reader`: what `on` was given, under the changes that it absorbed. Not safe for use by several threads.
 
     The view below may be another one for each command; what was changed here is read from here. Events that were
-    decided are not shown.
+    decided have no position yet, and come behind all others.
     """
 
     def __init__(self) -> None:
@@ -32,6 +32,7 @@ class Overlay:
         self._by_key: dict[Key, Item | None] = {}
         self._records: dict[RecordKind, dict[str, Record | None]] = {}
         self._sighted: dict[str, Sighted] = {}
+        self._events: list[Event] = []
         self._sorted: dict[Any, tuple[list[OrderKey], list[Item]]] = {}
 
     def on(self, below: Reader) -> Overlay:
@@ -53,11 +54,17 @@ class Overlay:
         self._sorted.clear()
         for change in changes:
             match change:
-                case Put(item) | Load(item):
+                case Put(item, event):
                     self._set(item.id, item)
+                    self._events.append(event)
+                case Load(item, events):
+                    self._set(item.id, item)
+                    self._events += events
                 case Purge(id):
                     self._set(id, None)
-                case PutRecord(record):
+                case PutRecord(record, event):
+                    if event is not None:
+                        self._events.append(event)
                     self._records.setdefault(record.kind, {})[record.id] = record
                 case DropRecord(kind, id):
                     self._records.setdefault(kind, {})[id] = None
@@ -188,12 +195,27 @@ class Overlay:
 
     def events(self, query: EventQuery) -> Sequence[Event]:
         """
-        Return the events of the store below.
+        Return the events of the store below, and those decided here.
         """
-        return self._store.events(query)
+        below = self._store.events(query)
+        own = [event for event in self._events if _is_asked(event, query)]
+        found = [*reversed(own), *below] if query.newest_first else [*below, *own]
+        return found if query.limit is None else found[: query.limit]
 
 
 _ALL = 1 << 60
+
+
+def _is_asked(event: Event, query: EventQuery) -> bool:
+    return (
+        (query.item_ids is None or event.item_id in query.item_ids)
+        and (query.types is None or event.type in query.types)
+        and (query.actors is None or event.actor in query.actors)
+        and (query.batch is None or event.batch == query.batch)
+        and (query.added is None or event.added == query.added)
+        and (not query.since or event.ts >= query.since)
+        and (not query.until or event.ts < query.until)
+    )
 
 
 class _Backwards(str):

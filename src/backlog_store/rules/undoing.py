@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from backlog_store.commands import Outcome, Undo
 from backlog_store.errors import BacklogError, NotAllowed, NotFound, RevisionConflict
-from backlog_store.model import CLOSED, LIVE, POLICY_TRAIL, Event, Item
+from backlog_store.model import CLOSED, LIVE, POLICY_TRAIL, Claim, Event, Item
 from backlog_store.query import EventQuery
 from backlog_store.rules.following import FOLLOWING, is_consequence
 from backlog_store.rules.lifecycle import remember_closing
@@ -104,7 +104,19 @@ def _set_back(context: Context, item: Item, newest_first: Sequence[Event]) -> It
     for event in newest_first:
         fields |= {name: before for name, (before, _) in event.changes.items() if name not in FOLLOWING}
     fields.update(id=item.id, revision=item.revision, head=item.head, updated_at=max(context.now, item.updated_at))
-    return msgspec.convert(fields, Item)
+    before = msgspec.convert(fields, Item)
+    return replace(before, claims=_still_seen(item, before)) if before.claims != item.claims else before
+
+
+def _still_seen(item: Item, before: Item) -> dict[str, Claim]:
+    """
+    Return the claims of before, which were made when they were made: that a source saw the item is not undone.
+    """
+    return {
+        source: replace(claim, last_at=max(claim.last_at, now.last_at), run=now.run or claim.run)
+        if (now := item.claims.get(source)) is not None else claim
+        for source, claim in before.claims.items()
+    }  # fmt: skip
 
 
 def _undo_link(context: Context, item: Item, event: Event) -> Item:
@@ -131,7 +143,13 @@ def _was_all_set_back(context: Context, item: Item, revision: int) -> bool:
     then = dict(now)
     for event in sorted(later, key=lambda event: -event.revision):
         then |= {name: before for name, (before, _) in event.changes.items() if name not in _NOT_SET_BACK}
-    return {**then, "updated_at": ""} == {**now, "updated_at": ""}
+    return _comparable(then) == _comparable(now)
+
+
+def _comparable(fields: dict[str, Any]) -> dict[str, Any]:
+    claims = {source: {name: value for name, value in claim.items() if name not in ("last_at", "run")}
+              for source, claim in fields["claims"].items()}  # fmt: skip
+    return {**fields, "claims": claims, "updated_at": ""}
 
 
 def _is_nothing_own(event: Event) -> bool:

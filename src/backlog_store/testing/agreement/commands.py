@@ -18,7 +18,9 @@ from backlog_store.executors.local import LocalExecutor
 from backlog_store.instants import add_seconds, day_of, plus_days
 from backlog_store.model import CLOSED, CLOSING_REASONS, PRIORITIES, STATUSES, Actor, Draft, Item
 from backlog_store.query import EventQuery, ItemQuery
+from backlog_store.rules.lanes import Run
 from backlog_store.testing.agreement import Maintain, Reopen, Step, Store
+from backlog_store.testing.agreement.runs import Foresee, runs_of, some_run_body
 from backlog_store.testing.clocks import CountingIds, StepClock
 from backlog_store.testing.samples import NASTY, Sampler
 from backlog_store.transfer import export_store, import_store
@@ -122,6 +124,7 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
         self._ids = CountingIds(seed * 1_000_000 + 1)
         self._requests: list[c.Command] = []
         self._batches: list[str] = []
+        self._runs: list[tuple[str, Run]] = []
 
     def next(self, model: Backend, /) -> Step:
         """
@@ -144,6 +147,8 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
         command = self._command(model)
         if kind < 0.12:
             return Preview(command)
+        if kind < 0.16:
+            return Foresee(tuple(_travelled(one) for one in (command, self._command(model), self._command(model))))
         if command.request_id:
             self._requests.append(command)
         return Execute(command)
@@ -162,6 +167,7 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
         items = list(model.read(lambda reader: reader.search(ItemQuery(order="id", limit=None))))
         newest = model.read(lambda reader: reader.events(EventQuery(newest_first=True, limit=20)))
         self._batches = [event.batch for event in newest if event.batch]
+        self._runs = runs_of(model)[-12:]
         return c.Command(
             body=self._body(items), actor=rng.choice(_ACTORS), at=self._clock(), seed=self._ids(),
             request_id=f"r{rng.randrange(10_000)}" if rng.random() < 0.3 else "",
@@ -174,7 +180,8 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
         if kind < 0.3 or not items:
             return c.Report(
                 drafts=tuple(self._draft(items) for _ in range(rng.randrange(6))), opens=rng.random() < 0.9,
-                baseline=rng.random() < 0.1, run=self._sampler.maybe(("run1", "run2")),
+                baseline=rng.random() < 0.1, run=rng.choice(self._runs)[0] if self._runs and rng.random() < 0.5
+                else self._sampler.maybe(("run1", "run2")),
                 due_days={"P0": 1, "P2": 30} if rng.random() < 0.2 else {},
                 refresh=rng.choice((None, None, None, ("title", "evidence_refs"), ())),
             )  # fmt: skip
@@ -191,7 +198,9 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
             return c.SaveView(name=rng.choice(("mine", "yours", "mine", "a b")), query="status:open")
         if kind < 0.48:
             return c.DropView(name=rng.choice(("mine", "yours")))
-        if kind < 0.55:
+        if kind < 0.53:
+            return some_run_body(rng, self._runs)
+        if kind < 0.58:
             singles = tuple(self._single(items) for _ in range(rng.randrange(5)))
             return c.Bulk(bodies=singles, keep_going=rng.random() < 0.7)
         return self._single(items)
