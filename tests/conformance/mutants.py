@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from backlog_store.backends.memory import MemoryBackend
-from backlog_store.backends.port import Capabilities, PutRecord, Require, Sighting
+from backlog_store.backends.port import Capabilities, PutRecord, Require, Sighting, Trim
 from backlog_store.errors import BacklogError
 from backlog_store.query import order_key
 from backlog_store.testing.conformance import Forgetting, Retaining
@@ -247,6 +247,16 @@ MUTANTS: dict[str, tuple[Callable[[], Any], str]] = {
             id: replace(item, extra={}) for id, item in inner.items(ids).items()
         }),
         "test_fields_of_a_newer_version_survive",
+    ),
+    "trims nothing": (
+        mutant(apply=lambda inner, changes: inner.apply([c for c in changes if not isinstance(c, Trim)])),
+        "test_the_events_below_a_revision_are_gone",
+    ),
+    "trims one too many": (
+        mutant(apply=lambda inner, changes: inner.apply([
+            Trim(c.item_id, c.revision + 1) if isinstance(c, Trim) else c for c in changes
+        ])),
+        "test_a_trimmed_trail_grows_on",
     ),
     "keeps what it should forget": (MemoryBackend, "test_everything_is_accepted_and_nothing_is_kept"),
 }  # fmt: skip

@@ -269,6 +269,7 @@ def test_writes_touch_only_their_rows(link: Link, count: int) -> None:
     few = items[:20]  # only what is reported comes by the thousand
     statements += [
         forms.PURGE.on([(item.id, 1) for item in few]),
+        forms.TRIM.on([(item.id, 1) for item in few]),
         *(Statement(rest, ([item.id for item in few],)) for rest in forms.PURGE_REST),
         forms.REQUIRE_ITEM.on([(item.id, 1) for item in few]),
         forms.REQUIRE_RECORD.on([("key", f"prod/k{number}", 1) for number in range(len(few))]),

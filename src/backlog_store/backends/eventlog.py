@@ -40,7 +40,12 @@ class _Facts(msgspec.Struct, frozen=True, gc=False):
     batch: str = ""
 
 
+class _Revision(msgspec.Struct, frozen=True, gc=False):
+    revision: int
+
+
 _decode_facts = msgspec.json.Decoder(_Facts).decode
+_decode_revision = msgspec.json.Decoder(_Revision).decode
 
 
 class EventLog:
@@ -86,11 +91,18 @@ class EventLog:
             self._of_item[item_id] = self._of_item[item_id][:-1]
         return len(raw)
 
-    def remove(self, item_id: ItemId) -> dict[int, bytes]:
+    def remove(self, item_id: ItemId, below: int | None = None) -> dict[int, bytes]:
         """
-        Remove the events of an item and return them by number.
+        Remove the events of an item, or only those of a revision *below* this one, and return them by number.
         """
-        return {number: self._raw.pop(number) for number in self._by_item().pop(item_id, ())}
+        own = self._by_item().pop(item_id, ())
+        gone = own
+        if below is not None:
+            gone = tuple(number for number in own if _decode_revision(self._raw[number]).revision < below)
+            if len(gone) < len(own):
+                dropped = frozenset(gone)
+                self._by_item()[item_id] = tuple(number for number in own if number not in dropped)
+        return {number: self._raw.pop(number) for number in gone}
 
     def put_back(self, item_id: ItemId, removed: dict[int, bytes]) -> None:
         """
@@ -98,7 +110,7 @@ class EventLog:
         """
         self._raw.update(removed)
         if removed:
-            self._by_item()[item_id] = tuple(removed)
+            self._by_item()[item_id] = tuple(sorted((*self._by_item().get(item_id, ()), *removed)))
 
     def tidy(self) -> None:
         """

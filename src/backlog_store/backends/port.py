@@ -18,7 +18,7 @@ from backlog_store.query import EventQuery, Facet, ItemQuery, Where
 
 __all__ = [
     "NO_HINT", "Backend", "Capabilities", "Change", "DropRecord", "Health", "Hint", "Load", "Purge", "Put", "PutRecord",
-    "Reader", "Require", "Sighting", "Writer",
+    "Reader", "Require", "Sighting", "Trim", "Writer",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -52,6 +52,18 @@ class Purge(Struct, frozen=True, gc=False):
     """
 
     id: ItemId
+    revision: int
+
+
+class Trim(Struct, frozen=True, gc=False):
+    """
+    Forget the events of an item, or of one that was purged, that made a revision below *revision*.
+
+    It has no condition, and no fault where they are gone already. Whoever asks has seen to it that what stays explains
+    the item: see `trail.is_baseline`. Positions of forgotten events are not given again.
+    """
+
+    item_id: ItemId
     revision: int
 
 
@@ -105,7 +117,7 @@ class Require(Struct, frozen=True, gc=False):
     revision: int
 
 
-Change = Put | Load | Purge | PutRecord | DropRecord | Sighting | Require
+Change = Put | Load | Purge | Trim | PutRecord | DropRecord | Sighting | Require
 
 
 class Hint(Struct, frozen=True):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Require, Sighting
+from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Require, Sighting, Trim
 from backlog_store.errors import AlreadyExists, Fault, InvalidInput, NotFound, RevisionConflict
 from backlog_store.model import Event, Item, ItemId, Key, key_record_id
 
@@ -82,6 +82,8 @@ def _check(standing: Standing, change: Change, index: int) -> None:
             _check_revision(id, expected=revision, found=standing.item_standing(id)[0])
         case Require(kind, id, revision):
             _check_revision(f"{kind}/{id}", expected=revision, found=standing.record_revision(kind, id))
+        case Trim():
+            pass
         case _:
             raise InvalidInput([Fault(f"/{index}", repr(change)[:80], "not a change")], what="change")
 

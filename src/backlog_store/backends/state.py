@@ -21,14 +21,15 @@ from backlog_store import codec
 from backlog_store.backends.eventlog import EventLog
 from backlog_store.backends.index import Index
 from backlog_store.backends.ordered import Ordered
-from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Sighting
+from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Sighting, Trim
 from backlog_store.backends.preconditions import check_changes
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 
 __all__ = ["Effect", "State"]
 
-#: What is done to the state: ``item`` (its bytes), ``event``, ``record``, ``purge`` (an item's id as JSON), ``drop``
-#: (kind and id of a record as JSON), ``at`` (the number of the next event).
+#: What is done to the state: ``item`` (its bytes), ``event``, ``record``, ``purge`` (an item's id as JSON), ``trim``
+#: (an item's id and the revision of its first event that stays, as JSON), ``drop`` (kind and id of a record as JSON),
+#: ``at`` (the number of the next event).
 Effect = tuple[bytes, bytes]
 
 
@@ -54,6 +55,7 @@ _item_facts = msgspec.json.Decoder(_ItemFacts).decode
 _record_facts = msgspec.json.Decoder(_RecordFacts).decode
 _text = msgspec.json.Decoder(str).decode
 _kind_and_id = msgspec.json.Decoder(tuple[str, str]).decode
+_id_and_revision = msgspec.json.Decoder(tuple[str, int]).decode
 
 
 class State:
@@ -73,6 +75,7 @@ class State:
             b"event": self._add_event,
             b"record": self._put_record,
             b"purge": lambda body: self._purge(_text(body)),
+            b"trim": lambda body: self._forget(*_id_and_revision(body)),
             b"drop": lambda body: self._drop_record(*_kind_and_id(body)),
             b"at": self._go_to,
         }
@@ -258,6 +261,9 @@ class State:
             case Purge(id):
                 self._purge(id)
                 effects.append((b"purge", codec.encode(id)))
+            case Trim(id, revision):
+                self._forget(id, revision)
+                effects.append((b"trim", codec.encode((id, revision))))
             case DropRecord(kind, id):
                 self._drop_record(kind, id)
                 effects.append((b"drop", codec.encode((kind, id))))
@@ -328,7 +334,12 @@ class State:
 
     def _purge(self, id: ItemId) -> None:
         self._set_item(id, None, None)
-        removed = self.events.remove(id)
+        self._forget(id)
+        for sighting in list(self.record_ids("sighting", f"{id}/")):
+            self._drop_record("sighting", sighting)
+
+    def _forget(self, id: ItemId, below: int | None = None) -> None:
+        removed = self.events.remove(id, below)
         freed = sum(map(len, removed.values()))
         self.size -= freed
         if self._undo is not None:
@@ -338,8 +349,6 @@ class State:
                 self.size += freed
 
             self._undo.append((put_back,))
-        for sighting in list(self.record_ids("sighting", f"{id}/")):
-            self._drop_record("sighting", sighting)
 
     def _put_record(self, raw: bytes) -> None:
         facts = _record_facts(raw)

@@ -45,7 +45,7 @@ _END = b"\t]}"  # of a transaction, before the newline
 _START = b'{"sum":"'
 _REST_AT = len(_START) + 8  # behind the checksum, which covers all from here to the newline
 _HEAD = re.compile(rb'\{"sum":"[0-9a-f]{8}","seq":([0-9]{1,18}),"effects":\[("[a-z]+",)')
-_KINDS = {b',"%s",' % kind: kind for kind in (b"item", b"event", b"record", b"purge", b"drop", b"at")}
+_KINDS = {b',"%s",' % kind: kind for kind in (b"item", b"event", b"record", b"purge", b"trim", b"drop", b"at")}
 
 
 class Damaged(Exception):

@@ -141,6 +141,15 @@ USING unnest($1::text[]) AS r (id)
 WHERE s.id >= (r.id || '/') COLLATE "C" AND s.id < (r.id || '0') COLLATE "C"
 """,
 )
+#: The revision stands in the document alone: few ask for it, and no column has to be written for it.
+TRIM = Form(
+    """
+DELETE FROM events AS e
+USING {rows}
+WHERE e.item_id = r.item_id AND (e.doc::json ->> 'revision')::bigint < r.revision
+""",
+    (("item_id", "text"), ("revision", "bigint")),
+)
 _WORDS = _texts("item_id", "words", "said")
 NEW_WORDS = Form(
     "INSERT INTO item_words (item_id, words, said) SELECT item_id, words::tsvector, said FROM {rows}",

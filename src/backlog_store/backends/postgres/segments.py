@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from backlog_store import codec
-from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Require, Sighting
+from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Require, Sighting, Trim
 from backlog_store.backends.postgres import forms
 from backlog_store.backends.postgres import statements as sql
 from backlog_store.backends.postgres.forms import Form, Row
@@ -132,6 +132,7 @@ class _Segment:
         self._retagged: list[ItemId] = []
         self._stored_sightings: list[Statement] = []
         self._events: list[Row] = []
+        self._trimmed: list[Row] = []
 
     def takes(self, change: Change) -> bool:
         """
@@ -155,6 +156,8 @@ class _Segment:
                 self._add_item(forms.CHANGE, item, seen.get(item.id))
             case Purge(id, revision):
                 self._rows[forms.PURGE].append((id, revision))
+            case Trim(id, revision):
+                self._trimmed.append((id, revision))
             case PutRecord(Record(kind="sighting", id=id)) | DropRecord("sighting", id):
                 self._stored_sightings += _stored_sighting(change, id)
             case PutRecord(record, _, force):
@@ -180,6 +183,8 @@ class _Segment:
             found.append(forms.SIGHT.on(rows))
         if self._events:
             found.append(forms.EVENTS.on(self._events))
+        if self._trimmed:
+            found.append(forms.TRIM.on(sorted(self._trimmed)))
         if purged := sorted(id for id, _ in self._rows[forms.PURGE]):
             found += [Statement(rest, (purged,)) for rest in forms.PURGE_REST]
         return found
@@ -217,7 +222,7 @@ def _target(change: Change) -> Target:
     match change:
         case Put(item) | Load(item):
             return "item", item.id
-        case Purge(id):
+        case Purge(id) | Trim(id):
             return "item", id
         case PutRecord(record):
             return record.kind, record.id

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Require, Sighting
+from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Require, Sighting, Trim
 from backlog_store.backends.postgres import statements as sql
 from backlog_store.backends.postgres.deadlines import Deadlines
 from backlog_store.backends.postgres.reading import PostgresReader
@@ -163,7 +163,7 @@ def _is_odd(changes: Sequence[Change]) -> bool:
             case PutRecord(record, _, force):
                 if record.revision < 1 and not force:
                     return True
-            case Purge() | DropRecord() | Sighting() | Require():
+            case Purge() | Trim() | DropRecord() | Sighting() | Require():
                 pass
             case _:
                 return True

@@ -81,6 +81,32 @@ _PURGE: tuple[LiteralString, ...] = (
     "INSERT INTO temp.purged (position) SELECT position FROM events WHERE prev < 0 AND item_id = ?",
     "DELETE FROM items WHERE id = ?",
 )
+#: Each takes the item's id and the revision of its first event that stays.
+_TRIM: tuple[LiteralString, ...] = (
+    """
+    INSERT INTO temp.purged (position)
+    WITH RECURSIVE trail (position) AS (
+      SELECT last_event FROM items WHERE id = ?
+      UNION ALL
+      SELECT events.prev FROM trail CROSS JOIN events USING (position) WHERE events.prev > 0
+    )
+    SELECT position FROM trail CROSS JOIN events USING (position) WHERE events.revision < ?""",
+    "INSERT INTO temp.purged (position) SELECT position FROM events WHERE prev < 0 AND item_id = ? AND revision < ?",
+)
+#: What stays is a chain of its own. Each takes the item's id, and the first one follows the chain as it still is.
+_CUT_CHAIN: tuple[LiteralString, ...] = (
+    """
+    UPDATE events SET prev = 0
+    WHERE prev IN (SELECT position FROM temp.purged) AND position IN (
+      WITH RECURSIVE trail (position) AS (
+        SELECT last_event FROM items WHERE id = ?
+        UNION ALL
+        SELECT events.prev FROM trail CROSS JOIN events USING (position) WHERE events.prev > 0
+      )
+      SELECT position FROM trail
+    )""",
+    "UPDATE items SET last_event = 0 WHERE id = ? AND last_event IN (SELECT position FROM temp.purged)",
+)
 _AFTER_PURGE: tuple[LiteralString, ...] = (
     # The last position stays taken: were it given again, a tail that has passed it would miss the new event.
     """
@@ -169,6 +195,20 @@ class Rows:
         if not self._purges:
             self._add(_LOWER_MARKS, ())
         self._purges = True
+
+    def trim_events(self, id: str, revision: int) -> int:
+        """
+        Remove the events of an item below a revision, at once, and return the position of its newest event.
+        """
+        self.flush()
+        for sql in _TRIM:
+            self._connection.execute(sql, (id, revision))
+        for sql in _CUT_CHAIN:
+            self._connection.execute(sql, (id,))
+        for sql in _AFTER_PURGE:
+            self._connection.execute(sql)
+        row: Any = self._connection.execute("SELECT last_event FROM items WHERE id = ?", (id,)).fetchone()
+        return row[0] if row else 0
 
     def put_record(self, record: Record) -> None:
         """

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
-from backlog_store.backends.port import Change, DropRecord, Hint, Load, Purge, Put, PutRecord, Require, Sighting
+from backlog_store.backends.port import Change, DropRecord, Hint, Load, Purge, Put, PutRecord, Require, Sighting, Trim
 from backlog_store.backends.preconditions import check_changes, check_event
 from backlog_store.backends.sql.dialects import Statement
 from backlog_store.backends.sqlite import glance, tallies, words
@@ -282,6 +282,10 @@ class SqliteWriter(SqliteReader):
                     self._put(rows, item, events)
                 case Purge(id):
                     self._purge(rows, id)
+                case Trim(id, revision):
+                    last = rows.trim_events(id, revision)
+                    if id in self._last_events:
+                        self._last_events[id] = last
                 case PutRecord(record, event):
                     self._revisions[record.kind, record.id] = record.revision
                     rows.put_record(record)

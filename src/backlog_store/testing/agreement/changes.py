@@ -21,6 +21,7 @@ from backlog_store.backends.port import (
     Reader,
     Require,
     Sighting,
+    Trim,
     Writer,
 )
 from backlog_store.codec import encode, encode_event, encode_item
@@ -174,6 +175,8 @@ class changes_program:  # noqa: N801  (reads as a function; it keeps the sampler
             return Put(changed, an_event(changed, ts=self._sampler.instant(), message=self._sampler.text()))
         if kind < 0.7:
             return Purge(item.id, item.revision + self._off_by() - 1)
+        if kind < 0.72:
+            return Trim(item.id, rng.randrange(item.revision + 2))
         if kind < 0.8:
             target = item.id if rng.random() < 0.97 else "bl_nobody"
             seen = sorted((self._sampler.instant(), self._sampler.instant()))

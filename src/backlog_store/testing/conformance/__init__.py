@@ -21,7 +21,18 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{name}"
-        for name in ("base", "events", "forgetting", "guards", "lifecycle", "puts", "records", "searches", "threads")
+        for name in (
+            "base",
+            "events",
+            "forgetting",
+            "guards",
+            "lifecycle",
+            "puts",
+            "records",
+            "searches",
+            "threads",
+            "trims",
+        )
     )
 )
 
@@ -34,11 +45,12 @@ from backlog_store.testing.conformance.puts import Puts  # noqa: E402
 from backlog_store.testing.conformance.records import Records  # noqa: E402
 from backlog_store.testing.conformance.searches import Searches  # noqa: E402
 from backlog_store.testing.conformance.threads import Threads  # noqa: E402
+from backlog_store.testing.conformance.trims import Trims  # noqa: E402
 
 __all__ = ["Forgetting", "Retaining"]
 
 
-class Retaining(Common, Puts, Records, Guards, Searches, Events, Threads, Lifecycle):
+class Retaining(Common, Puts, Records, Guards, Searches, Events, Trims, Threads, Lifecycle):
     """
     Every obligation of a backend that keeps what it is given. Wants the fixture `open_backend`.
     """
