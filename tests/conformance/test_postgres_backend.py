@@ -30,6 +30,7 @@ from backlog_store.backends.port import (
 from backlog_store.backends.postgres import PostgresBackend, open_postgres, tallies
 from backlog_store.backends.postgres.deadlines import moment_after
 from backlog_store.backends.postgres.failures import failure
+from backlog_store.backends.postgres.migrating import MIGRATIONS
 from backlog_store.backends.postgres.statements import after_prefix
 from backlog_store.backends.postgres.wire import Expired, Link, Lost, Refused, Statement, array
 from backlog_store.dashboard import attention, dashboard
@@ -488,7 +489,7 @@ def test_check_tells_what_promises_rest_on(backend: PostgresBackend) -> None:
     """A healthy store names its server, its schema's version, the settings for durability, and its latency."""
     health = backend.check()
     assert (health.ok, health.backend, health.problems) == (True, "postgres", ())
-    assert health.facts["schema"] == "backlog_store, version 1 of 1"
+    assert health.facts["schema"] == f"backlog_store, version {len(MIGRATIONS)} of {len(MIGRATIONS)}"
     assert (health.facts["fsync"], health.facts["synchronous_commit"]) == ("on", "on")
     assert {"server", "latency", "connections", "oldest_transaction", "synchronous_standby_names"} <= set(health.facts)
 
