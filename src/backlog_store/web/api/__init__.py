@@ -4,7 +4,7 @@ The HTTP API, version 1: one module a subject, each with its table of routes.
 
 from __future__ import annotations
 
-from backlog_store.web.api import batches, items, looking, remote
+from backlog_store.web.api import batches, describing, items, looking, remote
 from backlog_store.web.routing import Route
 
 __all__ = ["api_routes"]
@@ -14,4 +14,10 @@ def api_routes() -> list[Route]:
     """
     Return every route of the API.
     """
-    return [*items.routes.routes, *batches.routes.routes, *looking.routes.routes, *remote.routes.routes]
+    return [
+        *items.routes.routes,
+        *batches.routes.routes,
+        *looking.routes.routes,
+        *remote.routes.routes,
+        *describing.routes.routes,
+    ]

@@ -17,7 +17,7 @@ from backlog_store.instants import day_of, to_datetime
 from backlog_store.web.pages.static import static_url
 from backlog_store.web.routing import Ask, Reply
 
-__all__ = ["ago", "error_page", "page", "until"]
+__all__ = ["ago", "error_page", "page", "plain_page", "until"]
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -115,6 +115,14 @@ def page(ask: Ask, template: str, *, code: int = 200, **context: Any) -> Reply:
     }  # fmt: skip
     html = _environment().get_template(template).render(shared | context)
     return Reply(data=html.encode(), status=code, media="text/html", headers=_HEADERS)
+
+
+def plain_page(template: str, **context: Any) -> Reply:
+    """
+    Return a page that is the same for everybody.
+    """
+    html = _environment().get_template(template).render(context)
+    return Reply(data=html.encode(), media="text/html", headers=_HEADERS)
 
 
 _HEADERS = {"Content-Security-Policy": CSP, "Cache-Control": "no-store", "X-Frame-Options": "DENY"}
