@@ -13,6 +13,7 @@ The friendly face of a store: one method a command or a query.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -25,10 +26,10 @@ from backlog_store.backends.registry import AUTO, SERVERS, open_backend
 from backlog_store.clock import Clock, IdSource, system_clock, system_ids
 from backlog_store.codec import from_builtins
 from backlog_store.dashboard import Attention, Dashboard, attention, dashboard
-from backlog_store.errors import AmbiguousId, BacklogError, NotFound
+from backlog_store.errors import AmbiguousId, BacklogError, NotAllowed, NotFound
 from backlog_store.executors.local import Executor, LocalExecutor
 from backlog_store.ids import batch_id
-from backlog_store.instants import Instant
+from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import LIMITS, Actor, Draft, Event, Item, ItemId, KeyState, Record, RecordKind, Sighted
 from backlog_store.planning import Applied, Plan, Planner, apply_plan
 from backlog_store.policy import DEFAULT_POLICY, Policy
@@ -38,9 +39,14 @@ from backlog_store.rules.lanes import Run
 from backlog_store.running import Ended, Running, each_run, end_run, find_run, proposals
 
 if TYPE_CHECKING:
+    from backlog_store.maintenance import Maintained
     from backlog_store.work import Work
 
 __all__ = ["Backlog", "open_backlog"]
+
+_DAY_S = 86_400
+#: Events that one step of `undo` sets back.
+_UNDONE_A_STEP = 1_000
 
 T = TypeVar("T")
 
@@ -331,19 +337,62 @@ class Backlog:
         """
         Purge closed items untouched for so long, in bounded steps; return how many. Their verdicts stay.
         """
-        purged = 0
-        step = 500
-        while True:
-            answer = self.execute(c.Cleanup(retention_days=retention_days, limit=step, env=env))
-            purged += len(answer.outcomes)
-            if len(answer.outcomes) < step:
-                return purged
+        from backlog_store import maintenance  # only who asks for it pays for it
 
-    def undo(self, batch: str) -> c.Answer:
+        done = maintenance.Maintained()
+        maintenance.purge(self, done, retention_days=retention_days, env=env)
+        return done.purged
+
+    def maintain(
+        self, retention_days: int | None = 180, *, env: str = "", history_days: int | None = None
+    ) -> Maintained:
         """
-        Set back a batch, item by item, where nobody changed anything since.
+        Let go of what is past its time, in bounded steps, and tell what.
+
+        That is: records that expired, closed items untouched for *retention_days* (``None``: none), and what happened
+        more than *history_days* ago (``None``: nothing). No writer waits longer than for one step. Interrupted, call it
+        again. The command line's ``cleanup``.
         """
-        return self.execute(c.Undo(batch=batch))
+        from backlog_store import maintenance  # only who asks for it pays for it
+
+        now = self.clock()
+        done = maintenance.Maintained()
+        if retention_days is not None:
+            maintenance.purge(self, done, retention_days=retention_days, env=env)
+        if history_days is not None:
+            maintenance.shorten_history(self, done, before=add_seconds(now, -history_days * _DAY_S))
+        maintenance.drop_expired(self, done, now=now)
+        with suppress(NotAllowed):  # through a server: that is done where the store is
+            maintenance.drop_emptied(self.executor.backend, done)
+        return done
+
+    def undo(self, batch: str, *, dry_run: bool = False) -> c.Answer:
+        """
+        Set back a batch, item by item, where nobody changed anything since, in bounded steps.
+
+        Interrupted, call it again: what is set back already is unchanged. After several steps the outcomes carry no
+        items, so that memory does not grow with them. *dry_run*: say what would be, and write nothing.
+        """
+        outcomes: list[c.Outcome] = []
+        for step in self.undo_steps(batch, dry_run=dry_run):
+            if step.next or outcomes:
+                outcomes += [replace(outcome, item=None) for outcome in step.outcomes]
+            else:
+                outcomes += step.outcomes
+        return replace(step, outcomes=tuple(outcomes))
+
+    def undo_steps(self, batch: str, *, dry_run: bool = False) -> Iterator[c.Answer]:
+        """
+        Set back a batch, and yield each step as it is done (*dry_run*: as it would be). All are one batch themselves.
+        """
+        own, after = batch_id(self.ids()), ""
+        while True:
+            body = c.Undo(batch=batch, after=after, limit=_UNDONE_A_STEP)
+            step = self.preview(body) if dry_run else self.execute(body, batch=own)
+            yield step
+            if not step.next:
+                return
+            after = step.next
 
     @property
     def work(self) -> Work:

@@ -90,6 +90,8 @@ class Limits(Struct, frozen=True):
     words: int = 2_000  # indexed for full-text search, per item
     word: int = 64
     answer_days: int = 14
+    request_days: int = 400  # so long a request id is known, though no longer its answer
+    step_rows: int = 5_000  # that one step of maintenance may write or remove
 
 
 LIMITS = Limits()

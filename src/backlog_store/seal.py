@@ -27,6 +27,7 @@ from backlog_store.errors import Fault, InvalidInput
 from backlog_store.instants import Instant
 from backlog_store.model import Event, Item, KeyState, Record
 from backlog_store.query import EventQuery, ItemQuery, order_key
+from backlog_store.trail import is_baseline
 from backlog_store.verify import FAULTS_KEPT, Watch, silent
 
 __all__ = ["Compared", "Sealed", "compare_with_seal", "write_seal"]
@@ -87,7 +88,8 @@ class Compared(Struct, kw_only=True):
     """
     What became of the sealed history: the account of every sealed head.
 
-    *kept* ones still begin like that, *grown* of them went on since; *purged* ones left their tombstone; of the others,
+    *kept* ones still begin like that, *grown* of them went on since; *purged* ones left their tombstone; *shortened*
+    ones have forgotten what was sealed behind a baseline, as a cleanup of older history leaves them; of the others,
     *fault_count*, *faults* tells the first `FAULTS_KEPT`.
     """
 
@@ -95,6 +97,7 @@ class Compared(Struct, kw_only=True):
     kept: int = 0
     grown: int = 0
     purged: int = 0
+    shortened: int = 0
     fault_count: int = 0
     faults: list[str] = []
 
@@ -241,12 +244,17 @@ def _judge(
         result.kept += 1
         result.grown += max(trail) > line.revision
         return ""
-    purge = min(trail.values(), key=lambda event: event.revision, default=None)
-    if purge is not None and purge.type == "purged" and not purge.added and purge.revision > line.revision:
+    first = min(trail.values(), key=lambda event: event.revision, default=None)
+    if first is not None and first.type == "purged" and not first.added and first.revision > line.revision:
         # What stood before it went with the purge; only the last event before is still named.
-        if purge.revision == line.revision + 1 and purge.prev != line.head:
-            return f"was rewritten: what was purged had the head {purge.prev}, sealed was {line.head}"
+        if first.revision == line.revision + 1 and first.prev != line.head:
+            return f"was rewritten: what was purged had the head {first.prev}, sealed was {line.head}"
         result.purged += 1
+        return ""
+    if first is not None and first.revision > line.revision and any(map(is_baseline, trail.values())):
+        if first.revision == line.revision + 1 and first.prev != line.head:
+            return f"was rewritten: what was forgotten had the head {first.prev}, sealed was {line.head}"
+        result.shortened += 1
         return ""
     if item is not None:
         return f"was cut: it has no event of revision {line.revision} any more, and was not purged"

@@ -10,6 +10,9 @@ of that event's content is said anew by the event that records the erasure.
     leaf = BLAKE2b(content)
     hash = first 128 bits of BLAKE2b(circumstances | leaf)
 
+A *baseline* is an event that names every field as a creation does, though nothing changed. An item can be rebuilt from
+it alone, so what stands before it may be forgotten; what is left of that still has its hashes and links.
+
 Bytes are hashed that are stored anyway: an event is encoded once. BLAKE2b without parameters: of the hashes that Python
 brings it costs the least, also after a wait for the disk.
 """
@@ -36,6 +39,7 @@ __all__ = [
     "faults_of_chain",
     "faults_of_key_trail",
     "faults_of_trail",
+    "is_baseline",
     "plain_fields",
     "rebuild",
     "sealed",
@@ -118,6 +122,13 @@ def _hash(form: bytes, extra: bytes) -> str:
     return blake2b(circumstances + leaf).digest()[:_HASH_BYTES].hex()
 
 
+def is_baseline(event: Event) -> bool:
+    """
+    Tell whether the item can be rebuilt from this event on. One that a caller added is none, whatever its type.
+    """
+    return event.type == "baseline" and not event.added
+
+
 def apply_changes(fields: dict[str, Any], event: Event) -> None:
     """
     Bring plain *fields* from before *event* to after it, in place.
@@ -135,7 +146,7 @@ def rebuild(events: Iterable[Event]) -> Item:
     fields: dict[str, Any] = {}
     last: Event | None = None
     for event in events:
-        if event.type == "purged" and not event.added:
+        if is_baseline(event) or (event.type == "purged" and not event.added):
             fields.clear()
         apply_changes(fields, event)
         last = event
@@ -148,13 +159,15 @@ def faults_of_trail(item: Item, events: Sequence[Event]) -> list[str]:
     """
     Return what is wrong with an item's trail: a gap, a broken link, a changed byte, a field that events do not explain.
 
-    The trail of an item that came back after a purge begins with the event of that purge.
+    The trail of an item that came back after a purge begins with the event of that purge. A trail that has forgotten
+    its beginning holds a baseline; what stands before a baseline, if it can be rebuilt, must come to the same.
     """
     if not events:
         return ["no events"]
     faults: list[str] = []
     prev = events[0].prev
-    if prev and (events[0].type != "purged" or events[0].added):
+    is_whole = not prev or (events[0].type == "purged" and not events[0].added)
+    if not is_whole and not any(map(is_baseline, events)):
         faults.append(f"event {events[0].id}: the trail begins behind an unknown event")
     for number, event in enumerate(events):
         if number and event.revision != events[number - 1].revision + 1:
@@ -164,6 +177,9 @@ def faults_of_trail(item: Item, events: Sequence[Event]) -> list[str]:
         if event_hash(event) != event.hash:
             faults.append(f"event {event.id}: was changed after it was written")
         prev = event.hash
+        if number and is_whole and is_baseline(event) and not _explains(events[: number + 1]):
+            faults.append(f"event {event.id}: tells other fields than the events before it")
+        is_whole = is_whole or is_baseline(event)
     if item.head != prev:
         faults.append("the item's head is not its newest event")
     try:
@@ -174,6 +190,20 @@ def faults_of_trail(item: Item, events: Sequence[Event]) -> list[str]:
         wrong = [name for name in _FIELDS if getattr(rebuilt, name) != getattr(item, name)]
         faults.append(f"the events do not explain: {', '.join(wrong)}")
     return faults
+
+
+def _explains(events: Sequence[Event]) -> bool:
+    """
+    Tell whether the last event, a baseline, names the fields that those before it come to.
+    """
+    *before, baseline = events
+    if before[-1].type == "purged" or not baseline.changes:
+        return not baseline.changes  # of a key that no item holds: there are no fields
+    try:
+        then, now = rebuild(before), rebuild([baseline])
+    except (ValueError, msgspec.ValidationError):
+        return False
+    return then == replace(now, revision=then.revision, head=then.head)
 
 
 def faults_of_key_trail(state: KeyState, events: Iterable[Event]) -> list[str]:

@@ -28,7 +28,7 @@ from backlog_store.model import (
     Sighted,
 )
 from backlog_store.query import ANY, EventQuery, ItemQuery, order_key
-from backlog_store.trail import faults_of_chain, faults_of_key_trail, faults_of_trail
+from backlog_store.trail import faults_of_chain, faults_of_key_trail, faults_of_trail, is_baseline
 
 __all__ = ["FAULTS_KEPT", "Verified", "Watch", "silent", "verify"]
 
@@ -51,7 +51,8 @@ class Verified(Struct, kw_only=True):
     """
     What was looked at, and what is wrong: each fault names its item. No faults: the store is whole.
 
-    *faults* are the first `FAULTS_KEPT` of *fault_count*.
+    *shortened* items have forgotten their older history: a baseline tells what it came to. *faults* are the first
+    `FAULTS_KEPT` of *fault_count*.
     """
 
     items: int = 0
@@ -59,6 +60,7 @@ class Verified(Struct, kw_only=True):
     keys: int = 0
     sightings: int = 0
     links: int = 0
+    shortened: int = 0
     fault_count: int = 0
     faults: list[str] = []
 
@@ -161,6 +163,7 @@ class _Verifier:
             self.counted += item.links
             self.result.events += len(trail)
             self.explained += len(trail)
+            self.result.shortened += _is_shortened(trail)
             for fault in faults_of_trail(item, trail):
                 self.result.add(f"{item.id}: {fault}")
 
@@ -295,6 +298,10 @@ class _Verifier:
             if after <= before:
                 self.result.add(f"{kind} {after}: stands behind {before}; what follows cannot be read in order")
                 return
+
+
+def _is_shortened(trail: Sequence[Event]) -> bool:
+    return bool(trail) and bool(trail[0].prev) and any(map(is_baseline, trail))
 
 
 def _faults_of_key(state: KeyState, holder: Item | None, known: Collection[str]) -> list[str]:

@@ -244,3 +244,33 @@ def test_cleanup_asks_and_keeps_what_was_decided(cli: Cli) -> None:
     cli("verdict", "lift", key)
     assert cli.json("verdict", "explain", key)["next_report"] == "reopened"
     assert cli.json("verify")["ok"]
+
+
+def test_cleanup_of_history_tells_what_it_did(cli: Cli) -> None:
+    """
+    With --history older events go behind a baseline; the account, the log and verify say so, and faulty days are told.
+    """
+    cli("add", "one")
+    id = cli.ids()[0]
+    cli("edit", id, "--owner", "ann")
+    assert "shortened  1 item: 2 events forgotten" in cli("cleanup", "--history", "0d", "--yes").stdout
+    done = cli.json("cleanup", "--history", "400d", "--yes")
+    assert (done["shortened"], done["events"], done["steps"]) == (0, 0, 0)
+    assert "history before forgotten" in cli("log", id).stdout
+    assert "1 item with a baseline" in cli("verify").stdout
+    assert cli.json("verify")["shortened"] == 1
+    assert cli.json("show", id)["owner"] == "ann"
+    assert "0 to 36500 days" in cli("cleanup", "--history", "soon", expect=2).stderr
+
+
+def test_a_large_batch_is_undone_in_steps(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Several transactions, one answer, one batch that can itself be undone; a dry run shows the same and writes nothing.
+    """
+    monkeypatch.setattr("backlog_store.backlog._UNDONE_A_STEP", 2)
+    for title in ("one", "two", "three", "four", "five"):
+        cli("add", title)
+    cli("edit", *cli.ids(), "--owner", "ann", "--yes")
+    assert cli.json("undo", "--dry-run")["counts"] == {"updated": 5}
+    assert cli.json("undo")["counts"] == {"updated": 5}
+    assert {item["owner"] for item in cli.json("list")} == {""}

@@ -11,7 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from backlog_store.backends.port import Backend, Purge, Writer
+from backlog_store.backends import keeping
+from backlog_store.backends.port import Backend, Purge, Trim, Writer
 from backlog_store.backends.postgres import months, open_postgres
 from backlog_store.backends.postgres.deadlines import moment_after
 from backlog_store.backends.postgres.migrating import MIGRATIONS, migrate
@@ -213,3 +214,38 @@ def test_whoever_makes_the_months_at_the_same_time_does_not_fail(postgres_dsn: s
         thread.join()
     assert faults == []
     assert rows(postgres_dsn, TABLES) == tables
+
+
+def test_an_old_month_without_events_is_dropped(postgres_dsn: str) -> None:
+    """What is over and empty goes, unless somebody reads right now; what holds an event, or is yet to come, stays."""
+    backend = open_postgres(postgres_dsn)
+    for month in ("2024_01", "2024_02"):
+        day = f"{month.replace('_', '-')}-01"
+        rows(
+            postgres_dsn,
+            f"CREATE TABLE events_{month} (LIKE events INCLUDING DEFAULTS INCLUDING INDEXES);"
+            f"INSERT INTO events_{month}"
+            f" VALUES (1, 1, 'bl_{month}', 'x', 'y', '', '', false, '{{\"revision\":1}}', '{day}')",
+        )
+    # The first table holds everything before this month: make room for months before it.
+    name, _ = rows(postgres_dsn, TABLES)[0]
+    rows(
+        postgres_dsn,
+        f"ALTER TABLE events DETACH PARTITION {name};"
+        f"ALTER TABLE events ATTACH PARTITION {name} FOR VALUES FROM ('2024-03-01') TO"
+        " (date_trunc('month', now() AT TIME ZONE 'UTC')::date + interval '1 month');"
+        "ALTER TABLE events ATTACH PARTITION events_2024_01 FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');"
+        "ALTER TABLE events ATTACH PARTITION events_2024_02 FOR VALUES FROM ('2024-02-01') TO ('2024-03-01');",
+    )
+    before = rows(postgres_dsn, TABLES)
+    assert keeping.drop_emptied(backend) == ()
+    apply(backend, Trim("bl_2024_01", 2))
+    with psycopg.connect(postgres_dsn) as reader:
+        reader.execute("SELECT count(*) FROM backlog_store.events")
+        assert keeping.drop_emptied(backend) == ()
+    assert rows(postgres_dsn, TABLES) == before
+    assert keeping.drop_emptied(backend) == ("events_2024_01",)
+    assert rows(postgres_dsn, TABLES) == before[1:]
+    apply(backend, first(an_item("bl_a")))
+    assert trail(backend, "bl_a") == [1]
+    backend.close()

@@ -13,6 +13,7 @@ import pytest
 
 from backlog_store import Backlog, open_backlog
 from backlog_store.backends.port import DropRecord, Load, Purge, Writer
+from backlog_store.commands import ShortenHistory
 from backlog_store.errors import InvalidInput
 from backlog_store.query import EventQuery
 from backlog_store.seal import Compared, Sealed, compare_with_seal, write_seal
@@ -173,3 +174,27 @@ def test_a_seal_holds_across_stores(backlog: Backlog, tmp_path: Path) -> None:
     with open_backlog(f"sqlite:{tmp_path}/other.db") as other:
         import_store(other.executor.backend, export)
         assert compare(other, file, value.root).kept == value.items
+
+
+def test_a_shortened_history_is_told_apart(backlog: Backlog) -> None:
+    """What a cleanup has forgotten is counted; where the baseline comes right behind it, their link is held."""
+    file, value = seal(backlog)
+    ids = tuple(item.id for item in backlog.search(limit=None))
+    backlog.execute(ShortenHistory(ids=ids, before=backlog.clock()))
+    found = compare(backlog, file, value.root)
+    assert (found.faults, found.kept) == ([], 0)
+    assert found.shortened + found.purged == value.items + value.keys
+    forge(backlog, ids[0])
+    assert f"{ids[0]}: was rewritten" in compare(backlog, file, value.root).faults[0]
+
+
+def forge(backlog: Backlog, id: str) -> None:
+    """
+    Put another baseline in the place of an item's only event.
+    """
+    item = backlog.get(id)
+    (event,) = backlog.events(EventQuery(item_ids=(id,), limit=None))
+    plain = {name: getattr(event, name) for name in event.__struct_fields__}
+    forged = sealed(type(event)(**plain | {"prev": "0" * 32, "position": ""}))
+    backlog.executor.backend.write(lambda writer: writer.apply([Purge(id, item.revision)]))
+    backlog.executor.backend.write(lambda writer: writer.apply([Load(rebuild([forged]), (forged,))]))

@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 from backlog_store.backends.port import Backend, Reader
 
-__all__ = ["CopyForm", "Watch", "audit", "copy_form", "form_of_copy"]
+__all__ = ["CopyForm", "Watch", "audit", "copy_form", "drop_emptied", "form_of_copy"]
 
 #: Told what is looked at, how much of it so far, and of how much (0: unknown).
 Watch = Callable[[str, int, int], None]
 
 _HOME = "backlog_store.backends."
 _AUDITS = {"jsonl": "jsonl.audit", "sqlite": "sqlite.audit", "postgres": "postgres.audit"}
+_EMPTIED = {"postgres": "postgres.months"}
 _COPIES = {"jsonl": "jsonl.copying", "sqlite": "sqlite.copying"}
 
 
@@ -50,6 +51,15 @@ def audit(backend: Backend, reader: Reader, watch: Watch) -> Iterator[str]:
     name = _AUDITS.get(backend.capabilities.name)
     if name is not None:
         yield from _module(name).audit(backend, reader, watch)
+
+
+def drop_emptied(backend: Backend) -> tuple[str, ...]:
+    """
+    Drop the parts of a backend's history in which nothing is left, if it keeps it in parts, and return their names.
+    """
+    name = _EMPTIED.get(backend.capabilities.name)
+    dropped: tuple[str, ...] = _module(name).drop_emptied(backend) if name is not None else ()
+    return dropped
 
 
 def copy_form(scheme: str) -> CopyForm | None:

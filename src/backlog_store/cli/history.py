@@ -18,7 +18,12 @@ __all__ = ["batch_named", "event_lines", "newest_events", "what_happened"]
 _PAGE = 500
 _LOOKED_AT = 200_000  # events, newest first; an older batch is named whole
 
-_TYPES = {"auto_update": "updated by a report", "status_change": "moved", "edited": "edited"}
+_TYPES = {
+    "auto_update": "updated by a report",
+    "status_change": "moved",
+    "edited": "edited",
+    "baseline": "history before forgotten",
+}
 
 
 def what_happened(event: Event) -> str:
@@ -26,7 +31,7 @@ def what_happened(event: Event) -> str:
     Return what an event changed and why, in one line.
     """
     parts = []
-    if event.type != "created":
+    if event.type not in ("created", "baseline"):
         parts = changes_in_words(event.changes)
     if link := event.meta.get("link"):
         parts.append(f"{link.get('kind')} {link.get('other')}" if isinstance(link, dict) else "")

@@ -19,6 +19,7 @@ from backlog_store.commands.items import (
     Close,
     Comment,
     Create,
+    DropExpired,
     DropView,
     Edit,
     LiftVerdict,
@@ -29,6 +30,7 @@ from backlog_store.commands.items import (
     Report,
     Resolve,
     SaveView,
+    ShortenHistory,
     Snooze,
     Undo,
 )
@@ -39,16 +41,16 @@ from backlog_store.model import Actor, Item, ItemId
 
 __all__ = [
     "AbortRun", "Answer", "ApplyPolicy", "BeginRun", "Body", "BodyOf", "Bulk", "ClaimItem", "Cleanup", "Close",
-    "Command", "Comment", "CompleteRun", "Create", "DropView", "Edit", "JudgeRun", "LiftVerdict", "Link", "LinkKind",
-    "Move", "Outcome", "OutcomeVerdict", "ReleaseItem", "RenewClaim", "Reopen", "Report", "Reporting", "Resolve",
-    "RunScope", "SaveView", "Single", "Snooze", "Undo",
+    "Command", "Comment", "CompleteRun", "Create", "DropExpired", "DropView", "Edit", "JudgeRun", "LiftVerdict", "Link",
+    "LinkKind", "Move", "Outcome", "OutcomeVerdict", "ReleaseItem", "RenewClaim", "Reopen", "Report", "Reporting", "Resolve",
+    "RunScope", "SaveView", "ShortenHistory", "Single", "Snooze", "Undo",
 ]  # fmt: skip
 
 #: Of an item, or of a run: what it is in now. ``held``: taken in and kept, to be acted on later; `why` says when.
 OutcomeVerdict = Literal[
     "created", "updated", "unchanged", "reopened", "suppressed", "refused", "closed", "purged", "accepted", "held",
     "begun", "closing", "completed", "parked", "empty", "short", "repeated", "aborted", "rejecting", "rejected",
-    "claimed",
+    "claimed", "shortened",
 ]  # fmt: skip
 
 
@@ -70,6 +72,8 @@ Body = (
     Single
     | Reporting
     | Cleanup
+    | ShortenHistory
+    | DropExpired
     | Undo
     | SaveView
     | DropView
@@ -109,7 +113,7 @@ class Outcome(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
 
     `code` is the error code of a refusal, `why` its text or the reason of the verdict. A report of several drafts
     leaves the item of an unchanged one out, and tells its `priority`. Of a claim `token` is what later writes bring,
-    and `until` when its lease ends.
+    and `until` when its lease ends. `events` is how many were forgotten.
     """
 
     verdict: OutcomeVerdict
@@ -118,6 +122,7 @@ class Outcome(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     why: str = ""
     code: str = ""
     priority: str = ""
+    events: int = 0
     item: Item | None = None
     token: int = 0
     until: Instant = ""
@@ -129,7 +134,7 @@ class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `accepted`: not recorded yet, but kept until the database is back (see `executors.failover`); its outcomes are
     ``accepted``, with the ids that the items will have, or ``refused``. `volatile`: kept in memory only, because the
-    spool's disk refused it too.
+    spool's disk refused it too. `next`: where the next step of a bounded command goes on; empty after the last one.
     """
 
     batch: str
@@ -137,6 +142,7 @@ class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     replayed: bool = False
     accepted: bool = False
     volatile: bool = False
+    next: str = ""
 
     def counts(self) -> dict[str, int]:
         """

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 from backlog_store.instants import Instant
-from backlog_store.model import Draft, ItemId
+from backlog_store.model import Draft, ItemId, RecordKind
 
 __all__ = [
-    "BodyOf", "Cleanup", "Close", "Comment", "Create", "DropView", "Edit", "LiftVerdict", "Link", "LinkKind", "Move",
-    "Reopen", "Report", "Resolve", "SaveView", "Snooze", "Undo",
+    "BodyOf", "Cleanup", "Close", "Comment", "Create", "DropExpired", "DropView", "Edit", "LiftVerdict", "Link",
+    "LinkKind", "Move", "Reopen", "Report", "Resolve", "SaveView", "ShortenHistory", "Snooze", "Undo",
 ]  # fmt: skip
 
 LinkKind = Literal["blocks", "parent", "relates", "duplicates", "caused_by"]
@@ -190,12 +190,37 @@ class Cleanup(BodyOf, frozen=True, tag="cleanup"):
     env: str = ""
 
 
+class ShortenHistory(BodyOf, frozen=True, tag="shorten_history"):
+    """
+    Forget the events of these items, or purged ones, from before an instant.
+
+    A baseline tells what they came to. One outcome an id, in order, for as many as go into one transaction.
+    """
+
+    ids: tuple[ItemId, ...]
+    before: Instant
+
+
+class DropExpired(BodyOf, frozen=True, tag="drop_expired"):
+    """
+    Let go of these records of one kind, as far as they are past their time. One outcome an id.
+    """
+
+    kind: RecordKind
+    ids: tuple[str, ...]
+
+
 class Undo(BodyOf, frozen=True, tag="undo"):
     """
     Set back what a batch did, for each item that nobody changed since; the others are refused with the reason.
+
+    With a *limit* one step of so many events, newest first: the next one goes on *after* the answer's `next`. An item
+    is set back whole in one step; one that was set back already is unchanged.
     """
 
     batch: str
+    after: str = ""
+    limit: int | None = None
 
 
 class SaveView(BodyOf, frozen=True, tag="save_view"):

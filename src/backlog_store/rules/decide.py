@@ -26,6 +26,7 @@ from backlog_store.commands import (
     Comment,
     CompleteRun,
     Create,
+    DropExpired,
     DropView,
     Edit,
     JudgeRun,
@@ -39,6 +40,7 @@ from backlog_store.commands import (
     Report,
     Resolve,
     SaveView,
+    ShortenHistory,
     Snooze,
     Undo,
 )
@@ -47,7 +49,18 @@ from backlog_store.instants import add_seconds, is_instant
 from backlog_store.model import ACTOR_KINDS, LIMITS, Actor, Key, RecordKind, key_record_id
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.preview import digest_of, foreseen
-from backlog_store.rules import claiming, editing, keeping, lifecycle, links, policies, runs, undoing, upsert
+from backlog_store.rules import (
+    claiming,
+    editing,
+    forgetting,
+    keeping,
+    lifecycle,
+    links,
+    policies,
+    runs,
+    undoing,
+    upsert,
+)
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.scoping import outcomes_within
 from backlog_store.rules.view import Context
@@ -93,7 +106,9 @@ _ONE: Mapping[type, Callable[[Context, Any], Outcome]] = {
 _MANY: Mapping[type, Callable[[Context, Any], tuple[Outcome, ...]]] = {
     Report: upsert.decide_report,
     Resolve: lifecycle.resolve,
-    Cleanup: keeping.cleanup,
+    Cleanup: forgetting.cleanup,
+    ShortenHistory: forgetting.shorten_history,
+    DropExpired: forgetting.drop_expired,
     Undo: undoing.undo,
     CompleteRun: _end_run,
     AbortRun: _end_run,
@@ -122,7 +137,7 @@ def decide(
         outcomes = outcomes_within(command.scope, context, command.body, _outcomes)
     if command.expect and command.expect != digest_of(foreseen(command.body, outcomes)):
         raise PlanChanged(command.expect, ())
-    answer = Answer(batch=context.batch, outcomes=outcomes)
+    answer = Answer(batch=context.batch, outcomes=outcomes, next=context.next)
     if command.request_id:
         _keep_answer(context, answer)
     return Decision(tuple(context.changes), answer)
@@ -202,6 +217,10 @@ def check_command(command: Command) -> None:
         for priority, days in body.due_days.items():
             if not 0 <= days <= 36_500:
                 check.fault(f"body/due_days/{priority}", days, "0 to 36500 days")
+    elif isinstance(body, ShortenHistory | DropExpired):
+        _check_count(check, len(body.ids))
+        if len(set(body.ids)) < len(body.ids):
+            check.fault("body/ids", f"{len(body.ids)} ids", "each id once")
     elif isinstance(body, Bulk):
         _check_count(check, len(body.bodies))
         for index, single in enumerate(body.bodies):

@@ -21,10 +21,12 @@ from backlog_store.commands import (
     Body,
     Cleanup,
     CompleteRun,
+    DropExpired,
     Outcome,
     Report,
     Reporting,
     Resolve,
+    ShortenHistory,
 )
 from backlog_store.errors import NotAllowed
 from backlog_store.model import Draft, Event, Item, ItemId, Key, Record, RecordKind
@@ -46,7 +48,7 @@ def action_of(body: Body) -> Action:
     """
     if isinstance(body, Reporting):
         return "report"
-    return "administer" if isinstance(body, ApplyPolicy | Cleanup) else "work"
+    return "administer" if isinstance(body, ApplyPolicy | Cleanup | ShortenHistory | DropExpired) else "work"
 
 
 def check_scope(scope: Scope, body: Body) -> None:

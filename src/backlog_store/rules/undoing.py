@@ -21,7 +21,7 @@ from backlog_store.rules.lifecycle import remember_closing
 from backlog_store.rules.links import join, link_ids, part
 from backlog_store.rules.upsert import clear_verdict
 from backlog_store.rules.view import Context
-from backlog_store.trail import plain_fields
+from backlog_store.trail import is_baseline, plain_fields
 
 __all__ = ["undo"]
 
@@ -30,12 +30,21 @@ def undo(context: Context, body: Undo) -> tuple[Outcome, ...]:
     """
     Set back each item that a batch changed, newest event first, unless somebody changed it since.
     """
-    events = context.reader.events(EventQuery(batch=body.batch, newest_first=True, limit=None))
-    if not events:
+    query = EventQuery(batch=body.batch, newest_first=True, after=body.after, limit=body.limit)
+    events = context.reader.events(query)
+    if not events and not body.after:
         raise NotFound("batch", body.batch, hint="Only changes of items can be undone.")
+    if events and not body.after and all(map(is_baseline, events)):
+        raise NotAllowed("undoing a cleanup", "a baseline changed nothing, and what was forgotten does not come back")
+    if body.limit is not None and events:
+        context.next = events[-1].position if len(events) == body.limit else ""
+        ids = tuple(dict.fromkeys(event.item_id for event in events))
+        # Each item whole, though some of its events would come in a later step; there it is left out.
+        events = context.reader.events(replace(query, item_ids=ids, after="", limit=None))
+    done = {event.item_id for event in events if body.after and event.position >= body.after}
     by_item: dict[str, list[Event]] = {}
     for event in events:
-        if not is_consequence(event) and not _is_other_end(event):
+        if event.item_id not in done and not _is_nothing_own(event):
             by_item.setdefault(event.item_id, []).append(event)
     context.load_ids(list(by_item))
     outcomes = []
@@ -64,8 +73,14 @@ def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
     item = context.find(newest.item_id)
     if item is None:
         raise NotAllowed(f"undoing {newest.type} of {newest.item_id}", "the item is purged")
-    if item.revision != newest.revision and not _was_all_set_back(context, item, newest.revision):
-        raise RevisionConflict(item.id, expected=newest.revision, found=item.revision)
+    if item.revision != newest.revision:
+        later = _later(context, item, newest.revision)
+        if later and _is_undoing(later[0]) and later[0].meta.get("batch") == newest.batch:
+            return Outcome(
+                verdict="unchanged", id=item.id, revision=item.revision, item=item, why="was set back before"
+            )
+        if not _was_all_set_back(item, later):
+            raise RevisionConflict(item.id, expected=newest.revision, found=item.revision)
     if any(event.type == "purged" for event in newest_first):
         raise NotAllowed(f"undoing {newest.type} of {item.id}", "it is not a change of fields")
     links = [event for event in newest_first if _is_of_link(event)]
@@ -130,18 +145,25 @@ def _undo_link(context: Context, item: Item, event: Event) -> Item:
     raise NotAllowed(f"undoing {event.type} of {item.id}", f"its link with {other_id} was changed since")
 
 
-def _was_all_set_back(context: Context, item: Item, revision: int) -> bool:
+def _later(context: Context, item: Item, revision: int) -> list[Event]:
     """
-    Tell whether all that happened after *revision* was undone again, so that undoing can go on further back.
+    Return what changed an item after *revision*, newest first.
     """
     events = context.reader.events(EventQuery(item_ids=(item.id,), newest_first=True, limit=None))
     later = [event for event in events if event.revision > revision and not _is_nothing_own(event)]
+    return sorted(later, key=lambda event: -event.revision)
+
+
+def _was_all_set_back(item: Item, later: Sequence[Event]) -> bool:
+    """
+    Tell whether all that happened later, newest first, was undone again, so that undoing can go on further back.
+    """
     undone: Collection[Any] = {event.meta.get("batch") for event in later if _is_undoing(event)}
     if not all(_is_undoing(event) or event.batch in undone for event in later):
         return False
     now = plain_fields(item)
     then = dict(now)
-    for event in sorted(later, key=lambda event: -event.revision):
+    for event in later:
         then |= {name: before for name, (before, _) in event.changes.items() if name not in _NOT_SET_BACK}
     return _comparable(then) == _comparable(now)
 
@@ -153,7 +175,7 @@ def _comparable(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_nothing_own(event: Event) -> bool:
-    return is_consequence(event) or _is_other_end(event)
+    return is_consequence(event) or _is_other_end(event) or is_baseline(event)
 
 
 def _is_undoing(event: Event) -> bool:

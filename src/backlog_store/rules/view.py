@@ -47,6 +47,7 @@ class Context:
         self._undecoded: dict[Key, Undecoded[Key]] = {}  # read, unless something is in `_by_key`
         self._records: dict[tuple[str, str], Record | None] = {}
         self._beyond: dict[ItemId, Item] = {}  # items that the credential does not reach, as decided
+        self.next = ""  # where the next step goes on
         self._drawn = 0
 
     # Reading
@@ -219,6 +220,7 @@ class Context:
         ts: Instant = "",
         own_event_id: str = "",
         extra: Mapping[str, Any] | None = None,
+        changes: dict[str, tuple[Any, Any]] | None = None,
     ) -> Item:
         """
         Decide the next state of an item; revision, event and chain follow. Return the item as it will be stored.
@@ -242,7 +244,7 @@ class Context:
             actor=self.actor.name,
             actor_kind=self.actor.kind,
             message=message,
-            changes=difference(old, new, ts),
+            changes=difference(old, new, ts) if changes is None else changes,
             meta=dict(meta) if meta else {},
             added=added,
             batch=self.batch,

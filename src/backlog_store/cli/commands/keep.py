@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,28 +20,45 @@ from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import CLOSED, KeyState, Verdict, key_record_id
 from backlog_store.query import All, Compare, In, Where
 
+if TYPE_CHECKING:
+    from backlog_store.maintenance import Maintained
+
 __all__ = ["cleanup", "verdict"]
 
 _DAY_S = 86_400
+_DAYS_MAX = 36_500
 
 
-@command("cleanup", examples=("backlog cleanup --dry-run", "backlog cleanup --older-than 365 --yes"))
-@click.option("--older-than", "days", type=int, default=180, show_default=True, metavar="DAYS",
+def _days(_: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    number = value.removesuffix("d")
+    if not (number.isascii() and number.isdigit()) or int(number) > _DAYS_MAX:
+        raise InvalidInput([Fault(f"/{parameter.opts[0].strip('-')}", value, f"0 to {_DAYS_MAX} days, as 400 or 400d")],
+                           what="cleanup")  # fmt: skip
+    return int(number)
+
+
+@command("cleanup", examples=("backlog cleanup --dry-run", "backlog cleanup --older-than 365 --yes",
+                              "backlog cleanup --history 400d --yes"))  # fmt: skip
+@click.option("--older-than", "days", default="180", show_default=True, metavar="DAYS", callback=_days,
               help="Closed, and untouched for so long.")  # fmt: skip
-@click.option("--env", default="", metavar="NAME", help="Only in this env.")
+@click.option("--env", default="", metavar="NAME", help="Purge only items of this env.")
+@click.option("--history", default=None, metavar="DAYS", callback=_days,
+              help="Also of what stays, keep only so much history.")  # fmt: skip
 @click.option("-n", "--dry-run", is_flag=True, help="Count them, and purge nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
 @pass_app
-def cleanup(app: App, days: int, env: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+def cleanup(app: App, days: int, env: str, history: int | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     """
-    Purge items closed long ago, with their history.
+    Purge items closed long ago, with their history, and what else is past its time.
 
-    What was decided about their keys stays, so that they do not come back as new. This cannot be undone: export first,
-    if in doubt.
+    What was decided about their keys stays, so that they do not come back as new. With `--history` the older events of
+    all that stays are forgotten, too; each item then begins with a baseline that tells what they came to. Answers kept
+    for request ids are let go after 14 days. Nobody waits while this runs: it goes in steps, and once interrupted it
+    can be run again. This cannot be undone: export first, if in doubt.
     """
-    if not 0 <= days <= 36_500:
-        raise InvalidInput([Fault("/older-than", str(days), "0 to 36500 days")], what="cleanup")
     backlog = app.reading()
     parts: list[Where] = [In("status", tuple(sorted(CLOSED))),
                           Compare("updated_at", "<", add_seconds(app.now(), -days * _DAY_S))]  # fmt: skip
@@ -48,13 +66,33 @@ def cleanup(app: App, days: int, env: str, dry_run: bool, yes: bool, as_json: bo
         parts.append(In("env", (env,)))
     count = backlog.tally(All(tuple(parts))).get((), 0)
     told = f"{plural(count, 'item')} closed and untouched for {plural(days, 'day')}"
-    if dry_run or not count:
-        app.out(json_text(app, {"dry_run": dry_run, "purged": 0, "found": count}) if as_json else told)
+    if dry_run:
+        app.out(json_text(app, {"dry_run": True, "purged": 0, "found": count}) if as_json else told)
         return
-    app.confirm(f"Purge {told}?", yes=yes)
-    purged = backlog.cleanup(days, env=env)
-    app.out(json_text(app, {"dry_run": False, "purged": purged, "found": count}) if as_json
-            else f"purged  {plural(purged, 'item')}")  # fmt: skip
+    if count or history is not None:
+        more = "" if history is None else f", and forget what happened more than {plural(history, 'day')} ago"
+        app.confirm(f"Purge {told}{more}?", yes=yes)
+    done = backlog.maintain(days, env=env, history_days=history)
+    if as_json:
+        app.out(json_text(app, {"dry_run": False, "found": count, **to_builtins(done)}))
+        return
+    for line in _account(done, history):
+        app.out(line)
+
+
+def _account(done: Maintained, history: int | None) -> Iterator[str]:
+    """
+    Yield what was let go, a line each.
+    """
+    yield f"purged     {plural(done.purged, 'item')}"
+    if history is not None:
+        yield f"shortened  {plural(done.shortened, 'item')}: {plural(done.events, 'event')} forgotten"
+    if done.expired:
+        yield f"expired    {plural(done.expired, 'answer')}"
+    for name in done.months:
+        yield f"dropped    the empty table {name}"
+    if done.steps:
+        yield f"in {plural(done.steps, 'step')}, of {plural(done.rows_max, 'row')} at most"
 
 
 @group("verdict")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import click
 
-from backlog_store import commands as c
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import command
 from backlog_store.cli.history import batch_named, newest_events, what_happened
@@ -32,7 +31,8 @@ def undo(app: App, name: str, last: bool, dry_run: bool, fields: str, as_json: b
     """
     Set back what a command changed, where nobody changed anything since; the rest is refused, saying why.
 
-    What a command created is closed again, not removed; comments and links stay.
+    What a command created is closed again, not removed; comments and links stay. A large batch goes in steps: once
+    interrupted, ask again.
     """
     if name and last:
         raise click.UsageError("Give a batch, or --last, not both.")
@@ -40,7 +40,7 @@ def undo(app: App, name: str, last: bool, dry_run: bool, fields: str, as_json: b
     full = batch_named(app, name) if name else _last(app)
     ids = {event.item_id for event in backlog.events(EventQuery(batch=full, limit=None))}
     before = backlog.read(lambda reader: reader.items(ids))
-    answer = backlog.preview(c.Undo(batch=full)) if dry_run else backlog.undo(full)
+    answer = backlog.undo(full, dry_run=dry_run)
     print_answer(app, answer, as_json=as_json, names=fields_of(fields), before=before)
     if dry_run and not as_json:
         app.say("Nothing was written.")

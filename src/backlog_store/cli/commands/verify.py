@@ -101,12 +101,15 @@ def _print(app: App, found: Verified, sealed: Sealed | None, compared: Compared 
     _print_faults(app, found)
     end = plural(found.fault_count, "fault") if found.fault_count else "every one is explained by its history"
     app.out(f"{plural(found.items, 'item')}, {plural(found.events, 'event')}, {plural(found.keys, 'key')}: {end}")
+    if found.shortened:
+        app.out(f"{plural(found.shortened, 'item')} with a baseline: a cleanup has forgotten the history before it")
     if compared is not None:
         _print_faults(app, compared)
         was = compared.sealed
         app.out(
             f"sealed at {was.at}: {plural(was.items + was.keys, 'head')}, {compared.kept:,} still there "
-            f"({compared.grown:,} grown since), {compared.purged:,} purged, {plural(compared.fault_count, 'fault')}"
+            f"({compared.grown:,} grown since), {compared.purged:,} purged, {compared.shortened:,} shortened, "
+            f"{plural(compared.fault_count, 'fault')}"
         )
     if sealed is not None:
         app.out(f"root  {sealed.root}")

@@ -125,6 +125,7 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
         self._requests: list[c.Command] = []
         self._batches: list[str] = []
         self._runs: list[tuple[str, Run]] = []
+        self._touched: list[str] = []
 
     def next(self, model: Backend, /) -> Step:
         """
@@ -168,6 +169,7 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
         newest = model.read(lambda reader: reader.events(EventQuery(newest_first=True, limit=20)))
         self._batches = [event.batch for event in newest if event.batch]
         self._runs = runs_of(model)[-12:]
+        self._touched = [event.item_id for event in newest]  # purged ones, too
         return c.Command(
             body=self._body(items), actor=rng.choice(_ACTORS), at=self._clock(), seed=self._ids(),
             request_id=f"r{rng.randrange(10_000)}" if rng.random() < 0.3 else "",
@@ -194,6 +196,8 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
             return c.Cleanup(retention_days=rng.choice((0, 0, 7, 400)), limit=rng.choice((1, 5, 500)))
         if kind < 0.43:
             return c.Undo(batch=rng.choice((*self._batches, "nothing")))
+        if kind < 0.45:
+            return self._forgetting(items)
         if kind < 0.46:
             return c.SaveView(name=rng.choice(("mine", "yours", "mine", "a b")), query="status:open")
         if kind < 0.48:
@@ -204,6 +208,17 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
             singles = tuple(self._single(items) for _ in range(rng.randrange(5)))
             return c.Bulk(bodies=singles, keep_going=rng.random() < 0.7)
         return self._single(items)
+
+    def _forgetting(self, items: Sequence[Item]) -> Any:
+        rng = self._rng
+        if rng.random() < 0.2:
+            asked = [command for command in self._requests[:200] if rng.random() < 0.2]
+            names = {f"{len(one.actor.name)}:{one.actor.name}/{one.request_id}" for one in asked}
+            return c.DropExpired(kind="answer", ids=tuple(sorted(names)))
+        # Now and then everything, so that items are left with a baseline alone.
+        before = self._clock() if rng.random() < 0.3 else rng.choice(items).updated_at
+        ids = {item.id for item in items if rng.random() < 0.3} | {id for id in self._touched if rng.random() < 0.5}
+        return c.ShortenHistory(ids=tuple(sorted(ids)), before=before)
 
     def _single(self, items: Sequence[Item]) -> Any:
         rng = self._rng
