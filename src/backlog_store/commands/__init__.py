@@ -42,8 +42,8 @@ from backlog_store.model import Actor, Item, ItemId
 __all__ = [
     "AbortRun", "Answer", "ApplyPolicy", "BeginRun", "Body", "BodyOf", "Bulk", "ClaimItem", "Cleanup", "Close",
     "Command", "Comment", "CompleteRun", "Create", "DropExpired", "DropView", "Edit", "JudgeRun", "LiftVerdict", "Link",
-    "LinkKind", "Move", "Outcome", "OutcomeVerdict", "ReleaseItem", "RenewClaim", "Reopen", "Report", "Reporting", "Resolve",
-    "RunScope", "SaveView", "ShortenHistory", "Single", "Snooze", "Undo",
+    "LinkKind", "Move", "Outcome", "OutcomeVerdict", "ReleaseItem", "RenewClaim", "Reopen", "Report", "Reporting",
+    "Resolve", "RunScope", "SaveView", "ShortenHistory", "Single", "Snooze", "Undo",
 ]  # fmt: skip
 
 #: Of an item, or of a run: what it is in now. ``held``: taken in and kept, to be acted on later; `why` says when.
