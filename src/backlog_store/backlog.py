@@ -32,10 +32,11 @@ from backlog_store.ids import batch_id
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import LIMITS, Actor, Draft, Event, Item, ItemId, KeyState, Record, RecordKind, Sighted
 from backlog_store.planning import Applied, Plan, Planner, apply_plan
-from backlog_store.policy import DEFAULT_POLICY, Policy
+from backlog_store.policy import DEFAULT_POLICY, Policy, PolicyFormat
 from backlog_store.query import ANY, All, Compare, EventQuery, Facet, ItemFilter, ItemQuery, OrderKey, Where, order_key
 from backlog_store.rules import check_draft, draft_from, visible
 from backlog_store.rules.lanes import Run
+from backlog_store.rules.policies import policy_in_force
 from backlog_store.running import Ended, Running, each_run, end_run, find_run, proposals
 
 if TYPE_CHECKING:
@@ -409,6 +410,16 @@ class Backlog:
         """
         self.execute(c.SaveView(name=name, query=query))
 
+    def apply_policy(
+        self, text: str, *, over: int, format: PolicyFormat = "yaml", files: Mapping[str, str] | None = None,
+        message: str = "",
+    ) -> int:  # fmt: skip
+        """
+        Put a policy in force over revision *over*; return its revision. Only for a person; see `commands.ApplyPolicy`.
+        """
+        body = c.ApplyPolicy(text=text, over=over, format=format, files=dict(files or {}), message=message)
+        return self.execute(body).outcomes[0].revision
+
     def drop_view(self, name: str) -> None:
         """
         Forget a saved view. Raises `NotFound`.
@@ -537,6 +548,12 @@ class Backlog:
             state = from_builtins(record.body, KeyState)
             if state.verdict is not None:
                 yield record.id, state
+
+    def policy(self) -> Policy:
+        """
+        Return the policy in force; revision 0 is the built-in one.
+        """
+        return self.read(policy_in_force)
 
     def views(self) -> Mapping[str, str]:
         """

@@ -15,7 +15,7 @@ have is ``None`` here, and costs nothing: its module is not even imported.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, field
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from backlog_store.policy.wip import Wip
     from backlog_store.policy.workflow import Workflow
 
-__all__ = ["ACCEPTANCE_DAYS_MAX", "DEFAULT_POLICY", "DEFAULT_TRANSITIONS", "DUE_DAYS", "Policy", "record_id"]
+__all__ = ["ACCEPTANCE_DAYS_MAX", "DEFAULT_POLICY", "DEFAULT_TRANSITIONS", "DUE_DAYS", "Policy", "PolicyFormat",
+           "record_id"]  # fmt: skip
 
 #: The built-in workflow; drawn in `backlog_store.workflow`.
 DEFAULT_TRANSITIONS: dict[str, tuple[str, ...]] = {
@@ -43,6 +44,10 @@ DUE_DAYS: dict[str, int] = {"P0": 2, "P1": 14, "P2": 60, "P3": 180}
 
 #: How many days ahead an acceptance of risk may end, where the policy says nothing else.
 ACCEPTANCE_DAYS_MAX = 366
+
+
+#: What a policy file may be written in.
+PolicyFormat = Literal["yaml", "toml"]
 
 
 class Policy(Struct, frozen=True, kw_only=True):

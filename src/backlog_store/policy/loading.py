@@ -6,26 +6,29 @@ Nothing is read here but the text that is handed in; which further files a polic
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from backlog_store.errors import Fault, InvalidInput
-from backlog_store.policy import Policy
+from backlog_store.policy import Policy, PolicyFormat
 from backlog_store.policy.findings import Finding, Mark
 from backlog_store.policy.nodes import Table, Unreadable, read_yaml
 from backlog_store.policy.sections import SECTIONS
 from backlog_store.policy.typed import Typist
 
-__all__ = ["FILE_MAX", "Format", "Loaded", "format_of", "load_policy", "require_policy"]
+__all__ = ["FILE_MAX", "Loaded", "format_of", "load_policy", "require_policy"]
 
-Format = Literal["yaml", "toml"]
 #: Characters of a policy file, and of each file that it names.
 FILE_MAX = 262_144
 _START = Mark(1, 1)
+#: What ends a line, as each format counts them.
+_YAML_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_TOML_BREAK = re.compile("\r?\n")
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -35,6 +38,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
 
     policy: Policy | None
     findings: tuple[Finding, ...] = ()
+    text: str = ""
     lines: tuple[str, ...] = ()
     files_wanted: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
@@ -62,30 +66,30 @@ class Loaded(Struct, frozen=True, kw_only=True):
             yield from finding.drawn(name, lines)
 
 
-def format_of(name: str) -> Format:
+def format_of(name: str) -> PolicyFormat:
     """
     Return the format of a file of this name: ``.toml`` is TOML, all else YAML (of which JSON is a part).
     """
     return "toml" if name.lower().endswith(".toml") else "yaml"
 
 
-def load_policy(text: str, *, format: Format = "yaml", files: Mapping[str, str] | None = None) -> Loaded:
+def load_policy(text: str, *, format: PolicyFormat = "yaml", files: Mapping[str, str] | None = None) -> Loaded:
     """
     Read a policy. *files* holds the texts of files that it may name, by the names that it uses.
     """
-    lines = tuple(text.splitlines())
+    lines = tuple((_YAML_BREAK if format == "yaml" else _TOML_BREAK).split(text))
     given = dict(files or {})
     try:
         root, findings = _read(text, format)
     except Unreadable as error:
-        return Loaded(policy=None, findings=(error.finding,), lines=lines)
+        return Loaded(policy=None, findings=(error.finding,), text=text, lines=lines)
     typist = Typist()
     typist.findings += findings
     if root is None:
         root = Table({}, _START)
     if not isinstance(root, Table):
         finding = Finding(pointer="", reason="is no table of sections", mark=root.mark)
-        return Loaded(policy=None, findings=(*typist.findings, finding), lines=lines)
+        return Loaded(policy=None, findings=(*typist.findings, finding), text=text, lines=lines)
     policy = _policy(root, typist)
     wanted = tuple(dict.fromkeys(_files_wanted(policy)))
     policy = replace(policy, files={name: given[name] for name in wanted if name in given})
@@ -93,11 +97,11 @@ def load_policy(text: str, *, format: Format = "yaml", files: Mapping[str, str] 
     found += (typist.placed(finding) for name in SECTIONS for finding in _checked(policy, name))
     found.sort(key=lambda one: (one.file, one.mark.line if one.mark else 0, one.mark.column if one.mark else 0))
     faulty = any(not finding.warning for finding in found)
-    return Loaded(policy=None if faulty else policy, findings=tuple(found), lines=lines, files_wanted=wanted,
+    return Loaded(policy=None if faulty else policy, findings=tuple(found), text=text, lines=lines, files_wanted=wanted,
                   files=given)  # fmt: skip
 
 
-def require_policy(text: str, *, format: Format = "yaml", files: Mapping[str, str] | None = None) -> Loaded:
+def require_policy(text: str, *, format: PolicyFormat = "yaml", files: Mapping[str, str] | None = None) -> Loaded:
     """
     Read a policy that has to be sound. Raises `InvalidInput` with every fault and its place.
     """
@@ -108,7 +112,7 @@ def require_policy(text: str, *, format: Format = "yaml", files: Mapping[str, st
     return loaded
 
 
-def _read(text: str, format: Format) -> Any:
+def _read(text: str, format: PolicyFormat) -> Any:
     if len(text) > FILE_MAX:
         reason = f"has {len(text):,} characters; at most {FILE_MAX:,} are read"
         raise Unreadable(Finding(pointer="", reason=reason))

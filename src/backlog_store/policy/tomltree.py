@@ -39,8 +39,7 @@ def read_toml(text: str) -> tuple[Node | None, list[Finding]]:
     except tomllib.TOMLDecodeError as error:
         said = str(error)
         found = _PLACE.search(said)
-        last = len(text.splitlines()) or 1
-        mark = Mark(int(found[1]), int(found[2])) if found and found[1] else Mark(last, 1)
+        mark = Mark(int(found[1]), int(found[2])) if found and found[1] else Mark(text.count("\n") + 1, 1)
         reason = f"is not TOML: {_PLACE.sub('', said)}"
         raise Unreadable(Finding(pointer="", reason=reason, mark=mark)) from None
     except RecursionError:

@@ -67,6 +67,14 @@ def test_every_revision_stays(machine: Backlog) -> None:
     assert machine.read(verify).faults == []
 
 
+def test_a_library_puts_a_policy_in_force(machine: Backlog) -> None:
+    """What the command line does, a program does with one call, and reads what is in force with another."""
+    assert machine.policy().revision == 0
+    toml = "[workflow]\nacceptance_days_max = 30\n"
+    assert machine.acting_as("ann", person=True).apply_policy(toml, over=0, format="toml") == 1
+    assert (machine.policy().revision, machine.policy().acceptance_days_max) == (1, 30)
+
+
 def test_a_preview_that_is_out_of_date_is_refused(machine: Backlog) -> None:
     """Who looked at revision 0 does not replace revision 1 unseen."""
     ann = machine.acting_as("ann", person=True)

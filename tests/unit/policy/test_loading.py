@@ -7,8 +7,11 @@ from __future__ import annotations
 import textwrap
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backlog_store.errors import InvalidInput
+from backlog_store.policy import PolicyFormat
 from backlog_store.policy.findings import Finding
 from backlog_store.policy.loading import Loaded, load_policy, require_policy
 from backlog_store.policy.stored import digest_of
@@ -140,3 +143,22 @@ def test_a_faulty_policy_cannot_be_required() -> None:
     (fault,) = caught.value.faults
     assert (fault.pointer, fault.value) == ("/workflow/transitons", "line 2, column 3")
     assert "transitions" in fault.reason
+
+
+_WORDS = st.sampled_from([
+    "workflow", "guards", "priority", "rules", "owners", "suppression", "windows", "when", "unless", "set", "name",
+    "P0", "until", "2026-12-01", "service", "pay-*", "true", "[", "]", "{", "}", ": ", ":", "- ", "\n", "\n  ",
+    "\n    ", " = ", "=", '"', "'", "#", "&a ", "*a", "|", ">", "!!x ", ",", "\t", "é", "\u2028", "[[", "]]", '"""',
+])  # fmt: skip
+
+
+@given(st.lists(_WORDS, max_size=30).map("".join), st.sampled_from(["yaml", "toml"]))
+def test_no_text_is_too_odd_to_be_judged(text: str, format: PolicyFormat) -> None:
+    """Whatever a file holds, the answer is a policy or faults; each place lies in the file, and can be drawn."""
+    loaded = load_policy(text, format=format)
+    assert (loaded.policy is None) == bool(loaded.faults)
+    for finding in loaded.findings:
+        if finding.mark is not None:
+            assert 1 <= finding.mark.line <= len(loaded.lines)
+            assert finding.mark.column >= 1
+    assert isinstance(list(loaded.drawn("p")), list)

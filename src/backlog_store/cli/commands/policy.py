@@ -194,7 +194,7 @@ def apply(app: App, file: Path, dry_run: bool, yes: bool, if_revision: int | Non
     if if_revision is not None and if_revision != trial.revision:
         raise RevisionConflict("policy", expected=if_revision, found=trial.revision,
                                detail=f"revision {trial.revision} is in force, not {if_revision}")  # fmt: skip
-    body = ApplyPolicy(text="\n".join(loaded.lines) + "\n", over=trial.revision, format=format_of(file.name),
+    body = ApplyPolicy(text=loaded.text, over=trial.revision, format=format_of(file.name),
                        name=file.name, files=loaded.files, message=message)  # fmt: skip
     if dry_run:
         outcome = backlog.preview(body).outcomes[0]

@@ -19,6 +19,7 @@ from backlog_store.instants import add_seconds, day_of, plus_days
 from backlog_store.model import CLOSED, CLOSING_REASONS, PRIORITIES, STATUSES, Actor, Draft, Item
 from backlog_store.query import EventQuery, ItemQuery
 from backlog_store.rules.lanes import Run
+from backlog_store.rules.policies import policy_in_force
 from backlog_store.testing.agreement import Maintain, Reopen, Step, Store
 from backlog_store.testing.agreement.runs import Foresee, runs_of, some_run_body
 from backlog_store.testing.clocks import CountingIds, StepClock
@@ -36,6 +37,23 @@ _BAD: tuple[tuple[str, Any], ...] = (
     ("due_date", "2026-02-30"), ("observed_at", "yesterday"), ("id", "a b"), ("meta", {"x": float("nan")}),
     ("dedupe_key", "k" * 513), ("tags", ("",)), ("tags", tuple(f"t{number}" for number in range(101))),
 )  # fmt: skip
+#: Policies that move what the programs report, and one that is faulty.
+_POLICIES = (
+    "",
+    (
+        "workflow:\n  transitions: {open: [done, canceled], in_progress: [open]}\n  guards:\n"
+        "    - {name: people, reason: [wont_fix, obsolete], by: person, message: true}\n"
+    ),
+    (
+        "priority:\n  rules:\n    - {set: P3}\n    - {when: {source: slo, key: k1*}, set: P0}\n"
+        "owners:\n  rules:\n    - {when: {env: staging}, owner: stage}\n    - {when: {key: 'k?'}, owner: few}\n"
+    ),
+    (
+        "suppression:\n  windows:\n    - {name: ruff, when: {source: ruff}, until: 2026-03-09}\n"
+        "priority:\n  rules:\n    - {when: {env: prod}, unless: {tag: none}, set: P1}\n"
+    ),
+    "priority:\n  rules:\n    - {set: P9}\n",
+)
 
 
 class Execute(Struct, frozen=True):
@@ -171,10 +189,15 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
         self._runs = runs_of(model)[-12:]
         self._touched = [event.item_id for event in newest]  # purged ones, too
         return c.Command(
-            body=self._body(items), actor=rng.choice(_ACTORS), at=self._clock(), seed=self._ids(),
+            body=self._policy(model) if rng.random() < 0.02 else self._body(items), actor=rng.choice(_ACTORS),
+            at=self._clock(), seed=self._ids(),
             request_id=f"r{rng.randrange(10_000)}" if rng.random() < 0.3 else "",
             batch=rng.choice(self._batches) if self._batches and rng.random() < 0.05 else "",
         )  # fmt: skip
+
+    def _policy(self, model: Backend) -> c.ApplyPolicy:
+        revision = model.read(policy_in_force).revision
+        return c.ApplyPolicy(text=self._rng.choice(_POLICIES), over=revision - (self._rng.random() < 0.1))
 
     def _body(self, items: Sequence[Item]) -> Any:
         rng = self._rng
@@ -269,6 +292,7 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
             id=id, fields=fields, revision=revision, add_tags=rng.choice(((), (), ("added",))),
             remove_tags=rng.choice(((), (), drawn.tags)), release=rng.choice(((), (), ("title", "status"))),
             hold=rng.choice((None, None, ("title",))),
+            hold_until=add_seconds(self._clock(), rng.choice((1, 50)) * _HOUR_S) if rng.random() < 0.2 else "",
         )  # fmt: skip
 
     def _draft(self, items: Sequence[Item]) -> Draft:
