@@ -10,7 +10,7 @@ import os
 
 __all__ = [
     "CHANGES", "CRASH_STATES", "FAULTS", "FORKS", "HA_ROUNDS", "KILLS", "LISTED", "MALFORMED", "POWER_CUTS", "PROGRAM",
-    "RACES", "RUN_HISTORIES", "SEEDS", "SIMULATIONS", "STEPS", "SYSCALLS",
+    "RACES", "REQUESTS", "RUN_HISTORIES", "SEEDS", "SIMULATIONS", "STEPS", "SYSCALLS",
 ]  # fmt: skip
 
 #: Steps of the agreement machine, at each of its two levels, cut into programs with a seed of their own: several
@@ -45,3 +45,5 @@ SIMULATIONS = int(os.environ.get("TEST_SIMULATIONS", "400"))
 RUN_HISTORIES = int(os.environ.get("TEST_RUN_HISTORIES", "60"))
 #: System calls of writers that fail.
 SYSCALLS = int(os.environ.get("TEST_SYSCALLS", "400"))
+#: Requests of the API that are made up from its description.
+REQUESTS = int(os.environ.get("TEST_REQUESTS", "600"))

@@ -21,6 +21,7 @@ from backlog_store.web.app import create_app
 from backlog_store.web.pages import page_routes
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.site import Asker, Site
+from tests.web.serving import Served
 
 Client = TestClient[Litestar]
 
@@ -72,3 +73,19 @@ def client(asking: Callable[[str], Client]) -> Client:
     Return the client of a worker who reaches everything.
     """
     return asking("ann")
+
+
+@pytest.fixture
+def serve(backlog: Backlog) -> Iterator[Callable[[Asker], Served]]:
+    """
+    Return a function that serves the store of the test.
+    """
+    running: list[Served] = []
+
+    def start(asker: Asker) -> Served:
+        running.append(Served(backlog, asker))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()

@@ -4,13 +4,10 @@ A backlog on a server: the same face, the same answers, the same errors.
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 from msgspec.structs import replace
 
 from backlog_store import open_backlog
@@ -33,47 +30,8 @@ from backlog_store.executors.remote import RemoteExecutor
 from backlog_store.model import Draft
 from backlog_store.query import EventQuery
 from backlog_store.testing.clocks import CountingIds, StepClock
-from backlog_store.web.api import api_routes
-from backlog_store.web.app import create_app
-from backlog_store.web.site import Asker, Site
-
-
-class Served:
-    """
-    A service on a port of its own, for who signs in as *asker* says.
-    """
-
-    def __init__(self, backlog: Backlog, asker: Asker) -> None:
-        app: Any = create_app(Site(backlog=backlog, sign_in=lambda _: asker), api_routes())
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
-        self.thread.start()
-
-    def stop(self) -> None:
-        """
-        Stop, and wait for it.
-        """
-        self.server.should_exit = True
-        self.thread.join(10)
-        self.socket.close()
-
-
-@pytest.fixture
-def serve(backlog: Backlog) -> Iterator[Callable[[Asker], Served]]:
-    """
-    Return a function that serves the store of the test.
-    """
-    running: list[Served] = []
-
-    def start(asker: Asker) -> Served:
-        running.append(Served(backlog, asker))
-        return running[-1]
-
-    yield start
-    for one in running:
-        one.stop()
+from backlog_store.web.site import Asker
+from tests.web.serving import Served
 
 
 @pytest.fixture

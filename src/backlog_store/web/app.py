@@ -43,7 +43,9 @@ def create_app(site: Site, routes: Iterable[Route], *, threads: int = 16, **more
         middleware=[_Identified],
         openapi_config=None,
         request_max_body_size=site.limits.body,
-        compression_config=CompressionConfig(backend="gzip", minimum_size=1_024, gzip_compress_level=5),
+        compression_config=CompressionConfig(
+            backend="gzip", minimum_size=1_024, gzip_compress_level=5, exclude=[r"^/api/v1/stream$"]
+        ),
         **more,
     )
 
@@ -77,6 +79,8 @@ async def _body(request: Request[Any, Any, Any]) -> bytes:
 
 def _response(reply: Reply, limiter: anyio.CapacityLimiter) -> Response[Any]:
     headers = {**_HEADERS, **reply.headers}
+    if reply.live is not None:
+        return Stream(reply.live(), media_type=reply.media, status_code=reply.status, headers=headers)
     if reply.stream is not None:
         return Stream(_sent(reply.stream, limiter), media_type=reply.media, status_code=reply.status, headers=headers)
     return Response(reply.content(), media_type=reply.media, status_code=reply.status, headers=headers)

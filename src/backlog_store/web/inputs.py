@@ -22,7 +22,7 @@ from backlog_store.web.problems import HttpProblem
 
 __all__ = [
     "CONDITIONS", "ListQuery", "body_as", "condition", "cursor_of", "etag", "list_query", "next_link", "request_id",
-    "revision_asked", "whole",
+    "revision_asked", "truth", "whole",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ def condition(parameters: Mapping[str, Sequence[str]], *, now: str, me: str) -> 
             scoped = scoped or parsed.scoped
             order, descending = (order, descending) if order else (parsed.order, parsed.descending)
     parts += [In(name, tuple(sorted(set(parameters[name])))) for name in CONDITIONS if name in parameters]
-    if not scoped and parameters.get("closed", ("",))[-1] not in ("true", "1"):
+    if not scoped and parameters.get("closed", ("",))[-1] != "true":
         parts.append(live())
     return (parts[0] if len(parts) == 1 else All(tuple(parts)) if parts else ANY), order, descending
 
@@ -75,6 +75,7 @@ def list_query(
         Fault(f"/{name}", "", f"no such parameter; known are {', '.join(_KNOWN)}")
         for name in parameters if name not in _KNOWN
     ]  # fmt: skip
+    truth(parameters, "closed", faults)
     where, order, descending = condition(parameters, now=now, me=me)
     sort = parameters.get("sort", ("",))[-1]
     if sort:
@@ -109,6 +110,16 @@ def whole(parameters: Mapping[str, Sequence[str]], name: str, default: int, most
         return int(text)
     faults.append(Fault(f"/{name}", text, f"a whole number, 1 to {most}"))
     return default
+
+
+def truth(parameters: Mapping[str, Sequence[str]], name: str, faults: list[Fault]) -> bool:
+    """
+    Return a parameter that is true or false; a fault is noted in *faults*.
+    """
+    text = parameters.get(name, ("false",))[-1]
+    if text not in ("true", "false"):
+        faults.append(Fault(f"/{name}", text, "true or false"))
+    return text == "true"
 
 
 def cursor_of(item: Item, order: str) -> str:

@@ -8,7 +8,7 @@ that is not in it does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from litestar import Request
@@ -22,7 +22,7 @@ from backlog_store.web.inputs import body_as
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.site import Asker, Site
 
-__all__ = ["Ask", "Param", "Reply", "Route", "Routes"]
+__all__ = ["LIMIT", "Ask", "Param", "Reply", "Route", "Routes"]
 
 T = TypeVar("T")
 
@@ -74,12 +74,6 @@ class Ask:
         """
         return self.parameters.get(name, [default])[-1]
 
-    def flag(self, name: str) -> bool:
-        """
-        Tell whether a parameter says yes.
-        """
-        return self.text(name) in ("true", "1", "yes")
-
     def body_as(self, kind: type[T]) -> T:
         """
         Return the JSON body as *kind*. Raises as `inputs.body_as`.
@@ -89,7 +83,7 @@ class Ask:
 
 class Reply(Struct, frozen=True, kw_only=True):
     """
-    What is answered: *data* as JSON, or *stream*, chunks of bytes made while they are sent.
+    What is answered: *data* as JSON; *stream*, chunks made while they are sent; or *live*, chunks as they come.
     """
 
     data: Any = None
@@ -97,6 +91,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = field(default_factory=dict)
     media: str = "application/json"
     stream: Iterator[bytes] | None = None
+    live: Callable[[], AsyncIterator[bytes]] | None = None
 
     def content(self) -> bytes:
         """
@@ -116,6 +111,9 @@ class Param(Struct, frozen=True):
     help: str
     many: bool = False
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+LIMIT = Param("limit", "How many at most.", schema={"type": "integer", "minimum": 1, "maximum": 1_000})
 
 
 class Route(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from backlog_store.access import Scope
 from backlog_store.backlog import Backlog
+from backlog_store.web.tail import Tail
 
 __all__ = ["Asker", "Limits", "SignIn", "Site"]
 
@@ -49,10 +50,14 @@ class Site(Struct, kw_only=True):
     backlog: Backlog
     sign_in: SignIn
     limits: Limits = Limits()
+    stream_every_s: float = 0.5
+    _tail: Tail | None = None
 
-    def backlog_of(self, request: Request[Any, Any, Any]) -> Backlog:
+    @property
+    def tail(self) -> Tail:
         """
-        Return the store bound to who asks. Raises what `sign_in` raises.
+        Return the end of the log as this process follows it.
         """
-        asker = self.sign_in(request)
-        return self.backlog.acting_as(asker.name, person=asker.person, scope=asker.scope)
+        if self._tail is None:
+            self._tail = Tail(self.backlog, interval_s=self.stream_every_s, most=self.limits.listeners)
+        return self._tail

@@ -4,7 +4,7 @@ The HTTP API, version 1: one module a subject, each with its table of routes.
 
 from __future__ import annotations
 
-from backlog_store.web.api import batches, describing, items, looking, remote
+from backlog_store.web.api import batches, describing, items, looking, remote, stream
 from backlog_store.web.routing import Route
 
 __all__ = ["api_routes"]
@@ -19,5 +19,6 @@ def api_routes() -> list[Route]:
         *batches.routes.routes,
         *looking.routes.routes,
         *remote.routes.routes,
+        *stream.routes.routes,
         *describing.routes.routes,
     ]

@@ -27,7 +27,7 @@ from backlog_store.web.api.bodies import (
 )
 from backlog_store.web.inputs import cursor_of, etag, list_query, next_link, request_id, revision_asked
 from backlog_store.web.problems import HttpProblem
-from backlog_store.web.routing import Ask, Param, Reply, Routes
+from backlog_store.web.routing import LIMIT, Ask, Param, Reply, Routes
 
 __all__ = ["outcome", "routes", "shown"]
 
@@ -40,7 +40,7 @@ _LIST = (
             "owner", "source", "tag", "fix", "closed_reason")),
     Param("closed", "Closed items, too.", schema={"type": "boolean"}),
     Param("sort", "priority, due, created, updated, closed or id; with - in front turned round."),
-    Param("limit", "How many at most.", schema={"type": "integer", "minimum": 1, "maximum": 1_000, "default": 50}),
+    LIMIT,
     Param("after", "The cursor that the page before ended with."),
     _FIELDS,
 )  # fmt: skip
@@ -180,7 +180,7 @@ def comment_on_item(ask: Ask) -> Reply:
 
 
 @routes.add("GET", "/items/{id:str}/events", action="read", answers={200: dict},
-            params=(Param("limit", "How many at most."), Param("after", "Go on behind this position.")))  # fmt: skip
+            params=(LIMIT, Param("after", "Go on behind this position.")))  # fmt: skip
 def item_events(ask: Ask) -> Reply:
     """
     Show what was changed about an item, oldest first.

@@ -11,8 +11,8 @@ from backlog_store.codec import to_builtins
 from backlog_store.errors import Fault, InvalidInput, NotFound
 from backlog_store.query import FACETS, EventQuery
 from backlog_store.shown import view
-from backlog_store.web.inputs import CONDITIONS, condition, whole
-from backlog_store.web.routing import Ask, Param, Reply, Routes
+from backlog_store.web.inputs import CONDITIONS, condition, truth, whole
+from backlog_store.web.routing import LIMIT, Ask, Param, Reply, Routes
 
 __all__ = ["routes"]
 
@@ -71,6 +71,7 @@ def counts(ask: Ask) -> Reply:
     faults = [Fault("/by", name, f"one of {', '.join(FACETS)}") for name in by if name not in FACETS]
     known = {"q", "by", "closed", *CONDITIONS}
     faults += [Fault(f"/{name}", "", "no such parameter") for name in ask.parameters if name not in known]
+    truth(ask.parameters, "closed", faults)
     if faults:
         raise InvalidInput(faults, what="query")
     where, _, _ = condition(ask.parameters, now=ask.site.backlog.clock(), me=ask.asker.name)
@@ -80,7 +81,7 @@ def counts(ask: Ask) -> Reply:
 
 
 @routes.add("GET", "/events", action="read", answers={200: dict}, params=(
-    Param("after", "Go on behind this position."), Param("limit", "How many at most, 1000 at the most."),
+    Param("after", "Go on behind this position."), LIMIT,
     Param("batch", "Of this batch alone."), Param("actor", "Of these actors.", many=True),
     Param("type", "Of these types.", many=True), Param("newest_first", "Turned round.", schema={"type": "boolean"}),
 ))  # fmt: skip
@@ -94,10 +95,11 @@ def list_events(ask: Ask) -> Reply:
     known = ("after", "limit", "batch", "actor", "type", "newest_first")
     faults += [Fault(f"/{name}", "", f"no such parameter; known are {', '.join(known)}") for name in asked
                if name not in known]  # fmt: skip
+    newest_first = truth(asked, "newest_first", faults)
     if faults:
         raise InvalidInput(faults, what="query")
     query = EventQuery(
-        after=ask.text("after"), limit=limit, batch=ask.text("batch") or None, newest_first=ask.flag("newest_first"),
+        after=ask.text("after"), limit=limit, batch=ask.text("batch") or None, newest_first=newest_first,
         actors=tuple(asked["actor"]) if "actor" in asked else None,
         types=tuple(asked["type"]) if "type" in asked else None,
     )  # fmt: skip

@@ -1,0 +1,163 @@
+"""
+The live stream: one reader a process follows the log, and every listener gets what it may see, in commit order.
+
+A listener says where it stands (a position). What is no longer at hand is read from the store, then the reader's own
+window goes on from there: nothing is missed and nothing comes twice. A listener too slow to keep up just reads from
+the store again; nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TypeVar
+
+import anyio
+from msgspec import Struct
+
+from backlog_store.access import Scope
+from backlog_store.backends.port import Reader
+from backlog_store.backlog import Backlog
+from backlog_store.codec import encode
+from backlog_store.errors import BacklogError
+from backlog_store.model import Event, Item
+from backlog_store.query import EventQuery
+from backlog_store.web.problems import HttpProblem
+
+__all__ = ["Tail"]
+
+T = TypeVar("T")
+
+_PAGE = 500
+_WINDOW = 5_000
+_ALIVE_S = 15.0
+
+
+class Entry(Struct, frozen=True):
+    """
+    One event and where its item lies now (``None``: it is purged).
+    """
+
+    event: Event
+    env: str | None
+    service: str | None
+
+    def is_for(self, scope: Scope | None) -> bool:
+        """
+        Tell whether who is bound by *scope* may see it.
+        """
+        if scope is None or scope.is_whole:
+            return True
+        return self.env is not None and self.service is not None and scope.covers(self.env, self.service)
+
+    def sent(self) -> bytes:
+        """
+        Return it as server-sent event; its id is its position.
+        """
+        event = self.event
+        data = {"item_id": event.item_id, "revision": event.revision, "type": event.type, "ts": event.ts,
+                "actor": event.actor, "batch": event.batch, "env": self.env, "service": self.service}  # fmt: skip
+        return b"id: %s\nevent: %s\ndata: %s\n\n" % (event.position.encode(), b"change", encode(data))
+
+
+class Tail:
+    """
+    The end of the log, as far as this process has read it. Used in one event loop.
+
+    *interval_s* is how often the log is looked at while somebody listens; *most* listeners at the same time.
+    """
+
+    def __init__(self, backlog: Backlog, *, interval_s: float = 0.5, most: int = 1_000) -> None:
+        self._backlog = backlog
+        self._interval_s = interval_s
+        self._most = most
+        self._window: list[Entry] = []
+        self._begins_after = ""  # the window holds all behind this position
+        self._listeners = 0
+        self._changed = asyncio.Condition()
+        self._reader: asyncio.Task[None] | None = None
+        self._limiter = anyio.CapacityLimiter(4)
+
+    async def follow(self, after: str | None, scope: Scope | None) -> AsyncIterator[bytes]:
+        """
+        Yield what comes behind *after* (``None``: behind what is there now), until the listener goes away.
+
+        Raises `HttpProblem` (503) where too many listen already.
+        """
+        if self._listeners >= self._most:
+            raise HttpProblem(503, f"{self._most} listeners are connected already")
+        self._listeners += 1
+        try:
+            position = await self._end() if after is None else after
+            await self._start()
+            yield b": connected\n\n"
+            while True:
+                entries = await self._behind(position)
+                for entry in entries:
+                    position = entry.event.position
+                    if entry.is_for(scope):
+                        yield entry.sent()
+                if not entries and not await self._waited(position):
+                    yield b": still there\n\n"
+        finally:
+            self._listeners -= 1
+
+    async def _behind(self, position: str) -> Sequence[Entry]:
+        if self._reader is not None and position >= self._begins_after:
+            at = bisect_right(self._window, position, key=lambda entry: entry.event.position)
+            return self._window[at:]
+        return await self._ask(lambda reader: _entries(reader, position))
+
+    async def _waited(self, position: str) -> bool:
+        def is_news() -> bool:
+            return bool(self._window) and self._window[-1].event.position > position
+
+        async with self._changed:
+            try:
+                await asyncio.wait_for(self._changed.wait_for(is_news), _ALIVE_S)
+            except TimeoutError:
+                return False
+        return True
+
+    async def _start(self) -> None:
+        if self._reader is None or self._reader.done():
+            self._window = []
+            self._begins_after = await self._end()
+            self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        position = self._begins_after
+        while self._listeners:
+            try:
+                found = await self._ask(lambda reader, after=position: _entries(reader, after))  # type: ignore[misc]
+            except BacklogError:
+                found = []  # the database is away: it is asked again, and nothing behind the position is lost
+            if found:
+                position = found[-1].event.position
+                self._window += found
+                if len(self._window) > _WINDOW:
+                    gone = len(self._window) - _WINDOW
+                    self._begins_after = self._window[gone - 1].event.position
+                    del self._window[:gone]
+                async with self._changed:
+                    self._changed.notify_all()
+            if len(found) < _PAGE:
+                await asyncio.sleep(self._interval_s)
+
+    async def _end(self) -> str:
+        newest = await self._ask(lambda reader: reader.events(EventQuery(newest_first=True, limit=1)))
+        return newest[0].position if newest else ""
+
+    async def _ask(self, fn: Callable[[Reader], T]) -> T:
+        return await anyio.to_thread.run_sync(self._backlog.read, fn, limiter=self._limiter)
+
+
+def _entries(reader: Reader, after: str) -> list[Entry]:
+    events = reader.events(EventQuery(after=after, limit=_PAGE))
+    items = reader.items({event.item_id for event in events})
+    return [_entry(event, items.get(event.item_id)) for event in events]
+
+
+def _entry(event: Event, item: Item | None) -> Entry:
+    return Entry(event, item.env if item else None, item.service if item else None)

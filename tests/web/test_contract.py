@@ -1,0 +1,63 @@
+"""
+The API keeps to its own description, whatever is sent: no 5xx, no answer that is not described.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from backlog_store.backends.memory import open_memory
+from backlog_store.backlog import Backlog
+from backlog_store.executors.local import LocalExecutor
+from backlog_store.testing.clocks import CountingIds, StepClock
+from backlog_store.web.api import api_routes
+from backlog_store.web.app import create_app
+from backlog_store.web.openapi import description
+from backlog_store.web.site import Asker, Site
+from tests.sizes import REQUESTS
+
+
+def _schema() -> Any:
+    backlog = Backlog(LocalExecutor(open_memory()), actor="scanner", clock=StepClock(), ids=CountingIds())
+    for number in range(5):
+        backlog.upsert(title=f"Item {number}", dedupe_key=f"k{number}", service="web")
+    app = create_app(Site(backlog=backlog, sign_in=lambda _: Asker(name="ann", person=True)), api_routes())
+    return schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
+
+
+schema = _schema()
+_OPERATIONS = sum(route.path.startswith("/api/v1") for route in api_routes())
+
+
+@pytest.mark.filterwarnings("ignore")
+@schema.parametrize()
+@settings(max_examples=max(1, REQUESTS // _OPERATIONS), deadline=None, suppress_health_check=list(HealthCheck),
+          derandomize=True)  # fmt: skip
+def test_every_operation_does_what_it_says(case: Any) -> None:
+    """
+    Valid and invalid requests alike are answered as the description says.
+    """
+    # What JSON Schema cannot say (a day that exists, a query that parses, an id that is known) is refused by 422.
+    case.call_and_validate(excluded_checks=[positive_data_acceptance])
+
+
+def test_every_route_is_described() -> None:
+    """
+    No route of the API is missing in its description, and each body refuses members that it does not know.
+    """
+    told = description(api_routes(), "/api/v1")
+    operations = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}
+    assert len(operations) == _OPERATIONS
+    bodies = [
+        operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+        for methods in told["paths"].values() for operation in methods.values()
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
+    ]  # fmt: skip
+    assert bodies
+    for name in bodies:
+        assert told["components"]["schemas"][name]["additionalProperties"] is False

@@ -1,0 +1,140 @@
+"""
+The stream of changes: every one, once, in commit order, to who may see it, also after a break.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+
+from backlog_store.access import Scope
+from backlog_store.backlog import Backlog
+from backlog_store.query import EventQuery
+from backlog_store.web.site import Asker
+from tests.web.serving import Served
+
+ALL = Asker(name="ann", person=True)
+
+
+class Listener:
+    """
+    A client of the stream that reads change by change.
+    """
+
+    def __init__(self, url: str, last: str | None = None) -> None:
+        parts = urlsplit(url)
+        self.connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+        self.connection.request("GET", "/api/v1/stream", headers={"Last-Event-ID": last} if last is not None else {})
+        self.response = self.connection.getresponse()
+        assert self.response.readline() == b": connected\n"
+
+    def changes(self, count: int) -> list[tuple[str, dict[str, Any]]]:
+        """
+        Return the next *count* changes: position and data.
+        """
+        found: list[tuple[str, dict[str, Any]]] = []
+        position = ""
+        while len(found) < count:
+            line = self.response.readline().decode()
+            assert line, "the stream ended"
+            if line.startswith("id: "):
+                position = line[4:-1]
+            elif line.startswith("data: "):
+                found.append((position, msgspec.json.decode(line[6:])))
+        return found
+
+    def close(self) -> None:
+        """
+        Go away.
+        """
+        self.response.close()
+        self.connection.close()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., Listener]]:
+    """
+    Return a function that connects a listener; all go away at the end.
+    """
+    open_: list[Listener] = []
+
+    def start(url: str, last: str | None = None) -> Listener:
+        open_.append(Listener(url, last))
+        return open_[-1]
+
+    yield start
+    for one in open_:
+        one.close()
+
+
+def written(backlog: Backlog) -> list[str]:
+    """
+    Return the positions of everything that was written.
+    """
+    return [event.position for event in backlog.events(EventQuery(limit=None))]
+
+
+def test_every_listener_gets_every_change_in_order(
+    backlog: Backlog, serve: Callable[[Asker], Served], listen: Callable[..., Listener]
+) -> None:
+    """
+    What is committed while they listen reaches all of them, in commit order, each change once.
+    """
+    backlog.upsert(title="before", dedupe_key="b")
+    server = serve(ALL)
+    listeners = [listen(server.url) for _ in range(5)]
+    for number in range(40):
+        backlog.upsert(title=f"Item {number}", dedupe_key=f"k{number}")
+    expected = written(backlog)[1:]
+    for one in listeners:
+        assert [position for position, _ in one.changes(40)] == expected
+
+
+def test_a_break_loses_nothing(
+    backlog: Backlog, serve: Callable[[Asker], Served], listen: Callable[..., Listener]
+) -> None:
+    """
+    Who comes back with the last position gets all that was written meanwhile, and then what follows.
+    """
+    server = serve(ALL)
+    first = listen(server.url)
+    backlog.upsert(title="A", dedupe_key="a")
+    [(last, _)] = first.changes(1)
+    first.close()
+    for number in range(600):
+        backlog.comment(backlog.search()[0].id, f"meanwhile {number}")
+    again = listen(server.url, last)
+    assert [position for position, _ in again.changes(600)] == written(backlog)[1:]
+    backlog.upsert(title="B", dedupe_key="b")
+    assert again.changes(1)[0][0] == written(backlog)[-1]
+
+
+def test_from_the_beginning_everything_comes(
+    backlog: Backlog, serve: Callable[[Asker], Served], listen: Callable[..., Listener]
+) -> None:
+    """
+    The empty position is before the first change.
+    """
+    for number in range(3):
+        backlog.upsert(title=f"Item {number}", dedupe_key=f"k{number}")
+    assert [position for position, _ in listen(serve(ALL).url, "").changes(3)] == written(backlog)
+
+
+def test_foreign_changes_are_not_sent(
+    backlog: Backlog, serve: Callable[[Asker], Served], listen: Callable[..., Listener]
+) -> None:
+    """
+    A bound listener gets the changes of its own items alone.
+    """
+    bound = Asker(name="ben", person=True, scope=Scope(role="reader", services=("web",)))
+    listener = listen(serve(bound).url)
+    backlog.upsert(title="Theirs", service="api", dedupe_key="a")
+    mine = backlog.upsert(title="Mine", service="web", dedupe_key="w").id
+    backlog.upsert(title="Theirs too", service="api", dedupe_key="c")
+    backlog.comment(mine, "hello")
+    assert [data["item_id"] for _, data in listener.changes(2)] == [mine, mine]
