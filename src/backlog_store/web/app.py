@@ -37,8 +37,12 @@ def create_app(site: Site, routes: Iterable[Route], *, threads: int = 16, **more
     Return the application of *site* with these *routes*. *threads* work at the same time; further requests wait.
     """
     limiter = anyio.CapacityLimiter(threads)
+    methods: dict[str, set[str]] = {}
+    routes = list(routes)
+    for route in routes:
+        methods.setdefault(route.path, set()).add(route.method)
     return Litestar(
-        [_handler(site, route, limiter) for route in routes],
+        [*(_handler(site, route, limiter) for route in routes), *(_options(path, methods[path]) for path in methods)],
         exception_handlers={Exception: told},
         middleware=[_Identified],
         openapi_config=None,
@@ -69,6 +73,16 @@ def _handler(site: Site, route: Route, limiter: anyio.CapacityLimiter) -> HTTPRo
         route.path, http_method=route.method, name=f"{route.method} {route.path}",  # type: ignore[arg-type]
         request_max_body_size=route.body_max or site.limits.body, status_code=200,
     )(answer)  # fmt: skip
+
+
+def _options(path: str, methods: set[str]) -> HTTPRouteHandler:
+    # The framework's own answer names the methods of one handler, and there is a handler a route.
+    allow = ", ".join(sorted({*methods, "OPTIONS"}))
+
+    async def answer() -> Response[None]:
+        return Response(None, status_code=204, headers={**_HEADERS, "Allow": allow})
+
+    return HTTPRouteHandler(path, http_method="OPTIONS", name=f"OPTIONS {path}", status_code=204)(answer)
 
 
 async def _body(request: Request[Any, Any, Any]) -> bytes:

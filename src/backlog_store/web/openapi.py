@@ -82,7 +82,7 @@ def _operation(route: Route, by_type: Mapping[Any, Any]) -> dict[str, Any]:
             *[_path_part(name, kind) for name, kind in _PART.findall(route.path)],
             *[_parameter(param) for param in route.params],
             *[{"name": name, "in": "header", "required": False, "description": _HEADERS[name],
-               "schema": {"type": "string", "maxLength": 200}} for name in route.headers],
+               "schema": {"type": "string"}} for name in route.headers],
         ],
         "responses": {str(status): _answer(route, status, kind, by_type) for status, kind in route.answers.items()},
     }  # fmt: skip

@@ -35,7 +35,7 @@ def execute_command(ask: Ask) -> Reply:
     return Reply(data=answered, status=202 if answered.accepted else 200)
 
 
-@routes.add("POST", "/questions", action="read", body=Question, answers={200: dict})
+@routes.add("POST", "/questions", action="read", body=Question, answers={200: list})
 def answer_question(ask: Ask) -> Reply:
     """
     Answer one question of the store's port, within what the asker reaches.
