@@ -42,7 +42,7 @@ def create_app(site: Site, routes: Iterable[Route], *, threads: int = 16, **more
     for route in routes:
         methods.setdefault(route.path, set()).add(route.method)
     return Litestar(
-        [*(_handler(site, route, limiter) for route in routes), *(_options(path, methods[path]) for path in methods)],
+        [*(_options(path, methods[path]) for path in methods), *(_handler(site, route, limiter) for route in routes)],
         exception_handlers={Exception: told},
         middleware=[_Identified],
         openapi_config=None,
