@@ -17,9 +17,13 @@ from backlog_store.model import LIVE, Item
 from backlog_store.policy.closing import Closing
 from backlog_store.query import All, In, ItemQuery, order_key
 from backlog_store.rules.lanes import Lane, RunRef, Seen, covers, lane_of, last_seen, missed_by, within_reach
+from backlog_store.rules.policies import kept_by_guard
 from backlog_store.rules.view import Context
+from backlog_store.workflow import held_by
 
 __all__ = ["Absent", "absent_among", "close_absent", "kept_open_by", "missed_words", "scope_pages"]
+
+_GONE = "{} does not see it any more"
 
 _PAGE = 1_000
 _HOUR_S = 3_600
@@ -116,7 +120,7 @@ def _why_not_yet(missed: Sequence[RunRef], seen: Seen, earliest: Instant, closin
     return ""
 
 
-def kept_open_by(item: Item, source: str) -> str:
+def kept_open_by(context: Context, item: Item, source: str) -> str:
     """
     Return why an item stays open although *source* does not see it any more; empty if nothing keeps it.
     """
@@ -126,9 +130,9 @@ def kept_open_by(item: Item, source: str) -> str:
     if item.source not in item.claims:
         return "a person filed it"
     for name in ("status", "owner"):
-        if name in item.held:
-            return f"{item.held[name]} has taken it over"
-    return ""
+        if holder := held_by(item, name, context.now):
+            return f"{holder} has taken it over"
+    return kept_by_guard(context, item, _GONE.format(source))
 
 
 def missed_words(missed: Sequence[RunRef]) -> str:
@@ -146,13 +150,13 @@ def close_absent(context: Context, lane: Lane, absent: Absent) -> Outcome | None
     """
     item = absent.item
     claim = item.claims[lane.source]
-    why = kept_open_by(item, lane.source)
+    why = kept_open_by(context, item, lane.source)
     if why and not claim.live:
         return None
     claims = {**item.claims, lane.source: replace(claim, live=False)}
     proof = {"proof": "absent", "source": lane.source, "runs": [ref.id for ref in absent.missed],
              "last_seen_at": absent.seen.at}  # fmt: skip
-    message = f"{lane.source} does not see it any more"
+    message = _GONE.format(lane.source)
     after = replace(item, claims=claims, updated_at=max(context.now, item.updated_at))
     if why:
         result = context.put(item, after, "resolved", message=message, meta={**proof, "kept_open": why})

@@ -124,7 +124,7 @@ def _end(context: Context, id: str, run: Run, limit: int, *, state: str = "") ->
         lane = with_complete(lane, RunRef(id=id, started_at=run.started_at, reported=run.reported, digest=run.digest))
     size, absent, held = _absent(context, id, lane, closing, proves=not state)
     returns = context.reader.scan("proposal", f"{id}/reopen/", "", _RETURNS)
-    closes = sum(1 for one in absent if not kept_open_by(one.item, run.source))
+    closes = sum(1 for one in absent if not kept_open_by(context, one.item, run.source))
     run = replace(run, ended_at=context.now, size=size, closes=closes, reopens=len(returns), then=state or "completed")
     over = "" if run.judged_by else too_much(size, (
         ("close", closes, closing.close_share, closing.close_floor),
@@ -140,7 +140,7 @@ def _end(context: Context, id: str, run: Run, limit: int, *, state: str = "") ->
     run = replace(run, state="parked" if over else "closing", why=over or run.why)
     put_run(context, id, run)
     # Where it goes on at once, the steps say what became of each.
-    return (told(context, id, run), *(_foretold(absent, run.source) if over else ()), *held)
+    return (told(context, id, run), *(_foretold(context, absent, run.source) if over else ()), *held)
 
 
 def _counted(context: Context, id: str, run: Run, lane: Lane, closing: Closing, state: str) -> tuple[Run, str]:
@@ -199,7 +199,7 @@ def _absent(context: Context, id: str, lane: Lane, closing: Closing, *, proves: 
         if not proves:
             continue
         for one in missed:
-            kept = kept_open_by(one.item, lane.source)
+            kept = kept_open_by(context, one.item, lane.source)
             if one.due and (not kept or one.item.claims[lane.source].live):
                 absent.append(one)
             elif not one.due and len(held) < LIMITS.drafts_per_command:
@@ -217,10 +217,10 @@ def _propose(context: Context, id: str, absent: Sequence[Absent]) -> None:
         context.put_record("proposal", f"{id}/close/{start // _CHUNK:08d}", {"items": chunk})
 
 
-def _foretold(absent: Sequence[Absent], source: str) -> list[Outcome]:
+def _foretold(context: Context, absent: Sequence[Absent], source: str) -> list[Outcome]:
     told = []
     for one in absent[: LIMITS.drafts_per_command]:
-        why = kept_open_by(one.item, source) or missed_words(one.missed)
+        why = kept_open_by(context, one.item, source) or missed_words(one.missed)
         told.append(Outcome(verdict="held", id=one.item.id, revision=one.item.revision, why=why, item=one.item))
     return told
 

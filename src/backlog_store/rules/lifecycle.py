@@ -15,7 +15,7 @@ from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES, Claim, Event, Item, KeyState, Verdict
 from backlog_store.rules.assigning import assigned
 from backlog_store.rules.checks import Checker, draft_faults
-from backlog_store.rules.policies import check_guards
+from backlog_store.rules.policies import check_guards, kept_by_guard
 from backlog_store.rules.upsert import (
     clear_verdict,
     identity,
@@ -331,7 +331,7 @@ def _resolve_one(context: Context, body: Resolve, dedupe_key: str) -> Outcome:
     elif holder := held_by(item, "status", context.now):
         why = f"{holder} has taken it over"
     else:
-        why = _guarded(context, item, body.proof)
+        why = kept_by_guard(context, item, body.proof)
     if why:
         result = context.put(item, withdrawn, "resolved", message=body.proof, meta={"kept_open": why})
         return Outcome(verdict="updated", id=item.id, revision=result.revision, why=why, item=result)
@@ -339,14 +339,3 @@ def _resolve_one(context: Context, body: Resolve, dedupe_key: str) -> Outcome:
                      closed_by=context.actor.name, wake_at="")  # fmt: skip
     result = context.put(item, closed, "closed", message=body.proof, meta={"proof": "resolved"})
     return Outcome(verdict="closed", id=item.id, revision=result.revision, item=result)
-
-
-def _guarded(context: Context, item: Item, proof: str) -> str:
-    """
-    Return why a guard of the workflow keeps an item open that its source says is gone.
-    """
-    try:
-        check_guards(context, item, "done", reason="fixed", message=proof)
-    except NotAllowed as error:
-        return error.reason
-    return ""

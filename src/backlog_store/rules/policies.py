@@ -23,7 +23,15 @@ from backlog_store.trail import sealed
 if TYPE_CHECKING:
     from backlog_store.policy.stored import InForce, Kept
 
-__all__ = ["CURRENT_RECORD", "apply_policy", "check_guards", "in_force", "policy_in_force", "policy_records"]
+__all__ = [
+    "CURRENT_RECORD",
+    "apply_policy",
+    "check_guards",
+    "in_force",
+    "kept_by_guard",
+    "policy_in_force",
+    "policy_records",
+]
 
 #: The small record that every decision reads.
 CURRENT_RECORD: tuple[RecordKind, str] = ("policy", CURRENT_POLICY)
@@ -94,6 +102,17 @@ def check_guards(context: Context, item: Item, to: str, *, reason: str = "", mes
         action = f"closing {item.id} as {reason}" if reason else f"moving {item.id} from {item.status} to {to}"
         raise NotAllowed(action, f"{want} (policy {context.policy.revision}, guard {guard.name!r}{place})",
                          hint="`backlog policy show` prints the policy in force.")  # fmt: skip
+
+
+def kept_by_guard(context: Context, item: Item, proof: str) -> str:
+    """
+    Return why a guard of the workflow keeps an item open whose source says that it is gone; empty if none does.
+    """
+    try:
+        check_guards(context, item, "done", reason="fixed", message=proof)
+    except NotAllowed as error:
+        return error.reason
+    return ""
 
 
 def apply_policy(context: Context, body: ApplyPolicy) -> Outcome:

@@ -10,8 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from backlog_store.backlog import Backlog
-from backlog_store.commands import ApplyPolicy, BeginRun, CompleteRun, RunScope
+from backlog_store.commands import ApplyPolicy, BeginRun, CompleteRun, Edit, RunScope
 from backlog_store.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from backlog_store.instants import add_seconds
 from backlog_store.model import Draft, Item
 from backlog_store.rules.runs import named
 from backlog_store.running import Ended, Running
@@ -103,6 +104,27 @@ def test_what_two_complete_runs_did_not_see_is_closed_with_its_proof(machine: Ba
     proof = machine.trail(item.id)[-1].meta
     assert proof == {"proof": "absent", "source": "ruff", "runs": [second.id, first.id],
                      "last_seen_at": item.claims["ruff"].last_at}  # fmt: skip
+
+
+def test_a_run_does_not_pass_a_guard_of_the_workflow(machine: Backlog, person: Backlog, scan: Scanner) -> None:
+    """Where only people close, complete runs that miss an item leave it open and say which guard did."""
+    guard = "workflow:\n  guards:\n    - {name: people, to: [done], by: person}\n"
+    person.apply_policy(guard, over=0)
+    for numbers in ((1, 2), (1,), (1,), (1,)):
+        scan(drafts(*numbers))
+    kept = the_item(machine, 2)
+    assert kept.status == "open"
+    assert "guard 'people', line 3" in machine.trail(kept.id)[-1].meta["kept_open"]
+
+
+def test_what_a_person_held_for_a_time_is_closed_after_it(machine: Backlog, person: Backlog, scan: Scanner) -> None:
+    """A hold that is over keeps nothing open."""
+    scan(drafts(1, 2))
+    until = add_seconds(machine.clock(), 3_600)
+    person.execute(Edit(id=the_item(machine, 2).id, fields={"owner": "ann"}, hold_until=until))
+    for _ in range(3):
+        scan(drafts(1))
+    assert the_item(machine, 2).status == "done"
 
 
 def test_nothing_is_closed_that_was_seen_a_moment_ago(machine: Backlog) -> None:
