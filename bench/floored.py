@@ -32,7 +32,8 @@ _LATE = """
     WHERE facet = 'due' AND env = 'prod' AND status IN ('open', 'in_progress', 'blocked') AND value < {mark}"""
 _ASLEEP = """
     SELECT COUNT(*) FROM items
-    WHERE wake_at > {mark} AND wake_at <> '' AND env = 'prod' AND status IN ('open', 'in_progress', 'blocked')"""
+    WHERE wake_at > {mark} AND wake_at {empty} AND {weak}env = 'prod'
+      AND {weak}status IN ('open', 'in_progress', 'blocked')"""
 _OVERDUE = """
     SELECT doc, priority, due, id FROM items
     WHERE env = 'prod' AND status = '{status}' AND priority = '{priority}' AND due < {mark}"""
@@ -48,7 +49,7 @@ def _sqlite(store: Filled, words: tuple[str, ...]) -> dict[str, Run]:
         connection.execute("BEGIN")
         connection.execute(_COUNTERS).fetchall()
         connection.execute(_LATE.format(mark="?"), (_TODAY,)).fetchall()
-        connection.execute(_ASLEEP.format(mark="?"), (NOW,)).fetchall()
+        connection.execute(_ASLEEP.format(mark="?", weak="+", empty="<> ''"), (NOW,)).fetchall()
         connection.execute(overdue, (_TODAY,) * len(branches)).fetchall()
         connection.execute("COMMIT")
 
@@ -71,7 +72,7 @@ def _postgres(store: Filled, words: tuple[str, ...]) -> dict[str, Run]:
     def dashboard() -> None:
         connection.execute(_COUNTERS).fetchall()
         connection.execute(_LATE.format(mark="%s"), (_TODAY,)).fetchall()
-        connection.execute(_ASLEEP.format(mark="%s"), (NOW,)).fetchall()
+        connection.execute(_ASLEEP.format(mark="%s", weak="", empty="> ''"), (NOW,)).fetchall()
         connection.execute(overdue, (_TODAY,) * len(branches)).fetchall()
 
     def search(word: str) -> None:

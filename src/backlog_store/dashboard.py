@@ -4,7 +4,8 @@ The dashboard: exact counts, and the few lists that say where to look first. A n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from msgspec import Struct
@@ -12,12 +13,14 @@ from msgspec import Struct
 from backlog_store.backends.port import Reader
 from backlog_store.instants import Instant, add_seconds, day_of
 from backlog_store.model import CLOSED, LIVE, Item
-from backlog_store.query import ANY, All, Compare, Facet, In, ItemQuery, Not, Where, live
+from backlog_store.query import ANY, All, Compare, Facet, In, ItemQuery, Not, Where, live, matcher
 
 __all__ = ["Attention", "Dashboard", "attention", "dashboard"]
 
 _LIVE = live()
 _WEEK_S = 7 * 86_400
+_UNOWNED = In("owner", ("",))
+_OF_SLEEPERS: tuple[Facet, ...] = ("priority", "due_date", "owner")
 _COUNTED: tuple[Facet, ...] = ("priority", "category", "owner", "source", "service")
 
 
@@ -120,16 +123,25 @@ def attention(reader: Reader, *, env: str, now: Instant, limit: int = 5) -> Atte
         "expiring": All((*scope, In("status", tuple(sorted(CLOSED))), In("closed_reason", ("accepted_risk",)),
                          Compare("expires_at", "<=", from_week))),
     }  # fmt: skip
-    # Those awake are counted as all without those asleep: both are counted without looking at items that do neither.
-    counts = {name: (reader.tally(All((alive, part)), ()), reader.tally(All((alive, part, asleep)), ()))
-              for name, part in [*of_awake.items(), ("unowned", In("owner", ("",)))]}  # fmt: skip
+    # Those awake are counted as all without those asleep, who are few and looked at once.
+    counts = {name: reader.tally(All((alive, part)), ()) for name, part in [*of_awake.items(), ("unowned", _UNOWNED)]}
+    sleepers = reader.tally(All((alive, asleep)), _OF_SLEEPERS)
     rest = {name: reader.tally(where, ()) for name, where in [*others.items(), ("live", alive)]}
     wheres = {**{name: All((alive, part, Not(asleep))) for name, part in of_awake.items()}, **others}
-    lists: dict[str, Any] = {
+    found: dict[str, Any] = {
         name: tuple(reader.search(ItemQuery(where=where, limit=limit))) for name, where in wheres.items()
     }
-    for name, (every, sleeping) in counts.items():
-        lists[f"{name}_count"] = every.get((), 0) - sleeping.get((), 0)
+    for name, part in [*of_awake.items(), ("unowned", _UNOWNED)]:
+        found[f"{name}_count"] = counts[name].get((), 0) - _matching(sleepers, part)
     for name in others:
-        lists[f"{name}_count"] = rest[name].get((), 0)
-    return Attention(at=now, live=rest["live"].get((), 0), **lists)
+        found[f"{name}_count"] = rest[name].get((), 0)
+    return Attention(at=now, live=rest["live"].get((), 0), **found)
+
+
+def _matching(sleepers: Mapping[tuple[str, ...], int], part: Where) -> int:
+    """
+    Return how many of those asleep, counted by `_OF_SLEEPERS`, match a condition on these fields.
+    """
+    matches: Callable[[Any], bool] = matcher(part)
+    rows = {values: SimpleNamespace(**dict(zip(_OF_SLEEPERS, values, strict=True))) for values in sleepers}
+    return sum(n for values, n in sleepers.items() if matches(rows[values]))
