@@ -1,7 +1,8 @@
 """
 Measure how long a journal takes to open, against reading and decoding the same bytes and nothing else.
 
-Once each document is dropped when it is decoded, which serves nobody; once all are kept, as whoever answers from them must.
+Once each document is dropped when it is decoded, which serves nobody; once all are kept, as whoever answers from them
+must.
 Twice: as it grew, a transaction a report, and compacted, which is what the store itself does with one that holds more
 outdated bytes than live ones.
 """

@@ -97,7 +97,9 @@ class PostgresReader:
         Return a page of items. Raises `InvalidInput` for an impossible query.
         """
         statement = numbered(compile_items(query, DIALECT))
-        return [self._item(row[0]) for row in self._ask(statement, whole=query.limit is None)]
+        if query.limit is None:
+            return [self._item(row[0]) for row in self._ask(statement, whole=True)]
+        return [self._item(row[0]) for row in self._asked(sql.CAUTIOUS, statement)[-1]]
 
     def tally(self, where: Where, by: Sequence[Facet]) -> Mapping[tuple[str, ...], int]:
         """

@@ -68,6 +68,9 @@ def _limit(seconds: float) -> str:
     return str(max(1, int(seconds * 900)))  # milliseconds
 
 
+#: Before a page. A second process takes some ten milliseconds to start, twenty times what PostgreSQL takes it for; then
+#: it starts one for a word that it thinks to be in thousands of a million items.
+CAUTIOUS = Statement("SET LOCAL parallel_setup_cost = 20000")
 COMMIT = Statement("COMMIT")
 ROLLBACK = Statement("ROLLBACK")
 
