@@ -19,7 +19,7 @@ from backlog_store.cli.policyfile import Trial, differs_from, load_file, on_tria
 from backlog_store.cli.text import neutral, paint, plural, table
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import ApplyPolicy
-from backlog_store.errors import Fault, InvalidInput, NotFound, RevisionConflict
+from backlog_store.errors import EXIT_CODES, Fault, InvalidInput, NotFound, RevisionConflict
 from backlog_store.model import CURRENT_POLICY, Record
 from backlog_store.policy import record_id
 from backlog_store.policy.loading import Loaded, format_of
@@ -245,18 +245,17 @@ def suppressed(app: App, as_json: bool) -> None:
 
 def _sound(app: App, file: Path) -> Loaded:
     """
-    Load a file; tell its warnings. Raises `InvalidInput` with every fault, after drawing them.
+    Load a file that has to be sound, and draw what is wrong or odd. Raises `InvalidInput` where JSON was asked for.
     """
     loaded = load_file(file)
-    if loaded.policy is None:
-        if not app.json:
-            for line in loaded.drawn(str(file)):
-                app.say(neutral(line))
+    if app.json and loaded.faults:
         faults = [Fault(one.pointer, one.place, one.text) for one in loaded.faults]
         raise InvalidInput(faults, what=f"policy {file}", hint="Nothing was done.")
-    if not app.json:
-        for line in loaded.drawn(str(file)):
-            app.say(neutral(line))
+    for line in loaded.drawn(str(file)) if not app.json else ():
+        app.say(neutral(line))
+    if loaded.faults:
+        app.say(f"{plural(len(loaded.faults), 'fault')}; nothing was done")
+        raise click.exceptions.Exit(EXIT_CODES[InvalidInput])
     return loaded
 
 

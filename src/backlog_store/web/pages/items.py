@@ -26,7 +26,9 @@ _SAID = {
     "woken": "woke it", "linked": "linked it", "unlinked": "unlinked it", "resolved": "withdrew its claim",
     "undone": "set it back", "verdict_lifted": "lifted the verdict",
 }  # fmt: skip
-_QUIET = frozenset({"updated_at", "claims", "evidence_totals", "held", "closed_at", "closed_by", "episode"})
+_QUIET = frozenset(
+    {"updated_at", "claims", "evidence_totals", "held", "held_until", "closed_at", "closed_by", "episode"}
+)
 
 
 @routes.add("GET", "/items/new", action="work", gives="text/html")
