@@ -61,11 +61,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
+def temporary_folder(within: Path | None = None) -> Iterator[Path]:
     """
-    Give a folder that is gone afterwards.
+    Give a folder that is gone afterwards, in the system's place for such ones or *within* another.
     """
-    folder = Path(tempfile.mkdtemp(prefix="backlog-bench-"))
+    folder = Path(tempfile.mkdtemp(prefix="backlog-bench-", dir=within))
     try:
         yield folder
     finally:

@@ -266,7 +266,7 @@ def hint_of(command: Command) -> Hint:
     run_records: list[str] = []
     if isinstance(body, Report):
         keys = [(draft.env, draft.dedupe_key) for draft in body.drafts if draft.dedupe_key]
-        if runs.lane_of(body.run):
+        if body.run and runs.lane_of(body.run):
             run_records = [body.run, f"{body.run}/{runs.part_name(body)}"]
     elif isinstance(body, BeginRun | CompleteRun | AbortRun | JudgeRun):
         run_records = runs.named(body)
@@ -281,7 +281,8 @@ def hint_of(command: Command) -> Hint:
             ids += [getattr(single, name) for name in ("id", "other") if hasattr(single, name)]
     records: list[tuple[RecordKind, str]] = [policies.CURRENT_RECORD]
     records += [("key", key_record_id(key)) for key in keys]
-    records += [("run", id) for id in run_records]
+    if run_records:
+        records += [("run", id) for id in run_records]
     if command.request_id:
         records.append(("answer", _answer_id(command.actor, command.request_id)))
     return Hint(tuple(ids), tuple(keys), tuple(records))

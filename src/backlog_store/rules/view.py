@@ -72,7 +72,7 @@ class Context:
         if not missing:
             return
         found = self.reader.items_by_key(missing)
-        several = found if isinstance(found, Undecoded) and len(missing) > 1 else None
+        several = found if len(missing) > 1 and isinstance(found, Undecoded) else None
         free = []
         for key in missing:
             if key not in found:
@@ -178,9 +178,10 @@ class Context:
         """
         Return a record, or ``None``.
         """
-        if (kind, id) not in self._records:
-            self.load_records(kind, [id])
-        return self._records[kind, id]
+        name, records = (kind, id), self._records
+        if name not in records:
+            records[name] = self.reader.records(kind, (id,)).get(id)
+        return records[name]
 
     def scan(self, kind: RecordKind, prefix: str) -> list[str]:
         """

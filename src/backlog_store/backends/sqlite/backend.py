@@ -202,7 +202,8 @@ class SqliteBackend(ForkAware):
         """
         Return the connection that writes, opened anew where a fork has closed it. The caller is in the gate.
         """
-        self._require_usable()
+        if self._refusal is not None:
+            raise self._refusal
         if self._writer is None:
             self._open()
         if self._writer is None:
@@ -216,14 +217,16 @@ class SqliteBackend(ForkAware):
     # Taking turns.
 
     def _enter(self, operation: str, *, timeout_s: float) -> None:
-        self._require_usable()
-        if self._owner == threading.get_ident():
+        if self._refusal is not None:
+            raise self._refusal
+        thread = threading.get_ident()
+        if self._owner == thread:
             hint = "Apply all changes through one writer."
             raise BackendError(NAME, operation, "a write was begun inside a write", hint=hint)
         if not self._gate.acquire(timeout=timeout_s):
             reason = f"another thread has been writing for more than {timeout_s:g} s"
             raise BackendUnavailable(NAME, operation, reason, hint="Try again; keep transactions short.")
-        self._owner = threading.get_ident()
+        self._owner = thread
 
     def _leave(self) -> None:
         self._owner = 0

@@ -73,10 +73,14 @@ class SqliteWriter(SqliteReader):
         found: Mapping[Key, Item]
         if seen is None:
             found = super().items_by_key(keys)
+            if not isinstance(found, Undecoded):
+                self._holders.update({key: item.id for key, item in found.items()})
         else:
-            found = {(item.env, item.dedupe_key): item for item in map(self._item, seen)}
-        if not isinstance(found, Undecoded):
-            self._holders.update({key: item.id for key, item in found.items()})
+            found = {}
+            for row in seen:
+                item = self._item(row)
+                key = (item.env, item.dedupe_key)
+                found[key], self._holders[key] = item, item.id
         for key in keys:
             if key not in found:
                 self._holders[key] = None
@@ -91,7 +95,10 @@ class SqliteWriter(SqliteReader):
         if seen is None:
             found = super().records(kind, ids)
         else:
-            found = {record.id: record for record in (decode_record(doc) for doc, _ in seen)}
+            found = {}
+            for doc, _ in seen:
+                record = decode_record(doc)
+                found[record.id] = record
         for id in ids:
             self._revisions[kind, id] = found[id].revision if id in found else 0
         return found
@@ -172,7 +179,8 @@ class SqliteWriter(SqliteReader):
         """
         Return the rows under these names if all of them were looked at ahead; `None` if the store must be asked.
         """
-        self._require_open()
+        if self.is_over or self.failure is not None:
+            self._require_open()
         glance = self._glance
         rows = []
         for name in names:
