@@ -20,6 +20,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+from time import process_time
 
 from msgspec.structs import replace
 
@@ -162,7 +163,7 @@ def _insert(connection: sqlite3.Connection, item: Item, event: Event, position: 
 
 def measure(rounds: int, operations: int, folder: Path | None = None) -> str:
     """
-    Return the table: microseconds an upsert of each step, and its ratio to the floor.
+    Return the table: microseconds an upsert of each step, its ratio to the floor, and how long the processor was busy.
     """
     with temporary_folder(folder) as place, open_backlog(f"sqlite:///{place}/ours.db") as backlog:
         floor, steps = sqlite_floor(place), Steps(place)
@@ -176,6 +177,7 @@ def measure(rounds: int, operations: int, folder: Path | None = None) -> str:
 
         work["ours"] = ours
         times: dict[str, list[float]] = {name: [] for name in ("floor", *work)}
+        spent: dict[str, list[float]] = {name: [] for name in times}
         for number in range(rounds):
             some = drafts(operations, first=number * operations, seed=number)
             rows, made = rows_of(some), [Made(draft, number * operations + at) for at, draft in enumerate(some)]
@@ -183,12 +185,15 @@ def measure(rounds: int, operations: int, folder: Path | None = None) -> str:
             todo += [(name, lambda made=made, step=step: step(made)) for name, step in work.items()]  # type: ignore[misc]
             # Who goes first changes from round to round.
             for name, step in (*todo[number % len(todo) :], *todo[: number % len(todo)]):
+                before = process_time()
                 times[name].append(timed(step))
+                spent[name].append(process_time() - before)
     lines = []
     for name, own in times.items():
         ratio = median([bare / mine for bare, mine in zip(times["floor"], own, strict=True)])
-        lines.append((name, f"{median(own) / operations * 1e6:,.0f}", f"{ratio:.2f}"))
-    return table(("step", "µs", "ratio"), lines)
+        clock, processor = (median(each) / operations * 1e6 for each in (own, spent[name]))
+        lines.append((name, f"{clock:,.0f}", f"{ratio:.2f}", f"{processor:,.0f}"))
+    return table(("step", "µs", "ratio", "µs of processor"), lines)
 
 
 if __name__ == "__main__":
