@@ -269,17 +269,16 @@ def _let_return(context: Context, record: Record) -> Outcome:
     body = from_builtins(record.body["report"], Report)
     context.changes.append(DropRecord("proposal", record.id, record.revision))
     context.load_keys([key] if (key := draft.key) else [])
-    return report_one(context, draft, body)
+    context.is_counted = record.body["counted"]
+    try:
+        return report_one(context, draft, body)
+    finally:
+        context.is_counted = False
 
 
 def _reject(context: Context, id: str, run: Run, limit: int) -> tuple[Outcome, ...]:
     records = [*context.reader.scan("proposal", f"{id}/close/", "", limit)]
     returns = [] if records else [*context.reader.scan("proposal", f"{id}/reopen/", "", limit)]
-    for record in returns:
-        draft = from_builtins(record.body["draft"], Draft)
-        item = context.by_key(draft.key) if draft.key else None
-        if item is not None:
-            context.sight(item, draft.source, draft.observed_at, id)
     context.changes += [DropRecord("proposal", record.id, record.revision) for record in (*records, *returns)]
     state = "rejecting" if len(records) + len(returns) == limit or records else "rejected"
     run = replace(run, state=state)

@@ -135,7 +135,10 @@ def hold_return(context: Context, draft: Draft, body: Report, seen_at: str, id: 
     key = digest(encode((draft.env, draft.dedupe_key)))
     how = to_builtins(replace(body, drafts=()))
     kept = to_builtins(replace(draft, observed_at=seen_at))
-    context.put_record("proposal", f"{body.run}/reopen/{key}", {"draft": kept, "report": how})
+    if item is not None:
+        context.sight(item, draft.source, seen_at, body.run)
+    told = {"draft": kept, "report": how, "counted": item is not None}
+    context.put_record("proposal", f"{body.run}/reopen/{key}", told)
     return Outcome(verdict="held", id=id, revision=item.revision if item else 0, item=item,
                    why="it is back; the run reopens it when it ends")  # fmt: skip
 

@@ -249,7 +249,7 @@ def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: I
     if _is_held(context, draft):
         return hold_return(context, draft, body, seen_at, item.id, item)
     opened = reopened(context, without_ended_holds(item, context.now))
-    opened = _with_claim(opened, draft, seen_at, draft_digest(draft), body.run)
+    opened = _with_claim(context, opened, draft, seen_at, draft_digest(draft), body.run)
     opened = refreshed(opened, draft, body, refresh_due=True)
     opened, because = _assigned(context, opened, body)
     due = _due(
@@ -305,14 +305,14 @@ def put_verdict(context: Context, item: Item, verdict: Verdict) -> None:
         context.put_key_state(item.key, replace(state, item_id=item.id, verdict=verdict))
 
 
-def _with_claim(item: Item, draft: Draft, seen_at: Instant, digest: str, run: str) -> Item:
+def _with_claim(context: Context, item: Item, draft: Draft, seen_at: Instant, digest: str, run: str) -> Item:
     known = item.claims.get(draft.source)
     if known is None and len(item.claims) >= LIMITS.sources:
         return item
     claim = Claim(
         priority=draft.priority,
         digest=digest,
-        reports=(known.reports if known else 0) + 1,
+        reports=(known.reports if known else 0) + (0 if context.is_counted else 1),
         first_at=min(known.first_at, seen_at) if known else seen_at,
         last_at=max(known.last_at, seen_at) if known else seen_at,
         run=run or (known.run if known else ""),
@@ -332,7 +332,7 @@ def _refresh(context: Context, item: Item, draft: Draft, body: Report, seen_at: 
         # Nothing new is reported; the policy is another one since.
         context.sight(item, draft.source, seen_at, body.run)
         return _updated(context, item, after, because)
-    claimed = _with_claim(current, draft, seen_at, digest, body.run)
+    claimed = _with_claim(context, current, draft, seen_at, digest, body.run)
     after, because = _assigned(context, refreshed(claimed, draft, body, refresh_due=False), body)
     if after == item:
         return _sighted(context, item, draft, body, seen_at)

@@ -42,6 +42,7 @@ class Context:
         self.batch = command.batch or self.salts.batch_id
         self.changes: list[Change] = []
         self.run: Run | None = None  # the one under way that a report belongs to
+        self.is_counted = False  # the report that is decided was counted when it came, and held
         self._items: dict[ItemId, Item | None] = {}
         self._by_key: dict[Key, Item | None] = {}
         self._undecoded: dict[Key, Undecoded[Key]] = {}  # read, unless something is in `_by_key`
@@ -298,7 +299,8 @@ class Context:
         """
         Count one more unchanged report.
         """
-        self.changes.append(Sighting(item.id, source, observed_at, observed_at, 1, run))
+        if not self.is_counted:
+            self.changes.append(Sighting(item.id, source, observed_at, observed_at, 1, run))
 
     def require(self, item: Item) -> None:
         """

@@ -357,7 +357,8 @@ def test_what_returns_in_a_run_is_reopened_when_it_ends(machine: Backlog, scan: 
 
     assert (ended.state, ended.counts()) == ("aborted", {"reopened": 1})
     item = the_item(machine, 2)
-    assert (item.status, item.episode, item.claims["ruff"].reports, item.claims["ruff"].run) == ("open", 2, 2, run.id)
+    assert (item.status, item.episode, item.claims["ruff"].run) == ("open", 2, run.id)
+    assert machine.occurrences(item) == 2
 
 
 def close_many(machine: Backlog, person: Backlog, scan: Scanner) -> None:
@@ -395,8 +396,8 @@ def test_a_rejected_run_changes_nothing_and_loses_no_report(machine: Backlog, pe
     What it reported again is counted, its proposals are gone, and it never was a complete run.
     """
     close_many(machine, person, scan)
-    parked = scan([a_draft(number) for number in range(60)])
     before = machine.occurrences(the_item(machine, 59))
+    parked = scan([a_draft(number) for number in range(60)])
     rejected = person.reject_run(parked.id)
 
     assert (rejected.state, len(live(machine))) == ("rejected", 20)
