@@ -5,6 +5,7 @@ Absence: which items a complete run and those before it did not see, what keeps 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -73,7 +74,7 @@ def absent_among(context: Context, own_id: str, lane: Lane, items: Sequence[Item
     claimed = [item for item in items if item.key and lane.source in item.claims and covers(lane.scope, item)]
     sighted = context.reader.records("sighting", [f"{item.id}/{lane.source}" for item in claimed]) if claimed else {}
     seen = {item.id: last_seen(item, lane.source, sighted.get(f"{item.id}/{lane.source}")) for item in claimed}
-    seen = _newest_run_first(context, seen)
+    seen = _with_last_run(context, seen)
     lanes = _lanes(context, own_id, seen)
     size, absent = 0, []
     earliest = add_seconds(context.now, -closing.min_age_hours * _HOUR_S)
@@ -88,25 +89,37 @@ def absent_among(context: Context, own_id: str, lane: Lane, items: Sequence[Item
     return size, absent
 
 
-def _newest_run_first(context: Context, seen: Mapping[str, Seen | None]) -> dict[str, Seen | None]:
+def _with_last_run(context: Context, seen: Mapping[str, Seen | None]) -> dict[str, Seen | None]:
     """
-    Order the runs in which each item was seen, where it matters which one came last: where they are of two lanes.
+    Say which run saw each item last, where it matters: where the runs that are remembered are of two lanes.
 
-    Their instants do not say it: what was reported since outside of any run moved those.
+    Their instants do not say it: what was reported since outside of any run moved those. A run that ended before the
+    other began was not the last; of two that went on at the same time, either may have been.
     """
-    doubtful = {run for one in seen.values() if one is not None and len(set(map(lane_of, one.runs))) > 1
-                for run in one.runs}  # fmt: skip
+    doubtful = {run for one in seen.values() if one is not None and _has_two_lanes(one) for run in one.runs}
     context.load_records("run", sorted(doubtful))
-    began = {id: record.body["started_at"] if (record := context.record("run", id)) else "" for id in sorted(doubtful)}
-    return {
-        id: one if one is None or len(one.runs) < 2
-        else Seen(one.at, tuple(sorted(one.runs, key=lambda run: (began.get(run, ""), run), reverse=True)))
-        for id, one in seen.items()
-    }  # fmt: skip
+    runs = {id: record.body for id in sorted(doubtful) if (record := context.record("run", id)) is not None}
+
+    def last(one: Seen) -> tuple[str, ...]:
+        return tuple(run for run in one.runs if not any(_is_before(runs, run, other) for other in one.runs))
+
+    return {id: replace(one, last=last(one)) if one is not None and _has_two_lanes(one) else one
+            for id, one in seen.items()}  # fmt: skip
+
+
+def _has_two_lanes(seen: Seen) -> bool:
+    return len(set(map(lane_of, seen.runs))) > 1
+
+
+def _is_before(runs: Mapping[str, Mapping[str, Any]], run: str, other: str) -> bool:
+    if run not in runs or other not in runs:
+        return other in runs  # what is not remembered at all was no run of ours, or one long ago
+    ended_at, began = str(runs[run].get("ended_at", "")), str(runs[other]["started_at"])
+    return ended_at != "" and ended_at < began
 
 
 def _lanes(context: Context, own_id: str, seen: Mapping[str, Seen | None]) -> dict[str, Lane | None]:
-    ids = {lane_of(one.runs[0]) for one in seen.values() if one is not None and one.runs} - {own_id, ""}
+    ids = {lane_of(run) for one in seen.values() if one is not None for run in one.last} - {own_id, ""}
     context.load_records("run", sorted(ids))
     found = {id: context.record("run", id) for id in sorted(ids)}
     return {id: None if record is None else from_builtins(record.body, Lane) for id, record in found.items()}

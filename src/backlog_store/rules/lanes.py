@@ -97,10 +97,13 @@ class Part(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Seen(Struct, frozen=True):
     """
     When a source last saw an item, and the runs that are remembered of that: of its claim, of its sightings, or none.
+
+    `last` are those of them that may have seen it last.
     """
 
     at: Instant
     runs: tuple[str, ...]
+    last: tuple[str, ...]
 
 
 def declared(scope: RunScope) -> RunScope:
@@ -145,10 +148,11 @@ def last_seen(item: Item, source: str, sighted: Record | None) -> Seen | None:
     if claim is None:
         return None
     if sighted is None:
-        return Seen(claim.last_at, (claim.run,) if claim.run else ())
+        own: tuple[str, ...] = (claim.run,) if claim.run else ()
+        return Seen(claim.last_at, own, own)
     body = from_builtins(sighted.body, Sighted)
     runs = tuple(run for run in dict.fromkeys((body.run, claim.run)) if run)
-    return Seen(max(claim.last_at, body.last_at), runs)
+    return Seen(max(claim.last_at, body.last_at), runs, runs)
 
 
 def within_reach(lane: Lane, own_id: str, seen: Seen, lanes: Mapping[str, Lane | None]) -> bool:
@@ -158,9 +162,12 @@ def within_reach(lane: Lane, own_id: str, seen: Seen, lanes: Mapping[str, Lane |
     It is if a run of this lane saw it last, or one of a lane whose scope lies inside; what no run ever saw belongs to
     the lanes without a ref.
     """
-    if not seen.runs:
+    if not seen.last:
         return not lane.scope.ref
-    other_id = lane_of(seen.runs[0])
+    return all(_is_inside(lane, own_id, lane_of(run), lanes) for run in seen.last)
+
+
+def _is_inside(lane: Lane, own_id: str, other_id: str, lanes: Mapping[str, Lane | None]) -> bool:
     if other_id == own_id:
         return True
     other = lanes.get(other_id)
