@@ -94,7 +94,7 @@ def _operation(route: Route, by_type: Mapping[Any, Any]) -> dict[str, Any]:
             "required": True, "content": {"application/json": {"schema": by_type[route.body]}},
         }  # fmt: skip
     elif route.takes:
-        content = {media: {"schema": {"type": "string"}} for media in route.takes}
+        content: dict[str, Any] = {media: {} for media in route.takes}  # lines, forms: no one value of a schema
         operation["requestBody"] = {"required": True, "content": content}
     return operation
 
@@ -127,9 +127,7 @@ def _answer(route: Route, status: int, kind: Any, by_type: Mapping[Any, Any]) ->
     answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
     if status not in (204, 303, 304):
         schema = by_type[kind] if _is_type(kind) else {"type": "object"} if kind is dict else {}
-        if route.gives != "application/json":
-            schema = {"type": "string"}
-        answer["content"] = {route.gives: {"schema": schema}}
+        answer["content"] = {route.gives: {"schema": schema} if route.gives == "application/json" else {}}
     return answer
 
 
