@@ -21,6 +21,7 @@ from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from backlog_store.policy.closing import Closing
+    from backlog_store.policy.opening import Activation, Budgets
     from backlog_store.policy.owners import Owners
     from backlog_store.policy.priority import Priorities
     from backlog_store.policy.suppression import Suppression
@@ -63,6 +64,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     files: dict[str, str] = field(default_factory=dict)
     workflow: Workflow | None = None
     closing: Closing | None = None
+    activation: Activation | None = None
+    budgets: Budgets | None = None
     priority: Priorities | None = None
     owners: Owners | None = None
     suppression: Suppression | None = None

@@ -10,6 +10,7 @@ from typing import Protocol
 from backlog_store.policy import Policy
 from backlog_store.policy.closing import Closing
 from backlog_store.policy.findings import Finding
+from backlog_store.policy.opening import Activation, Budgets
 from backlog_store.policy.owners import Owners
 from backlog_store.policy.priority import Priorities
 from backlog_store.policy.suppression import Suppression
@@ -38,5 +39,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "owners": Owners,
     "suppression": Suppression,
     "closing": Closing,
+    "activation": Activation,
+    "budgets": Budgets,
     "wip": Wip,
 }

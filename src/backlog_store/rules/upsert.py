@@ -41,6 +41,7 @@ from backlog_store.rules.fields import (
 from backlog_store.rules.repeating import repeated, says_the_same
 from backlog_store.rules.runs import hold_return, note_reported, open_run
 from backlog_store.rules.view import Context
+from backlog_store.rules.waiting import as_counted, has_bounds, held_draft, load_waiting, settle_storms
 from backlog_store.workflow import REOPENED_BY_REPORTS
 
 __all__ = ["NOT_OPENING", "decide_report", "identity", "keep_given_id", "new_item", "report_one"]
@@ -60,6 +61,7 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
     context.load_keys(keys)
     context.run = open_run(context, body.run) if body.run else None
     load_held_back(context, [draft for draft, wrong in checked if not wrong])
+    load_waiting(context, [draft for draft, wrong in checked if not wrong])
     outcomes = []
     for draft, wrong in checked:
         try:
@@ -68,6 +70,7 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
             outcomes.append(repeated(context, draft, body) or report_one(context, draft, body))
         except BacklogError as error:
             outcomes.append(_refused(error))
+    settle_storms(context)
     if context.run is not None:
         note_reported(context, context.run, body, [outcome.verdict == "refused" for outcome in outcomes])
     return tuple(outcomes)
@@ -109,9 +112,12 @@ def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant, key
         return _returned(context, draft, body, seen_at, key, state)
     if why := NOT_OPENING if not body.opens else held_back(context, draft, seen_at):
         return Outcome(verdict="suppressed", why=why)
+    if has_bounds(context.policy) and (held := held_draft(context, draft, seen_at)) is not None:
+        return held
     id, generation = identity(context, draft, known=state is not None)
     fresh = new_item(context, draft, id=id, seen_at=seen_at, generation=generation,
                      tags=("baseline",) if body.baseline else (), run=body.run)  # fmt: skip
+    fresh = as_counted(context, fresh, draft.source) if context.counted else fresh
     fresh, because = _settled(context, fresh, draft, body, seen_at)
     item = context.put(None, fresh, "created", meta=because)
     if state is not None and draft.key is not None:

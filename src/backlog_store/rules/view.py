@@ -15,7 +15,19 @@ from backlog_store.commands import Command
 from backlog_store.errors import NotFound
 from backlog_store.ids import Salts, event_id
 from backlog_store.instants import Instant, add_seconds
-from backlog_store.model import LIMITS, Event, Item, ItemId, Key, KeyState, Outline, Record, RecordKind, key_record_id
+from backlog_store.model import (
+    LIMITS,
+    Draft,
+    Event,
+    Item,
+    ItemId,
+    Key,
+    KeyState,
+    Outline,
+    Record,
+    RecordKind,
+    key_record_id,
+)
 from backlog_store.policy import Policy
 from backlog_store.rules.following import follow, settled
 from backlog_store.rules.lanes import Run
@@ -42,6 +54,9 @@ class Context:
         self.batch = command.batch or self.salts.batch_id
         self.changes: list[Change] = []
         self.run: Run | None = None  # the one under way that a report belongs to
+        self.counted: dict[Key, tuple[int, Instant]] = {}  # reports before an item was opened, and since when
+        self.storms: dict[ItemId, list[tuple[Draft, int]]] = {}  # what each storm takes in (1) and lets go (-1)
+        self.storm_keys: dict[ItemId, Key] = {}
         self.is_counted = False  # the report that is decided was counted when it came, and held
         self._items: dict[ItemId, Item | None] = {}
         self._by_key: dict[Key, Item | None] = {}

@@ -52,6 +52,11 @@ _POLICIES = (
         "suppression:\n  windows:\n    - {name: ruff, when: {source: ruff}, until: 2026-03-09}\n"
         "priority:\n  rules:\n    - {when: {env: prod}, unless: {tag: none}, set: P1}\n"
     ),
+    (
+        "closing: {misses: 1, min_age_hours: 0, close_floor: 2}\n"
+        "activation:\n  rules:\n    - {name: twice, when: {source: slo}, sightings: 2}\n"
+        "budgets:\n  rules:\n    - {name: flood, creations: 3, within_hours: 1}\n"
+    ),
     "priority:\n  rules:\n    - {set: P9}\n",
 )
 
