@@ -81,6 +81,7 @@ class Limits(Struct, frozen=True):
     evidence_kept: int = 50  # newest a kind; the totals count on
     evidence_bytes: int = 65_536
     key_inputs: int = 20
+    aliases: int = 100  # other names that lead to one key at once, and keys that one was split from
     sources: int = 50  # claims an item
     request_id: int = 200
     seed: int = 64
@@ -310,8 +311,10 @@ class KeyState(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """
     The body of a ``key`` record: the item that holds the key, and what stays when it is purged.
 
-    `item_id` is the item's id; `alias_of` (a dedupe key of the same env) is set where the key is another name. After a
-    purge `purged_at` is set, and `last_revision`, `head` and `episode` say where a returning item goes on.
+    `item_id` is the item's id; `alias_of` (a dedupe key of the same env) is set where the key is another name, and that
+    key names it among its `aliases`. `merged` is the item that held the key until it was merged away. `apart` are keys
+    that this one was split from, and is never to be merged with. After a purge `purged_at` is set, and `last_revision`,
+    `head` and `episode` say where a returning item goes on.
     """
 
     item_id: ItemId = ""
@@ -322,6 +325,9 @@ class KeyState(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     head: str = ""
     episode: int = 0
     generation: int = 0
+    aliases: tuple[str, ...] = ()
+    merged: ItemId = ""
+    apart: tuple[str, ...] = ()
 
 
 class Sighted(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):

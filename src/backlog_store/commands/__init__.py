@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from backlog_store.access import Scope
 from backlog_store.commands.claims import ClaimItem, ReleaseItem, RenewClaim
+from backlog_store.commands.identity import Merge, Split
 from backlog_store.commands.items import (
     BodyOf,
     Cleanup,
@@ -41,9 +42,9 @@ from backlog_store.model import Actor, Item, ItemId
 
 __all__ = [
     "AbortRun", "Answer", "ApplyPolicy", "BeginRun", "Body", "BodyOf", "Bulk", "ClaimItem", "Cleanup", "Close",
-    "Command", "Comment", "CompleteRun", "Create", "DropExpired", "DropView", "Edit", "JudgeRun", "LiftVerdict", "Link",
-    "LinkKind", "Move", "Outcome", "OutcomeVerdict", "ReleaseItem", "RenewClaim", "Reopen", "Report", "Reporting",
-    "Resolve", "RunScope", "SaveView", "ShortenHistory", "Single", "Snooze", "Undo",
+    "Command", "Comment", "CompleteRun", "Create", "DropExpired", "DropView", "Edit", "JudgeRun", "LiftVerdict",
+    "Link", "LinkKind", "Merge", "Move", "Outcome", "OutcomeVerdict", "ReleaseItem", "RenewClaim", "Reopen", "Report",
+    "Reporting", "Resolve", "RunScope", "SaveView", "ShortenHistory", "Single", "Snooze", "Split", "Undo",
 ]  # fmt: skip
 
 #: Of an item, or of a run: what it is in now. ``held``: taken in and kept, to be acted on later; `why` says when.
@@ -83,6 +84,8 @@ Body = (
     | ClaimItem
     | RenewClaim
     | ReleaseItem
+    | Merge
+    | Split
 )
 
 

@@ -32,6 +32,7 @@ from backlog_store.commands import (
     JudgeRun,
     LiftVerdict,
     Link,
+    Merge,
     Move,
     Outcome,
     ReleaseItem,
@@ -42,6 +43,7 @@ from backlog_store.commands import (
     SaveView,
     ShortenHistory,
     Snooze,
+    Split,
     Undo,
 )
 from backlog_store.errors import BacklogError, PlanChanged, RequestExpired, RequestReused
@@ -85,6 +87,18 @@ def _end_run(context: Context, body: CompleteRun | AbortRun | JudgeRun) -> tuple
     return end(context, body)
 
 
+def _merge(context: Context, body: Merge) -> tuple[Outcome, ...]:
+    from backlog_store.rules.identity import merge  # likewise
+
+    return merge(context, body)
+
+
+def _split(context: Context, body: Split) -> tuple[Outcome, ...]:
+    from backlog_store.rules.identity import split
+
+    return (split(context, body),)
+
+
 _ONE: Mapping[type, Callable[[Context, Any], Outcome]] = {
     Create: lifecycle.create,
     Edit: editing.edit,
@@ -110,6 +124,8 @@ _MANY: Mapping[type, Callable[[Context, Any], tuple[Outcome, ...]]] = {
     ShortenHistory: forgetting.shorten_history,
     DropExpired: forgetting.drop_expired,
     Undo: undoing.undo,
+    Merge: _merge,
+    Split: _split,
     CompleteRun: _end_run,
     AbortRun: _end_run,
     JudgeRun: _end_run,
@@ -274,7 +290,9 @@ def hint_of(command: Command) -> Hint:
         keys = [(body.env, key) for key in body.dedupe_keys]
     elif isinstance(body, Create):
         keys = [key] if (key := body.draft.key) is not None else []
-    elif isinstance(body, LiftVerdict):
+    elif isinstance(body, Merge):
+        ids = [*body.ids, body.into]
+    elif isinstance(body, LiftVerdict | Split):
         keys = [(body.env, body.dedupe_key)]
     else:
         for single in body.bodies if isinstance(body, Bulk) else (body,):

@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from backlog_store.codec import to_builtins
 from backlog_store.commands import Edit, Outcome
 from backlog_store.errors import AlreadyExists, RevisionConflict
-from backlog_store.model import CLOSED, LIMITS, PRIORITIES, STATUSES, Item, KeyState
+from backlog_store.model import CLOSED, LIMITS, PRIORITIES, STATUSES, Item
 from backlog_store.rules.checks import Checker, shorten
 from backlog_store.rules.fields import EDITABLE, HOLDABLE, sorted_tags
 from backlog_store.rules.lifecycle import check_holder, check_revision, held_by_actor, remember_closing, with_status
+from backlog_store.rules.names import rekey
 from backlog_store.rules.view import Context
 from backlog_store.rules.wip import check_room
 
@@ -51,7 +52,7 @@ def edit(context: Context, body: Edit) -> Outcome:
     edited = replace(edited, updated_at=max(context.now, item.updated_at))
     result = context.put(item, edited, "edited" if status == item.status else "status_change", message=body.message)
     if edited.key != item.key:
-        _rekey(context, item, result)
+        rekey(context, item, result)
     if status != item.status and status in CLOSED:
         remember_closing(context, result, body.message)
     return Outcome(verdict="updated", id=item.id, revision=result.revision, item=result)
@@ -138,17 +139,3 @@ def _check_key_free(context: Context, item: Item) -> None:
     state = context.key_state(item.key) if item.key is not None else None
     if state is not None and state.purged_at:
         raise AlreadyExists("key", item.dedupe_key, held_by=f"{state.item_id}, which was purged")
-
-
-def _rekey(context: Context, old: Item, new: Item) -> None:
-    """
-    Keep the old key as another name of the item, within its env; the new key is no longer another name of anything.
-    """
-    if new.key is not None:
-        state = context.key_state(new.key)
-        if state is not None:
-            context.put_key_state(new.key, KeyState(item_id=new.id))
-    if old.key is not None:
-        # Also where it is no name any more: the id of this item was made from it, and stays this item's.
-        alias_of = new.dedupe_key if old.env == new.env else ""
-        context.put_key_state(old.key, KeyState(item_id=new.id, alias_of=alias_of))

@@ -17,6 +17,7 @@ from backlog_store.errors import BacklogError, NotAllowed, NotFound, RevisionCon
 from backlog_store.model import CLOSED, LIVE, POLICY_TRAIL, Claim, Event, Item
 from backlog_store.query import EventQuery
 from backlog_store.rules.following import FOLLOWING, is_consequence
+from backlog_store.rules.identity import is_of_identity, set_back_keys
 from backlog_store.rules.lifecycle import remember_closing
 from backlog_store.rules.links import join, link_ids, part
 from backlog_store.rules.upsert import clear_verdict
@@ -65,14 +66,19 @@ def _is_of_link(event: Event) -> bool:
     return event.type in ("linked", "unlinked") and not event.added
 
 
-def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
-    newest = newest_first[0]
+def _changed_item(context: Context, newest: Event) -> Item:
     if newest.item_id == POLICY_TRAIL:
         raise NotAllowed("undoing a policy", "it is replaced by another one, not undone",
                          hint="`backlog policy show --revision N` prints an older one, to be applied.")  # fmt: skip
     item = context.find(newest.item_id)
     if item is None:
         raise NotAllowed(f"undoing {newest.type} of {newest.item_id}", "the item is purged")
+    return item
+
+
+def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
+    newest = newest_first[0]
+    item = _changed_item(context, newest)
     if item.revision != newest.revision:
         later = _later(context, item, newest.revision)
         if later and _is_undoing(later[0]) and later[0].meta.get("batch") == newest.batch:
@@ -85,16 +91,18 @@ def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
         raise NotAllowed(f"undoing {newest.type} of {item.id}", "it is not a change of fields")
     links = [event for event in newest_first if _is_of_link(event)]
     fields = [event for event in newest_first if not event.changes.keys() <= _NOT_SET_BACK]
-    if not links and not fields:
+    keys = [event for event in newest_first if is_of_identity(event)]
+    if not links and not fields and not keys:
         what = "a claim is released, not undone" if newest.type == "claimed" else "what was said stays said"
         raise NotAllowed(f"undoing {newest.type} of {item.id}", what)
     if newest_first[-1].type == "created":
         return _undo_creation(context, item, newest.batch)
     before = _set_back(context, item, fields)
-    if before.key != item.key:
+    if before.key != item.key and not keys:
         raise NotAllowed(f"undoing {newest.type} of {item.id}", "its key was changed; edit it back")
-    for event in links:
-        item = _undo_link(context, item, event)
+    item = _part_again(context, item, keys, links)
+    if not fields and keys:
+        item = context.put(item, item, "undone", meta={"batch": newest.batch})
     if not fields:
         return Outcome(verdict="updated", id=item.id, revision=item.revision, item=item)
     before = _set_back(context, item, fields)
@@ -108,6 +116,14 @@ def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
     elif item.status in CLOSED and result.status not in CLOSED:
         clear_verdict(context, result)
     return Outcome(verdict="updated", id=item.id, revision=result.revision, item=result)
+
+
+def _part_again(context: Context, item: Item, keys: Sequence[Event], links: Sequence[Event]) -> Item:
+    for event in keys:
+        set_back_keys(context, item, event)
+    for event in links:
+        item = _undo_link(context, item, event)
+    return item
 
 
 #: What a change may name that is none of the item's own fields.

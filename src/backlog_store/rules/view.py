@@ -304,10 +304,14 @@ class Context:
             self._records[kind, id] = None
             self.changes.append(DropRecord(kind, id, old.revision))
 
-    def put_key_state(self, key: Key, state: KeyState, event: Event | None = None) -> None:
+    def put_key_state(self, key: Key, state: KeyState, event: Event | None = None, *, whole: bool = False) -> None:
         """
         Decide what is remembered about a key.
+
+        Which other names it has, and from which it was split, stays if not told; *whole*: all is told.
         """
+        if not whole and not (state.aliases and state.apart) and (known := self.key_state(key)) is not None:
+            state = replace(state, aliases=state.aliases or known.aliases, apart=state.apart or known.apart)
         self.put_record("key", key_record_id(key), to_builtins(state), event=event)
 
     def sight(self, item: Item | Outline, source: str, observed_at: Instant, run: str) -> None:
