@@ -22,6 +22,7 @@ _TYPES = {
     "auto_update": "updated by a report",
     "status_change": "moved",
     "edited": "edited",
+    "split_lifted": "split lifted",
     "baseline": "history before forgotten",
 }
 
@@ -35,6 +36,8 @@ def what_happened(event: Event) -> str:
         parts = changes_in_words(event.changes)
     if link := event.meta.get("link"):
         parts.append(f"{link.get('kind')} {link.get('other')}" if isinstance(link, dict) else "")
+    if event.type in ("merged", "split", "split_lifted") and not event.added:
+        parts.append(_of_identity(event))
     for name in ("priority", "owner"):
         if isinstance(rule := event.meta.get(name), dict) and name in event.changes:
             parts.append(f"{name} by rule {neutral(str(rule.get('rule', '')))}")
@@ -42,6 +45,17 @@ def what_happened(event: Event) -> str:
         parts.append(f"kept open: {neutral(str(why))}")
     message = neutral(event.message)
     return "; ".join(filter(None, parts)) + (f" — {message}" if parts and message else message)
+
+
+def _of_identity(event: Event) -> str:
+    told = event.meta.get("merged") or event.meta.get("split")
+    if not isinstance(told, dict):
+        return ""
+    if "into" in told:
+        return f"into {neutral(str(told['into']))}"
+    if event.type == "merged":
+        return f"with {neutral(str(told.get('from', '')))}"
+    return f"the key {neutral(str(told.get('key', '')))}"
 
 
 def event_lines(app: App, events: Sequence[Event], *, titles: Mapping[str, str] | None) -> list[str]:

@@ -59,6 +59,8 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
         "tag": _in("work", "tag", "Add tags to items and remove them."),
         "comment": _in("say", "comment", "Add a comment to an item."),
         "link": _in("say", "link", "Link an item with another one, or part them."),
+        "merge": _in("identity", "merge", "Make items one, for good, under the keys of all of them."),
+        "split": _in("identity", "split", "Cut a key off from its item, for good."),
         "batch": _in("undo", "batch", "List what was changed lately, by batch."),
         "undo": _in("undo", "undo", "Set back what a command changed."),
     },
@@ -71,6 +73,7 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
         "cleanup": _in("keep", "cleanup", "Purge items closed long ago; what was decided about them stays."),
         "verify": _in("verify", "verify", "Prove that the history explains every item; seal it."),
         "spool": _in("spool", "spool", "See what was accepted while the database was away; drain it."),
+        "key": _in("identity", "key", "Explain keys: what they were made of, and which names lead where."),
         "verdict": _in("keep", "verdict", "See and lift what was decided about keys."),
     },
     "Set up": {

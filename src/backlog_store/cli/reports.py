@@ -22,7 +22,7 @@ from backlog_store.model import PRIORITIES
 from backlog_store.planning import Planner
 from backlog_store.policy import DUE_DAYS
 
-__all__ = ["context_of", "how", "name_of", "report_options", "take_in_files"]
+__all__ = ["context_of", "how", "name_of", "plain_context", "report_options", "take_in_files"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -142,6 +142,15 @@ def context_of(app: App, given: dict[str, Any]) -> ReportContext:
         mapping=_pairs(given["mapping"], "--map"),
         tags=given["tags"],
     )
+
+
+def plain_context(app: App, env: str, service: str) -> ReportContext:
+    """
+    Return what the settings and the repository around say of a report, and these two options.
+    """
+    given = {"service": service, "env": env, "ref": "", "source": "", "category": "", "priority": "", "severities": (),
+             "mapping": (), "tags": ()}  # fmt: skip
+    return context_of(app, given)
 
 
 def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:

@@ -130,11 +130,19 @@ def _joined(action: str, into: Item, item: Item) -> Item:
 
 def _both(one: Claim, other: Claim) -> Claim:
     """
-    Return what one source claimed of two items that are one: the newer claim, all reports counted.
+    Return what one source claims of two items that are one: what it said of the first, all its reports counted.
     """
     newer = other if other.last_at > one.last_at else one
-    return replace(newer, reports=one.reports + other.reports, first_at=min(one.first_at, other.first_at),
-                   live=one.live or other.live)  # fmt: skip
+    live = [claim.priority for claim in (one, other) if claim.live]
+    return replace(
+        one,
+        reports=one.reports + other.reports,
+        first_at=min(one.first_at, other.first_at),
+        last_at=newer.last_at,
+        run=newer.run,
+        live=bool(live),
+        priority=min(live or [one.priority]),
+    )
 
 
 def _totals(into: Item, item: Item, kept: dict[str, Any]) -> dict[str, int]:

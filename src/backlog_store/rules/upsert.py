@@ -40,6 +40,7 @@ from backlog_store.rules.fields import (
 )
 from backlog_store.rules.repeating import repeated, says_the_same
 from backlog_store.rules.runs import hold_return, note_reported, open_run
+from backlog_store.rules.secondary import report_secondary
 from backlog_store.rules.view import Context
 from backlog_store.rules.waiting import as_counted, has_bounds, held_draft, load_waiting, settle_storms
 from backlog_store.workflow import REOPENED_BY_REPORTS
@@ -92,7 +93,7 @@ def report_one(context: Context, draft: Draft, body: Report) -> Outcome:
         return _unknown(context, draft, body, seen_at, key, state)
     if item.status in CLOSED:
         return _closed(context, item, draft, body, seen_at)
-    return _refresh(context, item, draft, body, seen_at)
+    return report_secondary(context, item, draft, body, seen_at) or _refresh(context, item, draft, body, seen_at)
 
 
 def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant, key: Key | None, state: KeyState | None,

@@ -25,6 +25,7 @@ _SAID = {
     "closed": "closed it", "reopened": "reopened it", "comment": "said", "snoozed": "put it to sleep",
     "woken": "woke it", "linked": "linked it", "unlinked": "unlinked it", "resolved": "withdrew its claim",
     "undone": "set it back", "verdict_lifted": "lifted the verdict",
+    "merged": "merged it", "split": "split a key off", "split_lifted": "lifted a split",
 }  # fmt: skip
 _QUIET = frozenset(
     {"updated_at", "claims", "evidence_totals", "held", "held_until", "closed_at", "closed_by", "episode"}

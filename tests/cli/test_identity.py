@@ -1,0 +1,72 @@
+"""
+Merging, splitting and explaining keys on the command line, on every durable backend.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.cli.conftest import REPORTS, Cli
+from tests.stores import url_of
+
+
+@pytest.fixture(params=["jsonl", "sqlite", "postgres"])
+def kept(cli: Cli, request: pytest.FixtureRequest, tmp_path: Path) -> Cli:
+    """
+    A store with two problems, reported by key.
+    """
+    cli.env["BACKLOG_URL"] = url_of(request.param, request, tmp_path)
+    drafts = [{"title": key, "dedupe_key": key, "service": "checkout", "source": "slo"} for key in ("slo:a", "slo:b")]
+    Path("drafts.json").write_bytes(msgspec.json.encode(drafts))
+    cli("report", "drafts.json")
+    return cli
+
+
+def _id(cli: Cli, key: str) -> str:
+    id: str = cli.json("key", "explain", key)["item"]["id"]
+    return id
+
+
+def test_a_merge_and_a_split_hold_on_every_backend(kept: Cli) -> None:
+    """Merge, undo, split, lift: each step does what it says, and the history explains it."""
+    a, b = _id(kept, "slo:a"), _id(kept, "slo:b")
+    shown = kept("merge", a, "--into", b, "--dry-run")
+    assert "Nothing was written" in shown.stderr
+    assert _id(kept, "slo:a") == a
+    batch = kept.json("merge", a, "--into", b, "-m", "one cause")["batch"]
+    assert _id(kept, "slo:a") == b
+    counts = kept.json("report", "drafts.json")["counts"]
+    assert (counts["created"], counts["reopened"]) == (0, 0)
+    kept("verify")
+    kept("undo", batch)
+    assert _id(kept, "slo:a") == a
+    kept("merge", a, "--into", b)
+    told = kept("key", "explain", "slo:a").stdout
+    assert "alias of   slo:b" in told
+    assert f"held by {a} until then" in told
+    kept("split", "slo:a", "-m", "two causes")
+    assert "apart from slo:b" in kept("key", "explain", "slo:a").stdout
+    assert "backlog split slo:a --lift" in kept("merge", a, "--into", b, expect=4).stderr
+    assert kept.json("report", "drafts.json")["counts"]["reopened"] == 1
+    kept("split", "slo:a", "--lift")
+    kept("merge", a, "--into", b)
+    kept("verify")
+
+
+def test_the_keys_of_a_report_are_explained_before_it_is_taken_in(cli: Cli) -> None:
+    """Each finding's key is told with the inputs that made it, and nothing is written."""
+    report = next(REPORTS.rglob("ruff*.sarif"))
+    told = cli.json("key", "explain", "--report", str(report), "--service", "checkout")
+    assert told
+    assert all(one["kind"] == "sarif" and one["version"] == 1 and one["inputs"]["rule"] for one in told)
+    assert cli.ids() == []
+
+
+def test_what_is_no_key_and_no_item_is_said_so(cli: Cli) -> None:
+    """A name that nobody knows is not found, with the place where items are listed."""
+    cli.add("by hand")
+    assert "backlog list" in cli("key", "explain", "slo:none", expect=3).stderr
+    cli("key", "explain", expect=2)

@@ -1,0 +1,237 @@
+"""
+Merging and splitting identities: rules that stick, lose nothing, and can be taken back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from backlog_store import Backlog
+from backlog_store import commands as c
+from backlog_store.access import Scope
+from backlog_store.codec import from_builtins
+from backlog_store.errors import InvalidInput, NotAllowed, NotFound
+from backlog_store.model import KeyState, key_record_id
+from backlog_store.query import EventQuery
+
+
+def _up(backlog: Backlog, key: str, **more: Any) -> str:
+    return backlog.upsert(title=key, dedupe_key=key, source=more.pop("source", "slo"), **more).id
+
+
+def _merge(backlog: Backlog, *ids: str, into: str) -> c.Answer:
+    return backlog.execute(c.Merge(ids=ids, into=into, message="one cause"))
+
+
+def _split(backlog: Backlog, key: str, *, lift: bool = False) -> c.Answer:
+    return backlog.execute(c.Split(env="prod", dedupe_key=key, lift=lift, message="two causes"))
+
+
+def _state(backlog: Backlog, key: str) -> KeyState:
+    id = key_record_id(("prod", key))
+    return from_builtins(backlog.read(lambda reader: reader.records("key", [id]))[id].body, KeyState)
+
+
+def test_sentry_84590_a_merge_sticks(machine: Backlog, person: Backlog) -> None:
+    """However often a merged problem is reported, under whichever key, it reaches the one item."""
+    a, b = _up(machine, "a"), _up(machine, "b")
+    answer = _merge(person, a, into=b)
+    assert [outcome.verdict for outcome in answer.outcomes] == ["closed", "updated"]
+    for key in ("a", "b", "a"):
+        assert machine.upsert(title="again", dedupe_key=key, source="slo").id == b
+    assert (machine.get(a).status, machine.get(a).closed_reason, machine.get(a).duplicate_of) == (
+        "canceled", "duplicate", b,
+    )  # fmt: skip
+    machine.close_item(b)
+    assert machine.upsert(title="again", dedupe_key="a", source="slo").verdict == "reopened"
+    assert machine.get(b).episode == 2
+
+
+def test_two_keys_of_one_item_do_not_take_turns_in_renaming_it(machine: Backlog, person: Backlog) -> None:
+    """The item is called what the reports of its own key say; the same two reports again write no event."""
+    a, b = _up(machine, "a", tags=["db"]), _up(machine, "b", priority="P3")
+    _merge(person, a, into=b)
+    count = len(machine.events(EventQuery(limit=None)))
+    for key in ("a", "b", "a", "b"):
+        more: dict[str, Any] = {"tags": ["db"]} if key == "a" else {"priority": "P3"}
+        assert machine.upsert(title=key, dedupe_key=key, source="slo", **more).verdict == "unchanged"
+    assert len(machine.events(EventQuery(limit=None))) == count
+    assert (machine.get(b).title, machine.get(b).priority) == ("b", "P2")
+    news = machine.upsert(title="other words", dedupe_key="a", source="pagerduty", priority="P1", tags=["api"])
+    assert (news.id, news.verdict) == (b, "updated")
+    one = machine.get(b)
+    assert (one.title, one.priority, one.tags, sorted(one.claims)) == ("b", "P1", ("api", "db"), ["pagerduty", "slo"])
+
+
+def test_sentry_58815_a_split_sticks(machine: Backlog, person: Backlog) -> None:
+    """A key that was split off is its own item's again, and no later merge joins the two, under any of their names."""
+    a, b, x = _up(machine, "a"), _up(machine, "b"), _up(machine, "x")
+    _merge(person, a, into=b)
+    _split(person, "a")
+    again = machine.upsert(title="again", dedupe_key="a", source="slo")
+    assert (again.id, again.verdict) == (a, "reopened")
+    with pytest.raises(NotAllowed, match="'a' was split from 'b'"):
+        _merge(person, a, into=b)
+    with pytest.raises(NotAllowed, match="'a' was split from 'b'"):
+        _merge(person, b, into=a)
+    _merge(person, b, into=x)
+    with pytest.raises(NotAllowed, match="'a' was split from 'b'"):
+        _merge(person, x, into=a)
+    _split(person, "a", lift=True)
+    _merge(person, a, into=x)
+    assert machine.upsert(title="again", dedupe_key="a", source="slo").id == x
+
+
+def test_keep_6793_nothing_of_a_merged_item_is_lost(machine: Backlog, person: Backlog) -> None:
+    """The one item has the evidence, tags, claims, priority and links of both; the other keeps its own trail."""
+    a = _up(machine, "a", source="pagerduty", tags=["db"], priority="P0", evidence_refs={"runs": ["1"]})
+    b = _up(machine, "b", tags=["api"], priority="P2", evidence_refs={"runs": ["2"], "logs": ["x"]})
+    x = _up(machine, "x")
+    person.link(a, "blocks", x)
+    trail = [event.id for event in machine.events(EventQuery(item_ids=(a,)))]
+    _merge(person, a, into=b)
+    one = machine.get(b)
+    assert one.tags == ("api", "db")
+    assert sorted(one.evidence_refs["runs"]) == ["1", "2"]
+    assert one.evidence_refs["logs"] == ["x"]
+    assert (sorted(one.claims), one.priority) == (["pagerduty", "slo"], "P0")
+    assert machine.get(x).blocked_by == 1
+    assert [event.id for event in machine.events(EventQuery(item_ids=(a,)))][: len(trail)] == trail
+
+
+def test_defectdojo_12397_a_false_merge_can_be_taken_back_whole(machine: Backlog, person: Backlog) -> None:
+    """Undoing a merge leaves both items as they were: keys, status, tags, evidence and links."""
+    a, b = _up(machine, "a", tags=["db"], evidence_refs={"runs": ["1"]}), _up(machine, "b")
+    x = _up(machine, "x")
+    person.link(a, "relates", x)
+    before = [machine.get(id) for id in (a, b)]
+    batch = _merge(person, a, into=b).batch
+    assert {outcome.verdict for outcome in person.undo(batch).outcomes} == {"updated"}
+    for was, now in zip(before, [machine.get(id) for id in (a, b)], strict=True):
+        for name in ("status", "dedupe_key", "tags", "evidence_refs", "priority", "duplicate_of", "links"):
+            assert getattr(now, name) == getattr(was, name)
+    assert machine.upsert(title="a", dedupe_key="a", source="slo").id == a
+    assert _state(machine, "b").aliases == ()
+
+
+def test_gitlab_558131_a_dismissal_survives_merging_and_splitting(machine: Backlog, person: Backlog) -> None:
+    """What was judged stays judged: neither a merge nor a split lets a dismissed problem come back as new."""
+    a, b = _up(machine, "a"), _up(machine, "b")
+    person.close_item(a, "wont_fix", message="never")
+    person.close_item(b, "false_positive", message="no")
+    _merge(person, a, into=b)
+    assert machine.get(a).closed_reason == "wont_fix"
+    assert machine.upsert(title="a", dedupe_key="a", source="slo").verdict == "suppressed"
+    _split(person, "a")
+    again = machine.upsert(title="a", dedupe_key="a", source="slo")
+    assert (again.verdict, again.id, again.why) == ("suppressed", a, "closed as wont_fix")
+
+
+def test_codeql_15218_a_renamed_key_keeps_its_decision(machine: Backlog, person: Backlog) -> None:
+    """A key that is given another form is the same identity: what was decided about it holds for both."""
+    a = _up(machine, "v1:a")
+    person.close_item(a, "wont_fix", message="never")
+    person.edit(a, dedupe_key="v2:a")
+    assert _state(machine, "v2:a").verdict is not None
+    assert _state(machine, "v2:a").aliases == ("v1:a",)
+    for key in ("v1:a", "v2:a"):
+        assert machine.upsert(title="a", dedupe_key=key, source="slo").verdict == "suppressed"
+
+
+def test_gitlab_371399_a_split_alias_opens_an_item_of_its_own(machine: Backlog, person: Backlog) -> None:
+    """A name that no item ever held by itself gets a new item once it is cut off; the other one is left as it is."""
+    a = _up(machine, "old")
+    person.edit(a, dedupe_key="new")
+    outcome = _split(person, "old").outcomes[0]
+    assert (outcome.id, outcome.why) == (a, "the next report of old opens an item of its own")
+    fresh = machine.upsert(title="old", dedupe_key="old", source="slo")
+    assert fresh.verdict == "created"
+    assert fresh.id != a
+    with pytest.raises(NotAllowed):
+        _merge(person, fresh.id, into=a)
+
+
+def test_a_split_can_be_undone(machine: Backlog, person: Backlog) -> None:
+    """Undoing a split joins the two again as they were, whether an item got its key back or not."""
+    a, b = _up(machine, "a"), _up(machine, "b")
+    person.edit(b, dedupe_key="b2")
+    _merge(person, a, into=b)
+    for key in ("a", "b"):
+        state = _state(machine, key)
+        batch = _split(person, key).batch
+        assert "refused" not in {outcome.verdict for outcome in person.undo(batch).outcomes}
+        assert _state(machine, key) == state
+        assert machine.upsert(title="again", dedupe_key=key, source="slo").id == b
+    assert set(_state(machine, "b2").aliases) == {"a", "b"}
+
+
+def test_names_go_with_what_they_lead_to(machine: Backlog, person: Backlog) -> None:
+    """A key that is split off takes the names that lead to it along; the others stay."""
+    a, b, x = _up(machine, "a"), _up(machine, "b"), _up(machine, "x")
+    _merge(person, a, into=b)
+    _merge(person, b, into=x)
+    assert machine.upsert(title="again", dedupe_key="a", source="slo").id == x
+    _split(person, "b")
+    assert machine.upsert(title="again", dedupe_key="a", source="slo").id == b
+    assert machine.upsert(title="again", dedupe_key="x", source="slo").id == x
+
+
+def test_a_merged_key_outlives_its_items(machine: Backlog, person: Backlog) -> None:
+    """After both items are purged, a report of the merged key returns under the id of the one merged into."""
+    a, b = _up(machine, "a"), _up(machine, "b")
+    _merge(person, a, into=b)
+    person.close_item(b, "fixed")
+    assert machine.cleanup(0) == 2
+    assert machine.upsert(title="again", dedupe_key="a", source="slo").id == b
+    person.close_item(b, "fixed")
+    machine.cleanup(0)
+    _split(person, "a")
+    fresh = machine.upsert(title="again", dedupe_key="a", source="slo")
+    assert fresh.verdict == "created"
+    assert fresh.id not in (a, b)
+
+
+def test_impossible_merges_and_splits_say_why(machine: Backlog, person: Backlog) -> None:
+    """What cannot be merged or split is refused with its reason, and nothing is written."""
+    a, b = _up(machine, "a"), _up(machine, "b")
+    other = machine.upsert(title="s", env="staging", dedupe_key="a").id
+    bare = machine.upsert(title="no key").id
+    count = len(machine.events(EventQuery(limit=None)))
+    with pytest.raises(InvalidInput, match="into itself"):
+        _merge(person, a, into=a)
+    with pytest.raises(InvalidInput):
+        _merge(person, into=a)
+    with pytest.raises(NotAllowed, match="a key is one of an env"):
+        _merge(person, a, into=other)
+    with pytest.raises(NotAllowed, match="has no key"):
+        _merge(person, a, into=bare)
+    with pytest.raises(NotAllowed, match="a key is one of an env"):
+        _merge(person, b, other, into=a)
+    with pytest.raises(NotAllowed, match="a name of its own"):
+        _split(person, "a")
+    with pytest.raises(NotFound):
+        _split(person, "nothing")
+    person.move(b, "in_progress")
+    with pytest.raises(NotAllowed, match="ann holds it"):
+        _merge(machine, b, into=a)
+    assert len(machine.events(EventQuery(limit=None))) == count + 1
+
+
+def test_merging_twice_changes_nothing(machine: Backlog, person: Backlog) -> None:
+    """The same merge again is no change."""
+    a, b = _up(machine, "a"), _up(machine, "b")
+    _merge(person, a, into=b)
+    assert [outcome.verdict for outcome in _merge(person, a, into=b).outcomes] == ["unchanged", "unchanged"]
+
+
+def test_what_a_credential_does_not_reach_is_not_split_or_merged(machine: Backlog, person: Backlog) -> None:
+    """Bound to one service, one neither merges into another's item nor cuts off a key of it."""
+    a, b = _up(machine, "a", service="mine"), _up(machine, "b", service="theirs")
+    bound = machine.acting_as("bo", person=True, scope=Scope(role="worker", services=("mine",)))
+    with pytest.raises(NotFound):
+        _merge(bound, a, into=b)
+    _merge(person, a, into=b)
+    with pytest.raises(NotFound):
+        _split(bound, "a")
