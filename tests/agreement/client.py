@@ -7,23 +7,39 @@ Opens the store, says ``ready``, waits for a line, lets its clients append, and 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import cache
-from typing import cast
 
-from backlog_store.backends.port import Backend
+from msgspec.structs import replace
+
+from backlog_store.backends.port import Backend, Capabilities
 from backlog_store.backends.registry import open_backend
 from backlog_store.clock import system_clock, system_ids
 from backlog_store.codec import encode
 from backlog_store.commands import Command, Report
 from backlog_store.executors.local import LocalExecutor
 from backlog_store.model import Actor, Draft, Event, Key
+from backlog_store.testing.faults import Wrapper
 from backlog_store.testing.histories import Append, append_to_key, mark_of, perform
 
 __all__ = ["LEVELS", "mark_of_report", "report_to_key"]
 
-#: One executor for all threads of a store, so that their commands meet in groups.
-_executor_of = cast("Callable[[Backend], LocalExecutor]", cache(LocalExecutor))
+
+class TwoWriters(Wrapper):
+    """
+    A backend that claims two writers at a time, so that what more threads ask is carried out in groups.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Claim fewer than there are."""
+        return replace(self.backend.capabilities, writers=min(2, self.backend.capabilities.writers))
+
+
+_executors: dict[int, LocalExecutor] = {}
+
+
+def _executor_of(backend: Backend) -> LocalExecutor:
+    # One for all threads of a store, so that their commands meet in groups.
+    return _executors.setdefault(id(backend), LocalExecutor(TwoWriters(backend)))
 
 
 def report_to_key(backend: Backend, key: Key, mark: str) -> int:

@@ -12,17 +12,19 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from backlog_store import commands as c
 from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.jsonl import open_jsonl
 from backlog_store.backends.memory import MemoryBackend
-from backlog_store.backends.port import NO_HINT, Backend, Change, Hint, Put, Writer
+from backlog_store.backends.port import NO_HINT, Backend, Capabilities, Change, Hint, Put, Writer
 from backlog_store.backends.postgres.backend import open_postgres
 from backlog_store.backends.registry import open_backend
 from backlog_store.backends.sqlite.backend import open_sqlite
@@ -79,13 +81,18 @@ def answered(executor: LocalExecutor, command: c.Command) -> Any:
 
 class Held(Wrapper):
     """
-    A backend whose first write waits until it is let go; it counts writes, and keeps the things that hints name.
+    A backend with one writer at a time, whose first write waits until it is let go; it keeps the hints of all writes.
     """
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(backend)
         self.is_held, self.let_go = threading.Event(), threading.Event()
         self.hints: list[Hint] = []
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Claim one writer, so that the others gather on every backend."""
+        return replace(self.backend.capabilities, writers=1)
 
     def write(self, fn: Callable[[Writer], T], /, *, hint: Hint = NO_HINT) -> T:
         """Hand on, the first time when told."""
@@ -418,6 +425,33 @@ def test_what_takes_long_is_not_waited_for(queued: threading.Semaphore, monkeypa
     with gathered(executor, held, NEW[:1], queued) as found:
         assert all(isinstance(answered(executor, command), bytes) for command in NEW[1:])
         assert found == [None]
+
+
+def test_where_many_may_write_nobody_gathers(queued: threading.Semaphore) -> None:
+    """As many commands as the store has writers go on at the same time; only further ones wait."""
+    both = threading.Barrier(3)
+    numbers = count()
+
+    class Two(Wrapper):
+        @property
+        def capabilities(self) -> Capabilities:
+            return replace(self.backend.capabilities, writers=2)
+
+        def write(self, fn: Callable[[Writer], T], /, *, hint: Hint = NO_HINT) -> T:
+            if next(numbers) < 2:
+                both.wait(WAIT_S)
+            return self.backend.write(fn, hint=hint)
+
+    memory = MemoryBackend()
+    executor = LocalExecutor(Two(memory))
+    threads = [threading.Thread(target=executor.execute, args=(command,)) for command in NEW[:4]]
+    for thread in threads:
+        thread.start()
+    assert all(queued.acquire(timeout=WAIT_S) for _ in range(2))
+    both.wait(WAIT_S)
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert titles(memory) == [f"about k{number}" for number in range(4)]
 
 
 @pytest.mark.parametrize("name", RETAINING)

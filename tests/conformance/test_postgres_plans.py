@@ -238,6 +238,10 @@ READS: dict[str, tuple[Statement, set[str]]] = {
     "keys": (Statement(sql.ITEMS_BY_KEY, KEYS), {"items_key"}),
     "keys of a whole report": (Statement(sql.ITEMS_BY_KEY, MANY_KEYS), {"items_key"}),
     "records": (Statement(sql.RECORDS, ("key", ["prod/k1", "prod/k2"])), {"records_pkey"}),
+    "a glance": (
+        Statement(sql.glance(1, 1, 1), (ID, "prod", "k776", "key", "prod/k1")),
+        {"items_pkey", "items_key", "records_pkey"},
+    ),
     "a scan": (Statement(sql.SCAN, ("key", "prod/k5", "prod/k", "prod/l", 100)), {"records_pkey"}),
     "a scan to the end": (Statement(sql.SCAN_TO_END, ("key", "prod/k5", "", 100)), {"records_pkey"}),
     "sightings": (Statement(sql.SIGHTED, ([f"{ID}/ruff"],)), {"sightings_pkey"}),

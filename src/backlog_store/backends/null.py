@@ -42,7 +42,7 @@ class NullBackend:
         """
         Return what this backend claims: nothing.
         """
-        return Capabilities(name=_NAME, retains=False)
+        return Capabilities(name=_NAME, retains=False, writers=8)
 
     def read(self, fn: Callable[[Reader], T], /) -> T:
         """

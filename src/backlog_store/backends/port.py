@@ -146,6 +146,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     retains: bool = True  # false: accepts everything and keeps nothing (null)
     durable: bool = False  # an acknowledged write survives kill -9 and power loss
     shared: bool = False  # several processes may use one store at the same time
+    writers: int = 1  # so many threads write at the same time; further ones wait for one of them
 
 
 class Health(Struct, frozen=True, kw_only=True):

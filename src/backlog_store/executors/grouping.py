@@ -1,9 +1,12 @@
 """
-Group commit: while one transaction is under way, the commands of other threads gather; the next one carries all out.
+Group commit: while a transaction is under way, the commands of other threads gather; the next one carries all out.
 
 A transaction costs a sync and one or two round trips, whatever it holds. So threads that write at the same time take
-turns: who has the turn takes those who wait along, decides their commands in order, each on what those before it leave,
+turns: who has a turn takes those who wait along, decides their commands in order, each on what those before it leave,
 and commits once. A thread that writes alone finds the turn free, and pays for nothing but that look.
+
+There are as many turns as the store has writers at the same time (`Capabilities.writers`): nobody gathers who need not
+wait. PostgreSQL has as many as connections, and puts their commits into one sync by itself.
 
 Nobody is worse off for it:
 
@@ -103,7 +106,7 @@ class Grouping(ForkAware):
         """
         self._mutex = threading.Lock()
         self._queue: deque[_Member] = deque()
-        self.turn = threading.Lock()
+        self._begin_turns()
 
     def join(self, command: Command) -> Answer:
         """
@@ -112,6 +115,12 @@ class Grouping(ForkAware):
         hint = hint_of(command)
         if here.depth or not is_pointed(command.body) or _size(hint) > THINGS_MAX // 4:
             return self._alone(command)
+        for turn in self._turns:
+            if not self._queue and turn.acquire(blocking=False):
+                try:
+                    return self._alone(command)
+                finally:
+                    self.leave(turn)
         member = _Member(command, hint)
         try:
             with self._mutex:
@@ -137,18 +146,20 @@ class Grouping(ForkAware):
 
     # --- turns --------------------------------------------------------------------------------------------------------
 
+    def _begin_turns(self) -> None:
+        self._turns = tuple(threading.Lock() for _ in range(self._backend.capabilities.writers))
+        self.turn = self._turns[0]
+
     def _offer(self) -> None:
-        while self._queue:
-            turn = self.turn
-            if not turn.acquire(blocking=False):
-                return
-            if self._pass_on(turn):
-                return
-            turn.release()
+        for turn in self._turns:
+            while self._queue and turn.acquire(blocking=False):
+                if self._pass_on(turn):
+                    return
+                turn.release()
 
     def _pass_on(self, turn: threading.Lock) -> bool:
         with self._mutex:
-            if turn is not self.turn or not self._queue:
+            if turn not in self._turns or not self._queue:
                 return False
             first = self._queue.popleft()
             first.turn = turn
@@ -160,9 +171,10 @@ class Grouping(ForkAware):
             return
         with self._mutex:
             if member in self._queue:
-                # What is under way takes its time. From here on there is another turn, and who waits comes along.
+                # What is under way takes its time. From here on there are other turns, and who waits comes along.
                 self._queue.remove(member)
-                self.turn = member.turn = threading.Lock()
+                self._begin_turns()
+                member.turn = self.turn
                 member.turn.acquire()
                 return
         if member.woken.acquire(timeout=BEGIN_S):

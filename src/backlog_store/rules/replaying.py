@@ -56,9 +56,11 @@ _POINTED = (
 
 def is_pointed(body: Body) -> bool:
     """
-    Tell whether a command reads by id and key alone, so that it may be decided together with others.
+    Tell whether a command reads by id and key alone, and little, so that it may be decided together with others.
+
+    A report of several drafts is a group by itself, whose unchanged items are not even decoded.
     """
-    return isinstance(body, _POINTED)
+    return isinstance(body, _POINTED) and not (isinstance(body, Report) and len(body.drafts) > 1)
 
 
 def accepted_answer(command: Command, policy: Policy = DEFAULT_POLICY) -> Answer:
@@ -102,7 +104,7 @@ def decide_all(
     reader: Reader, commands: Sequence[Command], policy: Policy = DEFAULT_POLICY
 ) -> list[Decision | BacklogError]:
     """
-    Decide commands that are all `is_pointed` in order, each one on what those before it leave behind.
+    Decide commands that are commutative or `is_pointed` in order, each one on what those before it leave behind.
 
     All changes may be applied in one transaction, in this order. A command that a rule refuses is answered by that
     error and leaves no trace. Everything is read in a handful of calls, before the first decision.

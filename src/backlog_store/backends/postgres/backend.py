@@ -101,7 +101,7 @@ class PostgresBackend:
         """
         Return what this backend claims.
         """
-        return Capabilities(name=NAME, durable=True, shared=True)
+        return Capabilities(name=NAME, durable=True, shared=True, writers=self._connections_max)
 
     @property
     def traffic(self) -> tuple[int, int]:

@@ -10,7 +10,7 @@ so that writing and checking cost one round trip. An insert needs no such end: a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from backlog_store import codec
 from backlog_store.backends.postgres.wire import Statement, array
@@ -23,48 +23,46 @@ __all__ = ["Form", "Row", "event_row", "item_row", "record_row", "words_row"]
 Row = tuple[Any, ...]
 
 
-class Form(NamedTuple):
+class Form:
     """
-    A statement over rows.
+    A statement over rows; *name* tells it from others whose answer does not matter.
 
     ``{rows}`` in *sql* is where they stand, as a relation ``r`` of these columns; ``{checked}`` is the expression that
     fails unless as many rows were done as there are. *one* is the same on one row, ``$1``, ``$2``…, for the statements
     of single writes: the server plans it in half the time.
     """
 
-    sql: str
-    columns: tuple[tuple[str, str], ...]
-    one: str = ""
-    name: str = ""
+    def __init__(self, sql: str, columns: tuple[tuple[str, str], ...], one: str = "", name: str = "") -> None:
+        names = ", ".join(name for name, _ in columns)
+        arrays = ", ".join(f"${n}::{type}[]" for n, (_, type) in enumerate(columns, 1))
+        values = ", ".join(f"${n}::{type} AS {name}" for n, (name, type) in enumerate(columns, 1))
+        checked = f"1 / (count(*) = ${len(columns) + 1}::bigint)::int"
+        self.name = name
+        self._is_checked = "{checked}" in sql
+        self._is_one_checked = self._is_checked and not one
+        self._many = sql.format(rows=f"unnest({arrays}) AS r ({names})", checked=checked)
+        self._one = one or sql.format(rows=f"(SELECT {values}) AS r", checked=checked)
 
     def on(self, rows: Sequence[Row]) -> Statement:
         """
         Return the statement on these rows, at least one.
         """
-        if len(rows) == 1 and self.one:
-            return Statement(self.one, rows[0], True, self.name)
         if len(rows) == 1:
-            source = ", ".join(f"${n}::{type} AS {name}" for n, (name, type) in enumerate(self.columns, 1))
-            relation, parameters = f"(SELECT {source}) AS r", list(rows[0])
-        else:
-            source = ", ".join(f"${n}::{type}[]" for n, (_, type) in enumerate(self.columns, 1))
-            names = ", ".join(name for name, _ in self.columns)
-            relation = f"unnest({source}) AS r ({names})"
-            parameters = [_array(column) for column in zip(*rows, strict=True)]
-        if "{checked}" not in self.sql:
-            return Statement(self.sql.format(rows=relation), parameters, True, self.name)
-        parameters.append(len(rows))
-        checked = f"1 / (count(*) = ${len(parameters)}::bigint)::int"
-        return Statement(self.sql.format(rows=relation, checked=checked), parameters, True, self.name)
+            row = (*rows[0], 1) if self._is_one_checked else rows[0]
+            return Statement(self._one, row, True, self.name)
+        parameters: list[Any] = [_array(column) for column in zip(*rows, strict=True)]
+        if self._is_checked:
+            parameters.append(len(rows))
+        return Statement(self._many, parameters, True, self.name)
 
 
 def _insert(table: str, columns: tuple[tuple[str, str], ...]) -> Form:
     names = ", ".join(name for name, _ in columns)
     insert = f"INSERT INTO {table} ({names})"
-    return Form(f"{insert} SELECT {names} FROM {{rows}}", columns, f"{insert} VALUES ({_marks(columns)})")
+    return Form(f"{insert} SELECT {names} FROM {{rows}}", columns, f"{insert} VALUES ({marks(columns)})")
 
 
-def _marks(columns: Sequence[Any]) -> str:
+def marks(columns: Sequence[Any]) -> str:
     return ", ".join(f"${number}" for number in range(1, len(columns) + 1))
 
 
@@ -84,34 +82,34 @@ def _texts(*names: str) -> tuple[tuple[str, str], ...]:
 
 # --- writing items ---------------------------------------------------------------------------------------------------
 
-_ITEM = (
+ITEM = (
     ("id", "text"), ("revision", "bigint"),
     *_texts(
         "env", "service", "category", "priority", "status", "owner", "source", "dedupe_key", "due", "created_at",
         "updated_at", "wake_at", "closed_at", "closed_reason", "expires_at", "fix", "claimed_by", "doc",
     ),
 )  # fmt: skip
-_ITEM_NAMES = ", ".join(name for name, _ in _ITEM)
+ITEM_NAMES = ", ".join(name for name, _ in ITEM)
 #: The number of this transaction, as it stands in positions.
-_TX = "(SELECT base FROM clock) + pg_current_xact_id()::text::bigint"
+TX = "(SELECT base FROM clock) + pg_current_xact_id()::text::bigint"
 
-CREATE = _insert("items", _ITEM)
+CREATE = _insert("items", ITEM)
 CHANGE = Form(
     f"""
 WITH done AS (
   UPDATE items AS i
-  SET {", ".join(f"{name} = r.{name}" for name, _ in _ITEM[1:])}
+  SET {", ".join(f"{name} = r.{name}" for name, _ in ITEM[1:])}
   FROM {{rows}}
   WHERE i.id = r.id AND i.revision = r.revision - 1
   RETURNING 1
 )
 SELECT {{checked}} FROM done
 """,
-    _ITEM,
+    ITEM,
     f"""
 WITH done AS (
   UPDATE items
-  SET {", ".join(f"{name} = ${number}" for number, (name, _) in enumerate(_ITEM[1:], 2))}
+  SET {", ".join(f"{name} = ${number}" for number, (name, _) in enumerate(ITEM[1:], 2))}
   WHERE id = $1 AND revision = $2::bigint - 1
   RETURNING 1
 )
@@ -154,7 +152,7 @@ _WORDS = _texts("item_id", "words", "said")
 NEW_WORDS = Form(
     "INSERT INTO item_words (item_id, words, said) SELECT item_id, words::tsvector, said FROM {rows}",
     _WORDS,
-    f"INSERT INTO item_words (item_id, words, said) VALUES ({_marks(_WORDS)})",
+    f"INSERT INTO item_words (item_id, words, said) VALUES ({marks(_WORDS)})",
 )
 WORDS = Form(
     """
@@ -166,19 +164,19 @@ ON CONFLICT (item_id) DO UPDATE SET words = excluded.words, said = excluded.said
 )
 CLEAR_TAGS = "DELETE FROM item_tags WHERE item_id = ANY($1)"
 TAGS = _insert("item_tags", _texts("item_id", "tag"))
-_EVENT = (("n", "integer"), *_texts("item_id", "type", "actor", "ts", "batch"), ("added", "boolean"), ("doc", "text"))
-_EVENT_NAMES = ", ".join(name for name, _ in _EVENT)
+EVENT = (("n", "integer"), *_texts("item_id", "type", "actor", "ts", "batch"), ("added", "boolean"), ("doc", "text"))
+EVENT_NAMES = ", ".join(name for name, _ in EVENT)
 EVENTS = Form(
     f"""
 WITH done AS (
-  INSERT INTO events (tx, {_EVENT_NAMES})
-  SELECT {_TX}, {_EVENT_NAMES} FROM {{rows}}
+  INSERT INTO events (tx, {EVENT_NAMES})
+  SELECT {TX}, {EVENT_NAMES} FROM {{rows}}
   RETURNING tx
 )
 SELECT max(tx) FROM done
 """,
-    _EVENT,
-    f"INSERT INTO events (tx, {_EVENT_NAMES}) VALUES ({_TX}, {_marks(_EVENT)}) RETURNING tx",
+    EVENT,
+    f"INSERT INTO events (tx, {EVENT_NAMES}) VALUES ({TX}, {marks(EVENT)}) RETURNING tx",
     "events",
 )
 
@@ -245,7 +243,7 @@ WITH held AS (
 ),
 added AS (
   INSERT INTO sightings AS s (id, slot, n, first_at, last_at, run, run_at)
-  SELECT id, pg_backend_pid() % 16, n, first_at, last_at, run, {_TX} FROM {{rows}}
+  SELECT id, pg_backend_pid() % 16, n, first_at, last_at, run, {TX} FROM {{rows}}
   {_ADD_UP}
 )
 SELECT 1 / (count(*) = (SELECT count(DISTINCT item_id) FROM {{rows}}))::int FROM held
@@ -257,7 +255,7 @@ WITH held AS (
 ),
 added AS (
   INSERT INTO sightings AS s (id, slot, n, first_at, last_at, run, run_at)
-  VALUES ($2, pg_backend_pid() % 16, $3, $4, $5, $6, {_TX})
+  VALUES ($2, pg_backend_pid() % 16, $3, $4, $5, $6, {TX})
   {_ADD_UP}
 )
 SELECT 1 / count(*) FROM held
@@ -271,7 +269,7 @@ CLEAR_SIGHTINGS = "DELETE FROM sightings WHERE id = ANY($1)"
 SET_SIGHTINGS = Form(
     f"""
 INSERT INTO sightings (id, slot, n, first_at, last_at, run, run_at)
-SELECT id, 0, n, first_at, last_at, run, {_TX} FROM {{rows}}
+SELECT id, 0, n, first_at, last_at, run, {TX} FROM {{rows}}
 """,
     (("id", "text"), ("n", "bigint"), *_texts("first_at", "last_at", "run")),
 )
@@ -346,7 +344,8 @@ def words_row(item: Item) -> Row:
     """
     words = words_of(item_text(item))[: LIMITS.words]
     # A word has only letters, digits and "_": between quotes it needs no escape.
-    return item.id, " ".join(f"'{word}'" for word in dict.fromkeys(words)), f" {' '.join(words)} "
+    lexemes = "' '".join(dict.fromkeys(words))
+    return item.id, f"'{lexemes}'" if words else "", f" {' '.join(words)} "
 
 
 def event_row(event: Event, number: int) -> Row:

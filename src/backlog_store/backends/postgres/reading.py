@@ -5,11 +5,13 @@ The reader: the port's questions as statements, each one round trip unless a hin
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
 
 from backlog_store import codec
 from backlog_store.backends.port import NO_HINT, Hint
 from backlog_store.backends.postgres import statements as sql
-from backlog_store.backends.postgres.deadlines import moment_after
+from backlog_store.backends.postgres.deadlines import Deadlines, moment_after
 from backlog_store.backends.postgres.sessions import DIALECT, FEED, Session, numbered, position_text
 from backlog_store.backends.postgres.wire import Rows, Statement
 from backlog_store.backends.sql.compile import compile_events, compile_tally
@@ -20,6 +22,9 @@ from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind, Si
 from backlog_store.query import EventQuery, Facet, ItemQuery, Where
 
 __all__ = ["PostgresReader"]
+
+#: A hint that names more is answered by one statement a kind.
+_GLANCE_MAX = 4
 
 
 class PostgresReader:
@@ -51,6 +56,9 @@ class PostgresReader:
         """
         Begin the transaction and fetch what *hint* names, in one round trip, after taking the *locks*.
         """
+        if 1 < len(hint.ids) + len(hint.keys) + len(hint.records) <= _GLANCE_MAX and not locks:
+            self._look(hint)
+            return
         ids = sorted(set(hint.ids))
         keys = sorted({key for key in hint.keys if key[1]})
         kinds: dict[RecordKind, list[str]] = {}
@@ -71,6 +79,27 @@ class PostgresReader:
         for kind, named in kinds.items():
             self._records |= {(kind, id): None for id in named}
             self._records |= {(kind, id.decode()): doc for id, doc in next(answers)}
+
+    def _look(self, hint: Hint) -> None:
+        """
+        Do it for a hint that names few things, by one statement: each costs as much as what it does.
+        """
+        ids = hint.ids
+        keys = [key for key in hint.keys if key[1]]
+        records = [record for record in hint.records if record[0] != "sighting"]
+        things: list[tuple[dict[Any, bytes | None], Any]] = [(self._items, id) for id in ids]
+        things += [(self._keys, key) for key in keys]
+        things += [(self._records, record) for record in records]
+        if not things:
+            self._session.ask()
+            return
+        parameters = [*ids, *chain.from_iterable(keys), *chain.from_iterable(records)]
+        statement = Statement(sql.glance(len(ids), len(keys), len(records)), parameters, True)
+        for into, name in things:
+            into[name] = None
+        for number, doc in self._session.ask(statement)[0]:
+            into, name = things[int(number)]
+            into[name] = doc
 
     def items(self, ids: Collection[ItemId]) -> Mapping[ItemId, Item]:
         """
@@ -233,7 +262,9 @@ class _Counts(Mapping[tuple[str, ...], int]):
 def _by_key(keys: Sequence[Key]) -> Statement:
     if len(keys) == 1:
         return Statement(sql.ITEM_BY_KEY, keys[0], True)
-    return Statement(sql.ITEMS_BY_KEY, ([env for env, _ in keys], [key for _, key in keys]))
+    # The plan for few is not the one for thousands.
+    is_hot = len(keys) <= Deadlines.BATCH
+    return Statement(sql.ITEMS_BY_KEY, ([env for env, _ in keys], [key for _, key in keys]), is_hot)
 
 
 def _key_docs(rows: Rows) -> dict[Key, bytes]:

@@ -8,12 +8,14 @@ writers take their locks in one order.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from backlog_store import codec
 from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Require, Sighting, Trim
 from backlog_store.backends.postgres import forms
 from backlog_store.backends.postgres import statements as sql
+from backlog_store.backends.postgres.alone import changed_alone, new_alone
 from backlog_store.backends.postgres.forms import Form, Row
 from backlog_store.backends.postgres.wire import Statement
 from backlog_store.model import Event, Item, ItemId, Key, Record, Sighted
@@ -128,7 +130,7 @@ class _Segment:
         self._touched: set[Target] = set()
         self._sighted: dict[str, tuple[ItemId, Sighted]] = {}
         self._required: list[Require] = []
-        self._rows: dict[Form, list[Row]] = {form: [] for form in _FORMS}
+        self._rows: defaultdict[Form, list[Row]] = defaultdict(list)
         self._retagged: list[ItemId] = []
         self._stored_sightings: list[Statement] = []
         self._events: list[Row] = []
@@ -176,7 +178,10 @@ class _Segment:
         """
         found = list(_required(self._required))
         found += [Statement(forms.CLEAR_TAGS, (sorted(self._retagged),))] if self._retagged else []
-        found += [form.on(sorted(rows, key=_order)) for form, rows in self._rows.items() if rows]
+        if len(self._events) == 1 and (alone := self._taken_alone(self._events[0])) is not None:
+            found.append(alone)
+            self._events = []
+        found += [form.on(sorted(rows, key=_order)) for form in _FORMS if (rows := self._rows.get(form))]
         found += self._stored_sightings
         if self._sighted:
             rows = [(item, id, s.n, s.first_at, s.last_at, s.run) for id, (item, s) in sorted(self._sighted.items())]
@@ -188,6 +193,20 @@ class _Segment:
         if purged := sorted(id for id, _ in self._rows[forms.PURGE]):
             found += [Statement(rest, (purged,)) for rest in forms.PURGE_REST]
         return found
+
+    def _taken_alone(self, event: Row) -> Statement | None:
+        """
+        Take the rows of a segment's only item together with its event, if that is what there is.
+        """
+        new, changed = self._rows[forms.CREATE], self._rows[forms.CHANGE]
+        if len(new) + len(changed) != 1:
+            return None
+        if new:
+            alone = new_alone(new.pop(), event, self._rows[forms.NEW_WORDS].pop(), self._rows[forms.TAGS])
+            self._rows[forms.TAGS] = []
+            return alone
+        words = self._rows[forms.WORDS]
+        return changed_alone(changed.pop(), event, words.pop() if words else None)
 
     def _add_item(self, form: Form, item: Item, before: Item | None) -> None:
         self._rows[form].append(forms.item_row(item))

@@ -7,9 +7,11 @@ Table names need no schema: each transaction sets its own `search_path`.
 # ruff: noqa: S608 - what is put into these texts are pieces of them.
 from __future__ import annotations
 
+from functools import cache
+
 from backlog_store.backends.postgres.wire import Statement
 
-__all__ = ["BY_NAME", "COMMIT", "HORIZON", "ROLLBACK", "after_prefix", "begin", "limit_to"]
+__all__ = ["BY_NAME", "COMMIT", "HORIZON", "ROLLBACK", "after_prefix", "begin", "glance", "limit_to"]
 
 
 #: How long, in milliseconds, the work of several callers waits for a lock.
@@ -33,21 +35,21 @@ def begin(
     not wait for the disk by default; *is_shared* waits for locks for `LOCK_MS` at most (see `Hint`); *in_turn* takes
     the snapshot only when it is this writer's turn.
     """
-    found = [
-        Statement("BEGIN ISOLATION LEVEL REPEATABLE READ" + (", READ ONLY" if read_only else "")),
-        # SET, not set_config(): a SELECT costs more, and takes the snapshot.
-        Statement(f"SET LOCAL search_path = {schema}"),
-        limit_to(seconds),
-    ]
-    if is_lax and not read_only:
-        found.append(Statement("SET LOCAL synchronous_commit = on"))  # acknowledged means durable
-    if is_shared:
-        found.append(Statement(f"SET LOCAL lock_timeout = {LOCK_MS}"))
+    found = [_BEGIN_READING if read_only else _BEGIN]
     if in_turn:
+        # SET, not set_config(): a SELECT takes the snapshot.
+        found.append(Statement(f"SET LOCAL search_path = {schema}"))
+        found.append(limit_to(seconds))
+        if is_shared:
+            found.append(Statement(f"SET LOCAL lock_timeout = {LOCK_MS}"))
         # Nobody may wait for long because this client froze while it held the turn.
         found.append(Statement(f"SET LOCAL idle_in_transaction_session_timeout = {_limit(seconds)}"))
         # The one statement that waits without a snapshot.
         found.append(Statement("LOCK TABLE turn IN EXCLUSIVE MODE"))
+    else:
+        found.append(Statement(_SETTINGS_SHARED if is_shared else _SETTINGS, (schema, _limit(seconds)), True))
+    if is_lax and not read_only:
+        found.append(Statement("SET LOCAL synchronous_commit = on"))  # acknowledged means durable
     return found
 
 
@@ -71,7 +73,12 @@ def _limit(seconds: float) -> str:
 #: Before a page. A second process takes some ten milliseconds to start, twenty times what PostgreSQL takes it for; then
 #: it starts one for a word that it thinks to be in thousands of a million items.
 CAUTIOUS = Statement("SET LOCAL parallel_setup_cost = 20000")
-COMMIT = Statement("COMMIT")
+_BEGIN = Statement("BEGIN ISOLATION LEVEL REPEATABLE READ", (), True)
+_BEGIN_READING = Statement("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", (), True)
+#: One SELECT, which can be prepared, costs less than two SETs, which are read anew each time.
+_SETTINGS = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true)"
+_SETTINGS_SHARED = f"{_SETTINGS}, set_config('lock_timeout', '{LOCK_MS}', true)"
+COMMIT = Statement("COMMIT", (), True)
 ROLLBACK = Statement("ROLLBACK")
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -90,6 +97,23 @@ ITEMS_BY_KEY = "SELECT i.env, i.dedupe_key, i.doc" + _HELD
 RECORDS = "SELECT id, doc FROM records WHERE kind = $1 AND id = ANY($2)"
 SCAN = "SELECT id, doc FROM records WHERE kind = $1 AND id > $2 AND id >= $3 AND id < $4 ORDER BY id LIMIT $5"
 SCAN_TO_END = "SELECT id, doc FROM records WHERE kind = $1 AND id > $2 AND id >= $3 ORDER BY id LIMIT $4"
+
+
+@cache
+def glance(ids: int, keys: int, records: int) -> str:
+    """
+    Return one look at so many items by id, items by key and records: (number of the thing, document).
+    """
+    branches = ["items WHERE id = ${}"] * ids
+    branches += ["items WHERE env = ${} AND dedupe_key = ${} AND dedupe_key > ''"] * keys
+    branches += ["records WHERE kind = ${} AND id = ${}"] * records
+    numbers = iter(range(1, 1 + ids + 2 * (keys + records)))
+    selects = []
+    for thing, branch in enumerate(branches):
+        marks = [next(numbers) for _ in range(branch.count("{}"))]
+        selects.append(f"SELECT {thing}, doc FROM {branch.format(*marks)}")
+    return " UNION ALL ".join(selects)
+
 
 _SIGHTED = """
 SELECT

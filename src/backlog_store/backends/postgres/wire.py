@@ -140,6 +140,8 @@ class Link:
         """
         Send a statement whose answer does not matter; it is taken before the next exchange. Raises nothing.
         """
+        if statement.sql not in self._prepared:  # nobody will see whether it could be prepared
+            statement = statement._replace(is_hot=False)
         try:
             self._send([statement])
             self._pg.flush()
@@ -292,8 +294,8 @@ _NO_SUCH_PREPARED = "26000"
 
 
 def _name(sql: str) -> bytes:
-    # The text decides: a statement that is already there under its name is this one.
-    return b"bs_" + hashlib.sha256(sql.encode()).hexdigest()[:24].encode()
+    # The text decides: a statement that is already there under its name is this one. Its first word is for people.
+    return f"bs_{sql.split(None, 1)[0]}_{hashlib.sha256(sql.encode()).hexdigest()[:24]}".encode()
 
 
 def _rows(result: PGresult) -> Rows:
@@ -331,6 +333,8 @@ else:  # pragma: no cover - Windows
 
 def _encode(value: Value) -> bytes | None:
     match value:
+        case str():
+            encoded = _utf8(value)
         case None:
             return None
         case True:
@@ -341,8 +345,6 @@ def _encode(value: Value) -> bytes | None:
             return b"%d" % value
         case bytes():
             encoded = value
-        case str():
-            encoded = _utf8(value)
         case _:
             encoded = array(value)
     if b"\0" in encoded:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import count
 
-from backlog_store.backends.port import Backend, Sighting
+from backlog_store.backends.port import Backend, Sighting, Writer
 from backlog_store.instants import add_seconds
 from backlog_store.testing.clocks import START
 from backlog_store.testing.conformance.base import Open, Suite, apply, item_of, record_of
@@ -51,6 +52,28 @@ class Threads(Suite):
             assert record.body["first_at"] == add_seconds(START, number)
             assert record.body["last_at"] == add_seconds(START, 700 + 18 + number)
 
+    def test_as_many_write_at_once_as_claimed(self, backend: Backend) -> None:
+        """So many functions are inside at the same time; where one writer is claimed, never two."""
+        writers = min(backend.capabilities.writers, 3)
+        inside: list[int] = []
+        most: list[int] = []
+        met = threading.Barrier(writers)
+
+        def write(thread: int) -> None:
+            runs = count()
+
+            def fn(_: Writer) -> None:
+                inside.append(thread)
+                most.append(len(inside))
+                if writers > 1 and next(runs) == 0:
+                    met.wait(30)
+                inside.remove(thread)
+
+            backend.write(fn)
+
+        _run(write, threads=writers if writers > 1 else THREADS)
+        assert writers > 1 or max(most) == 1
+
     def test_readers_and_writers_share_a_handle(self, backend: Backend) -> None:
         """Eight threads read and write through one handle, and each reads what it wrote."""
 
@@ -66,7 +89,7 @@ class Threads(Suite):
         )
 
 
-def _run(work: Callable[[int], None]) -> None:
+def _run(work: Callable[[int], None], threads: int = THREADS) -> None:
     errors: list[BaseException] = []
 
     def guarded(thread: int) -> None:
@@ -75,10 +98,10 @@ def _run(work: Callable[[int], None]) -> None:
         except BaseException as error:  # noqa: BLE001  (raised again below, on the test's own thread)
             errors.append(error)
 
-    threads = [threading.Thread(target=guarded, args=(number,)) for number in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    started = [threading.Thread(target=guarded, args=(number,)) for number in range(threads)]
+    for one in started:
+        one.start()
+    for one in started:
+        one.join()
     if errors:
         raise errors[0]
