@@ -41,6 +41,7 @@ from backlog_store.running import Ended, Running, each_run, end_run, find_run, p
 
 if TYPE_CHECKING:
     from backlog_store.maintenance import Maintained
+    from backlog_store.weekly import Weekly
     from backlog_store.work import Work
 
 __all__ = ["Backlog", "open_backlog"]
@@ -586,6 +587,15 @@ class Backlog:
         """
         now = self.clock()
         return self.read(lambda reader: attention(reader, env=env, now=now, limit=limit))
+
+    def weekly(self, since: Instant = "", env: str = "", *, limit: int = 5) -> Weekly:
+        """
+        Tell what happened since then (default: seven days ago), and how things stand; see `weekly`.
+        """
+        from backlog_store.weekly import earlier, weekly  # only who asks for it pays for it
+
+        now = self.clock()
+        return self.read(lambda reader: weekly(reader, env=env, since=since or earlier(now), now=now, limit=limit))
 
     def check(self) -> Health:
         """

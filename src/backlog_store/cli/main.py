@@ -41,6 +41,7 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
         "show": _in("show", "show", "Show one item: its evidence, reports, links and history."),
         "log": _in("log", "log", "Show what was changed, when and by whom."),
         "dashboard": _in("dashboard", "dashboard_", "Show exact counts, and what is overdue."),
+        "digest": _in("digest", "digest", "Tell what happened in a week, as text, Markdown, HTML or JSON."),
         "stats": _in("dashboard", "stats", "Count items by a field or several."),
         "view": _in("dashboard", "view", "Keep queries under a name."),
     },
