@@ -24,8 +24,8 @@ from tests.sizes import SEEDS
 
 #: How many places a test tries.
 FLIPS = 150
-#: Where a row stands, not what it says: in SQLite a row's number, in PostgreSQL the position.
-PLACES = {"num", "position", "tx", "n"}
+#: Where a row stands, not what it says: in SQLite a row's number, in PostgreSQL the position and the month's table.
+PLACES = {"num", "position", "tx", "n", "recorded"}
 RNG = random.Random(SEEDS[0])
 
 
