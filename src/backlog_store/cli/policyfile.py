@@ -18,7 +18,9 @@ from backlog_store.intake import Finding as Found
 from backlog_store.intake import ReportContext, read_report
 from backlog_store.model import LIMITS, LIVE, Draft, Item
 from backlog_store.policy import Policy
+from backlog_store.policy.calendars import HOLIDAY_FILE
 from backlog_store.policy.findings import Finding, Mark
+from backlog_store.policy.holidaylists import holiday_list
 from backlog_store.policy.loading import FILE_MAX, Loaded, format_of, load_policy
 from backlog_store.policy.stored import digest_of
 from backlog_store.query import In
@@ -43,13 +45,21 @@ class Trial(Struct, frozen=True, kw_only=True):
 
 def load_file(path: Path) -> Loaded:
     """
-    Load a policy file, and the CODEOWNERS files that it names beside it. Raises `ConfigError` for what cannot be read.
+    Load a policy file with the CODEOWNERS files beside it and the holidays of the countries that it names.
+
+    Raises `ConfigError` for what cannot be read.
     """
     text = _text(path)
     loaded = load_policy(text, format=format_of(path.name))
     if not loaded.files_wanted:
         return loaded
-    files = {name: _text(place) for name in loaded.files_wanted if (place := path.parent / name).is_file()}
+    files: dict[str, str] = {}
+    for name in loaded.files_wanted:
+        if name.startswith(HOLIDAY_FILE):
+            listed = holiday_list(name.removeprefix(HOLIDAY_FILE))
+            files |= {name: listed} if listed is not None else {}
+        elif (place := path.parent / name).is_file():
+            files[name] = _text(place)
     return load_policy(text, format=format_of(path.name), files=files)
 
 

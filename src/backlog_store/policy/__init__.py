@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
+    from backlog_store.policy.calendars import Calendars
     from backlog_store.policy.closing import Closing
+    from backlog_store.policy.due import Due
     from backlog_store.policy.opening import Activation, Budgets
     from backlog_store.policy.owners import Owners
     from backlog_store.policy.priority import Priorities
@@ -70,6 +72,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     owners: Owners | None = None
     suppression: Suppression | None = None
     wip: Wip | None = None
+    calendars: Calendars | None = None
+    due: Due | None = None
 
     @property
     def transitions(self) -> dict[str, tuple[str, ...]]:

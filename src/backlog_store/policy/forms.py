@@ -25,6 +25,7 @@ __all__ = [
     "Count",
     "Date",
     "Duration",
+    "Hours",
     "Label",
     "Moment",
     "Name",
@@ -35,6 +36,7 @@ __all__ = [
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _LABEL = re.compile(r"(?=.{1,100}$)[\w.-]+(?: [\w.-]+)*")
+_HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 _LENGTH = re.compile(r"(\d{1,9})\s*([smhdw])")
 
 
@@ -58,6 +60,12 @@ def _duration(text: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
+def _hours(text: str) -> str:
+    if not _HOURS.fullmatch(text) or not text[:5] < text[6:] <= "24:00":
+        raise ValueError("is no span of a day; write 09:00-17:00, at most 00:00-24:00")
+    return text
+
+
 def _label(text: str) -> str:
     if not _LABEL.fullmatch(text):
         raise ValueError("is no name for this; take letters, digits, dots, hyphens and single spaces, 100 at most")
@@ -70,6 +78,7 @@ FORMS: Mapping[str, Callable[[str], Any]] = {
     "day": _date,
     "duration": _duration,
     "label": _label,
+    "hours": _hours,
 }
 
 #: What else is looked at in a value of a form, once its type is right.
@@ -81,6 +90,8 @@ Moment = Annotated[str, Meta(extra={"form": "instant"}, extra_json_schema={"titl
 Date = Annotated[str, Meta(extra={"form": "day"}, extra_json_schema={"title": "day"})]
 #: A length of time (``12h``), kept in seconds.
 Duration = Annotated[int, Meta(extra={"form": "duration"}, extra_json_schema={"title": "length of time"})]
+#: Working hours of a day (``09:00-17:30``), by a clock on the wall.
+Hours = Annotated[str, Meta(extra={"form": "hours"}, extra_json_schema={"title": "hours"})]
 #: A name that ids of records can be made of.
 Label = Annotated[str, Meta(extra={"form": "label"}, extra_json_schema={"title": "name"})]
 #: A name of something of the store: an owner, a service.

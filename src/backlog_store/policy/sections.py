@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from backlog_store.policy import Policy
+from backlog_store.policy.calendars import Calendars
 from backlog_store.policy.closing import Closing
+from backlog_store.policy.due import Due
 from backlog_store.policy.findings import Finding
 from backlog_store.policy.opening import Activation, Budgets
 from backlog_store.policy.owners import Owners
@@ -42,4 +44,6 @@ SECTIONS: Mapping[str, type[Section]] = {
     "activation": Activation,
     "budgets": Budgets,
     "wip": Wip,
+    "calendars": Calendars,
+    "due": Due,
 }

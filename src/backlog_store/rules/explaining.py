@@ -57,7 +57,9 @@ def reasons(item: Item, trail: Sequence[Event], policy: Policy, now: Instant) ->
         event = next((event for event in reversed(trail) if field in event.changes), None)
         holder = held_by(item, field, now)
         kept = event.meta.get(field) if event is not None else None
-        rule = said.get(field, {}) if will == value and not holder else kept if isinstance(kept, dict) else {}
+        then = kept if isinstance(kept, dict) else {}
+        # Priority and owner follow the policy in force; a due date was given once, when the item was opened.
+        rule = said.get(field, {}) if field != "due_date" and will == value and not holder else then
         yield Reason(
             field=field,
             value=value,
@@ -91,6 +93,11 @@ def _rule_in_words(rule: dict[str, Any]) -> str:
     words = f"policy rule {rule.get('rule', '')}{line}"
     if "file" in rule:
         words += f", {rule['file']} line {rule['file_line']}"
+    for name in ("days", "business_days"):
+        if name in rule:
+            words += f": {rule[name]} {name.replace('_', ' ')} after it was seen"
+    if "calendar" in rule:
+        words += f", calendar {rule['calendar']}"
     if "reported" in rule:
         words += f" (reported as {rule['reported']})"
     return words

@@ -15,6 +15,7 @@ from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES, Claim, Event, Item, KeyState, Verdict
 from backlog_store.rules.assigning import assigned
 from backlog_store.rules.checks import Checker, draft_faults
+from backlog_store.rules.dates import dated
 from backlog_store.rules.policies import check_guards, kept_by_guard
 from backlog_store.rules.upsert import (
     clear_verdict,
@@ -92,6 +93,8 @@ def create(context: Context, body: Create) -> Outcome:
         item = replace(item, claims={})
         if not item.owner:
             item, because = assigned(context.policy, item, context.now, only=("owner",))
+    if body.status not in CLOSED and not body.created_at:  # an importer's item keeps what it had
+        item, because = dated(context.policy, item, because, seen_at, named=draft.due_date)
     if body.status in CLOSED:
         item = replace(
             item, closed_at=updated_at, closed_reason=reason_of_move(body.status), closed_by=context.actor.name
@@ -240,7 +243,10 @@ def reopen(context: Context, body: Reopen) -> Outcome:
     check_guards(context, item, "open", message=body.message)
     # A person who reopens takes it over: what closed it before must not close it again on the same grounds.
     opened = held_by_actor(context, reopened(context, item), "status")
-    result = context.put(item, opened, "reopened", message=body.message)
+    because: dict[str, Any] = {}
+    if context.policy.due is not None:  # the day of the episode that is over is none of this one
+        opened, because = dated(context.policy, opened, because, context.now)
+    result = context.put(item, opened, "reopened", message=body.message, meta=because)
     clear_verdict(context, result)
     return Outcome(verdict="reopened", id=item.id, revision=result.revision, item=result)
 

@@ -24,10 +24,11 @@ from backlog_store.codec import to_builtins
 from backlog_store.commands import Outcome, Report
 from backlog_store.errors import AlreadyExists, BacklogError, Fault, InvalidInput
 from backlog_store.ids import item_id_of_key, unkeyed_item_id
-from backlog_store.instants import Instant, day_of, plus_days
+from backlog_store.instants import Instant
 from backlog_store.model import CLOSED, LIMITS, Claim, Draft, Item, ItemId, Key, KeyState, Verdict
 from backlog_store.rules.assigning import assigned, held_back, load_held_back, without_ended_holds
 from backlog_store.rules.checks import draft_faults
+from backlog_store.rules.dates import dated
 from backlog_store.rules.fields import (
     EPISODE_FIELDS,
     MACHINE_FIELDS,
@@ -176,14 +177,7 @@ def _settled(context: Context, fresh: Item, draft: Draft, body: Report, seen_at:
     Return a new item with what the policy makes of it: its priority and owner; and when it is due.
     """
     fresh, because = assigned(context.policy, fresh, context.now)
-    due = _due(draft, body, seen_at, fresh.priority)
-    return (replace(fresh, due_date=due) if due != fresh.due_date else fresh), because
-
-
-def _due(draft: Draft, body: Report, seen_at: Instant, priority: str) -> str:
-    if draft.due_date or body.baseline or priority not in body.due_days:
-        return draft.due_date
-    return plus_days(day_of(seen_at), body.due_days[priority])
+    return dated(context.policy, fresh, because, seen_at, named=draft.due_date, body=body, priority=fresh.priority)
 
 
 def new_item(context: Context, draft: Draft, *, id: str, seen_at: Instant, revision: int = 1,
@@ -259,11 +253,8 @@ def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: I
     opened = _with_claim(context, opened, draft, seen_at, draft_digest(draft), body.run)
     opened = refreshed(opened, draft, body, refresh_due=True)
     opened, because = _assigned(context, opened, body)
-    due = _due(
-        replace(draft, due_date=""), body, seen_at, opened.priority if context.policy.priority else draft.priority
-    )
-    if due and "due_date" not in opened.held and not draft.due_date:
-        opened = replace(opened, due_date=due)
+    urgency = opened.priority if context.policy.priority else draft.priority
+    opened, because = dated(context.policy, opened, because, seen_at, named=draft.due_date, body=body, priority=urgency)
     result = context.put(item, opened, "reopened", message=f"reported again by {draft.source}", meta=because)
     clear_verdict(context, result)
     return Outcome(verdict="reopened", id=item.id, revision=result.revision, item=result,
