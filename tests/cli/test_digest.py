@@ -80,3 +80,12 @@ def test_an_env_of_any_letters_makes_a_query_that_can_be_asked(cli: Cli) -> None
     program, *arguments = shlex.split(found["query"])
     assert "backlog" == program
     assert ["one"] == [row["title"] for row in cli.json(*arguments)]
+
+
+def test_what_cannot_be_remembered_is_refused_first(cli: Cli) -> None:
+    """An env whose name no view can have is told of, but not with an end that could not be kept."""
+    cli.add("one", "--env", "a b")
+    failed = cli("digest", "--env", "a b", "--since", "last", expect=2)
+    assert "" == failed.stdout
+    assert "digest-a b" in failed.stderr
+    assert 1 == cli.json("digest", "--env", "a b")["new"]["count"]
