@@ -70,3 +70,15 @@ def test_what_is_no_key_and_no_item_is_said_so(cli: Cli) -> None:
     cli.add("by hand")
     assert "backlog list" in cli("key", "explain", "slo:none", expect=3).stderr
     cli("key", "explain", expect=2)
+
+
+def test_gitlab_558131_keys_that_would_split_an_identity_are_told_or_refused(cli: Cli) -> None:
+    """A key with a line number is told when it is reported, refused if asked, and found in the store afterwards."""
+    drafts = [{"title": "x", "dedupe_key": "app.py:12"}, {"title": "y", "dedupe_key": "fine"}]
+    Path("d.json").write_bytes(msgspec.json.encode(drafts))
+    refused = cli.json("report", "d.json", "--strict-keys", "--dry-run", expect=1)
+    assert [(one["pointer"], "line number" in one["reason"]) for one in refused["refused"]] == [("/0", True)]
+    told = cli.json("report", "d.json")
+    assert ["line number" in notice["reason"] for notice in told["notices"]] == [True]
+    assert told["counts"]["created"] == 2
+    assert [one["key"] for one in cli.json("key", "lint", expect=1)] == ["app.py:12"]

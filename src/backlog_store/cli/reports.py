@@ -56,6 +56,8 @@ def report_options(function: F) -> F:
                       help="The priority of one severity, over the table of docs/guides/reports.md."),
         click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN",
                       help="For drafts as CSV or JSON: which column fills a field."),
+        click.option("--strict-keys", is_flag=True,
+                     help="Refuse drafts whose keys hold what changes: timestamps, line numbers, ids of runs …"),
         click.option("--due", default="", metavar="P0=2,P1=14", help="Days until what it opens is due, by priority."),
         click.option("--no-due", is_flag=True, help="What it opens gets no due date."),
         click.option("--baseline", is_flag=True,
@@ -141,6 +143,7 @@ def context_of(app: App, given: dict[str, Any]) -> ReportContext:
         severities=severities,
         mapping=_pairs(given["mapping"], "--map"),
         tags=given["tags"],
+        strict_keys=given["strict_keys"],
     )
 
 
@@ -149,7 +152,7 @@ def plain_context(app: App, env: str, service: str) -> ReportContext:
     Return what the settings and the repository around say of a report, and these two options.
     """
     given = {"service": service, "env": env, "ref": "", "source": "", "category": "", "priority": "", "severities": (),
-             "mapping": (), "tags": ()}  # fmt: skip
+             "mapping": (), "tags": (), "strict_keys": False}  # fmt: skip
     return context_of(app, given)
 
 

@@ -29,6 +29,7 @@ from backlog_store.intake.keys import compact
 from backlog_store.intake.streams import Chained
 from backlog_store.intake.values import Finding, Notice, Parsed, Refusal, ReportContext, no_service
 from backlog_store.rules.checks import draft_faults
+from backlog_store.rules.volatile import volatile_parts
 
 __all__ = ["FORMATS", "HEAD_BYTES", "Format", "Head", "read_report", "recognise", "recognised"]
 
@@ -162,7 +163,38 @@ def read_report(stream: BinaryIO, context: ReportContext, *, format: str = "") -
     if chosen.about and not context.service:
         raise no_service(chosen.about)
     whole = io.BufferedReader(Chained(head, stream))
-    return chosen, _checked(chosen.parse(whole, context), own_keys=chosen.own_keys)
+    checked = _checked(chosen.parse(whole, context), own_keys=chosen.own_keys)
+    return chosen, (_linted(checked, strict=context.strict_keys) if chosen.own_keys else checked)
+
+
+def _linted(parsed: Iterator[Parsed], *, strict: bool) -> Iterator[Parsed]:
+    """
+    Tell of keys that hold what changes from report to report: of the first few, and how many more; or refuse them.
+    """
+    told = 0
+    for one in parsed:
+        if not isinstance(one, Finding) or not (found := volatile_parts(one.draft.dedupe_key, one.draft.key_inputs)):
+            yield one
+        elif strict:
+            faults = [
+                Fault(f"/key_inputs/{part.input}" if part.input else "/dedupe_key", part.text,
+                      f"a {part.kind} changes from report to report")
+                for part in found
+            ]  # fmt: skip
+            yield Refusal(one.pointer, tuple(faults))
+        else:
+            told += 1
+            if told <= _TOLD:
+                yield Notice(one.pointer, f"{found[0]}, so the next report of it may open another item")
+            yield one
+    if told > _TOLD:
+        yield Notice(
+            "",
+            f"{told - _TOLD:,} more keys hold what changes from report to report (--strict-keys --dry-run names all)",
+        )
+
+
+_TOLD = 5
 
 
 def _checked(parsed: Iterator[Parsed], *, own_keys: bool) -> Iterator[Parsed]:

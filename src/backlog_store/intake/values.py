@@ -23,6 +23,7 @@ class ReportContext(Struct, frozen=True, kw_only=True):
     paths are made relative to. `ref` names the branch. `severities` overrides the table of severities, word by word
     (``{"error": "P2"}``); `priority` sets it for all. `mapping` says which column or member fills which field of a
     draft (``{"title": "summary"}``; CSV and JSON drafts). `source` and `category` replace the tool's own.
+    `strict_keys`: a key of the caller's that holds what changes (`rules.volatile`) is refused, not only told of.
     """
 
     service: str = ""
@@ -35,6 +36,7 @@ class ReportContext(Struct, frozen=True, kw_only=True):
     severities: dict[str, Priority] = field(default_factory=dict)
     mapping: dict[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    strict_keys: bool = False
 
 
 class Finding(Struct, frozen=True):
@@ -70,11 +72,13 @@ class Notice(Struct, frozen=True):
     Something that the report says and that is no finding: suppressed in the source, said twice, not looked at.
 
     `incomplete`: the tool did not look at all it should have; such a report does not prove that anything is gone.
+    `advice`: it is about a finding that was taken in all the same.
     """
 
     pointer: str
     reason: str
     incomplete: bool = False
+    advice: bool = False
 
 
 Parsed: TypeAlias = Finding | Refusal | Notice

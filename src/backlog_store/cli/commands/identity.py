@@ -4,6 +4,8 @@ Identities: `merge`, `split`, `key`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, BinaryIO
 
 import click
@@ -18,11 +20,15 @@ from backlog_store.cli.text import neutral, plural
 from backlog_store.cli.writing import print_answer
 from backlog_store.codec import to_builtins
 from backlog_store.errors import NotFound
+from backlog_store.model import Event, Item
+from backlog_store.query import EventQuery
 from backlog_store.rules.keylore import KeyLore, made_of, tell_key
+from backlog_store.rules.volatile import varies, volatile_parts
 
 __all__ = ["key", "merge", "split"]
 
 _SHOWN = 20
+_PAGE = 500
 _ENV = click.option("--env", default="", metavar="NAME", help="The key's env; default: the setting env.")
 
 
@@ -185,3 +191,49 @@ def _explain_report(app: App, file: BinaryIO, env: str, service: str, *, as_json
         app.out(json_text(app, told))
     if refused:
         app.say(f"{plural(refused, 'finding')} refused; `backlog report --dry-run` says why.")
+
+
+def _pages(items: Iterator[Item]) -> Iterator[list[Item]]:
+    while page := list(islice(items, _PAGE)):
+        yield page
+
+
+@key.command("lint", examples=("backlog key lint", "backlog key lint --limit 1000 --json"))
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N",
+              help="How many keys to name.")  # fmt: skip
+@json_option
+@pass_app
+def lint(app: App, limit: int, as_json: bool) -> None:
+    """
+    Name keys that hold what changes from report to report, and keys whose reports vary: one key, two problems.
+
+    Reads every item, page by page. Exits with 1 if it names any.
+    """
+    backlog = app.reading()
+    told: list[dict[str, Any]] = []
+    for page in _pages(backlog.each(page=_PAGE)):
+        ids = tuple(item.id for item in page if item.key is not None)
+        trails: dict[str, list[Event]] = {}
+        for event in backlog.events(EventQuery(item_ids=ids, types=("auto_update", "reopened", "merged"), limit=None)):
+            trails.setdefault(event.item_id, []).append(event)
+        for item in page:
+            if item.key is None:
+                continue
+            volatile = [str(part) for part in volatile_parts(item.dedupe_key, item.key_inputs)]
+            varying = varies(item, trails.get(item.id, []))
+            if volatile or varying:
+                told.append({"id": item.id, "env": item.env, "key": item.dedupe_key, "volatile": volatile,
+                             "varies": varying})  # fmt: skip
+        if len(told) >= limit:
+            break
+    if as_json:
+        app.out(json_text(app, told[:limit]))
+    for one in [] if as_json else told[:limit]:
+        app.out(f"{one['id']}  {neutral(one['env'])}/{neutral(one['key'])}")
+        for line in one["volatile"]:
+            app.out(f"    {neutral(line)}")
+        for name, values in one["varies"].items():
+            app.out(f"    its reports name several of {name}: {', '.join(map(neutral, values[:5]))}")
+    if told:
+        raise click.exceptions.Exit(1)
+    app.say("No key holds what changes, and none was reported about two things.")
