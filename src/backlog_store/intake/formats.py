@@ -185,13 +185,11 @@ def _linted(parsed: Iterator[Parsed], *, strict: bool) -> Iterator[Parsed]:
         else:
             told += 1
             if told <= _TOLD:
-                yield Notice(one.pointer, f"{found[0]}, so the next report of it may open another item")
+                yield Notice(one.pointer, f"{found[0]}, so the next report may open another item", advice=True)
             yield one
     if told > _TOLD:
-        yield Notice(
-            "",
-            f"{told - _TOLD:,} more keys hold what changes from report to report (--strict-keys --dry-run names all)",
-        )
+        more = f"{told - _TOLD:,} more keys hold what changes from report to report (--strict-keys --dry-run names all)"
+        yield Notice("", more, advice=True)
 
 
 _TOLD = 5

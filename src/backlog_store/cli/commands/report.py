@@ -142,7 +142,10 @@ def _print_notices(app: App, account: Account) -> None:
     for notice in account.notices:
         if notice.incomplete:
             app.say(f"{paint('incomplete', 'yellow', on=app.colored)}  {neutral(notice.reason)}")
-    rest = [notice for notice in account.notices if not notice.incomplete]
+        elif notice.advice:
+            place = f"{notice.pointer}: " if notice.pointer else ""
+            app.say(f"{paint('key', 'yellow', on=app.colored)}  {place}{neutral(notice.reason)}")
+    rest = [notice for notice in account.notices if not notice.incomplete and not notice.advice]
     if rest:
         first = f": {neutral(rest[0].reason)}" if len(rest) == 1 else " (--json lists them)"
         app.say(f"{plural(len(rest), 'entry', 'entries')} of the report passed over{first}")
