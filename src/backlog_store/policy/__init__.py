@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from backlog_store.policy.opening import Activation, Budgets
     from backlog_store.policy.owners import Owners
     from backlog_store.policy.priority import Priorities
+    from backlog_store.policy.sla import Sla
     from backlog_store.policy.suppression import Suppression
     from backlog_store.policy.wip import Wip
     from backlog_store.policy.workflow import Workflow
@@ -74,6 +75,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     wip: Wip | None = None
     calendars: Calendars | None = None
     due: Due | None = None
+    sla: Sla | None = None
 
     @property
     def transitions(self) -> dict[str, tuple[str, ...]]:

@@ -15,6 +15,7 @@ from backlog_store.policy.findings import Finding
 from backlog_store.policy.opening import Activation, Budgets
 from backlog_store.policy.owners import Owners
 from backlog_store.policy.priority import Priorities
+from backlog_store.policy.sla import Sla
 from backlog_store.policy.suppression import Suppression
 from backlog_store.policy.wip import Wip
 from backlog_store.policy.workflow import Workflow
@@ -46,4 +47,5 @@ SECTIONS: Mapping[str, type[Section]] = {
     "wip": Wip,
     "calendars": Calendars,
     "due": Due,
+    "sla": Sla,
 }

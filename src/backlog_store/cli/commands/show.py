@@ -19,6 +19,8 @@ from backlog_store.cli.text import cut, neutral, padded, paint, plural
 from backlog_store.codec import to_builtins
 from backlog_store.instants import Instant, day_of
 from backlog_store.model import Event, Item, Sighted
+from backlog_store.policy import Policy
+from backlog_store.rules.policies import policy_in_force
 from backlog_store.workflow import effective_status, is_overdue
 
 __all__ = ["show"]
@@ -51,15 +53,31 @@ def show(app: App, id: str, everything: bool, fields: str, as_json: bool) -> Non
     sightings = backlog.sightings(item.id)
     links = [(kind, backlog.find(other) or other) for kind, other in backlog.links(item.id)]
     events = backlog.trail(item.id)
+    clocks = _clocks(backlog.read(policy_in_force), item, events, now)
     if as_json:
-        app.out(json_text(app, _whole(item, now, sightings, links, events)))
+        whole = _whole(item, now, sightings, links, events)
+        app.out(json_text(app, {**whole, "sla": clocks} if clocks else whole))
         return
-    lines = [*_head(app, item, now), "", *_facts(app, item, now), *_reports(app, item, sightings)]
+    lines = [*_head(app, item, now), "", *_facts(app, item, now)]
+    lines += [f"  {paint(padded(one['clock'], 14), 'dim', on=app.colored)}  {neutral(one['told'])}" for one in clocks]
+    lines += _reports(app, item, sightings)
     lines += _description(app, item)
     lines += _evidence(app, item, everything=everything)
     lines += _links(app, links, now)
     lines += _history(app, events, everything=everything)
     app.show(lines)
+
+
+def _clocks(policy: Policy, item: Item, events: Sequence[Event], now: Instant) -> list[dict[str, Any]]:
+    """
+    Return how the clocks of the item's target stand, each told for people, too; none without the section `sla`.
+    """
+    if policy.sla is None:
+        return []
+    from backlog_store.cli.clocks import in_words  # counting working time costs those nothing who name no targets
+    from backlog_store.rules.sla import sla_of
+
+    return [{**to_builtins(one), "told": f"{one.state}, {in_words(one)}"} for one in sla_of(item, events, policy, now)]
 
 
 def _whole(item: Item, now: Instant, sightings: Mapping[str, Sighted], links: Sequence[tuple[str, Item | str]],

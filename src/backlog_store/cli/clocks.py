@@ -1,0 +1,23 @@
+"""
+How clocks of targets are told to people.
+"""
+
+from __future__ import annotations
+
+from backlog_store.rules.sla import SlaState
+
+__all__ = ["in_words"]
+
+
+def in_words(clock: SlaState) -> str:
+    """
+    Return how a clock stands, as a line for people.
+    """
+    hours = "working hours" if clock.calendar else "hours"
+    rule = f"policy rule {clock.rule}" + (f", line {clock.line}" if clock.line else "")
+    if clock.state == "unknown":
+        return f"the beginning of this episode was let go ({rule})"
+    left = f"{abs(clock.left_s) / 3_600:.1f} {hours} {'over' if clock.left_s < 0 else 'left'}"
+    ends = {"breached": "since", "running": "until"}.get(clock.state, "") if clock.ends_at else ""
+    when = f", {ends} {clock.ends_at[:10]} {clock.ends_at[11:16]} UTC" if ends else ""
+    return f"{left} of {clock.target_s / 3_600:g}{when} ({rule})"
