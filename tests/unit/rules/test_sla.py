@@ -32,13 +32,12 @@ def policy(text: str = RULES) -> Policy:
     return found.policy
 
 
-def filed(person: Backlog, **fields: str) -> Item:
+def filed(person: Backlog, *, category: str = "", priority: str = "P2") -> Item:
     """
     Return a new item.
     """
-    item = (
-        person.execute(Create(draft=Draft(title="a", priority=fields.pop("priority", "P2"), **fields))).outcomes[0].item
-    )
+    draft = Draft(title="a", priority=priority, category=category)
+    item = person.execute(Create(draft=draft)).outcomes[0].item
     assert item is not None
     return item
 
