@@ -82,3 +82,21 @@ def test_gitlab_558131_keys_that_would_split_an_identity_are_told_or_refused(cli
     assert ["line number" in notice["reason"] for notice in told["notices"]] == [True]
     assert told["counts"]["created"] == 2
     assert [one["key"] for one in cli.json("key", "lint", expect=1)] == ["app.py:12"]
+
+
+def test_defectdojo_9895_a_new_key_rule_churns_nothing(kept: Cli) -> None:
+    """Rewritten with a preview, keys keep items and decisions under both names; what collides is told first."""
+    a, b = _id(kept, "slo:a"), _id(kept, "slo:b")
+    kept("close", a, "--reason", "wont_fix", "-m", "never")
+    told = kept("key", "rewrite", "--from", "^slo:.*", "--to", "slo", "--yes", expect=5).stderr
+    assert a in told
+    assert b in told
+    token = kept.json("key", "rewrite", "--from", "^slo:", "--to", "slo:v2:", "--dry-run")["token"]
+    assert _id(kept, "slo:a") == a
+    kept("key", "rewrite", "--from", "^slo:", "--to", "slo:v2:", "--yes", "--token", token)
+    for key in ("slo:a", "slo:v2:a"):
+        explained = kept.json("key", "explain", key)
+        assert (explained["item"]["id"], explained["verdict"]["reason"]) == (a, "wont_fix")
+    counts = kept.json("report", "drafts.json")["counts"]
+    assert (counts["created"], counts["reopened"], counts["suppressed"], counts["unchanged"]) == (0, 0, 1, 1)
+    kept("verify")

@@ -13,6 +13,7 @@ import click
 from backlog_store import commands as c
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import command, group
+from backlog_store.cli.commands.keyrewrite import rewrite
 from backlog_store.cli.complete import complete_ids
 from backlog_store.cli.items import fields_of, json_text
 from backlog_store.cli.options import fields_option, json_option, message_option, not_empty
@@ -237,3 +238,6 @@ def lint(app: App, limit: int, as_json: bool) -> None:
     if told:
         raise click.exceptions.Exit(1)
     app.say("No key holds what changes, and none was reported about two things.")
+
+
+key.add_command(rewrite)
