@@ -197,13 +197,12 @@ class AlreadyExists(Conflict):
 
     code = "already_exists"
 
-    def __init__(self, kind: str, id: str, *, held_by: str) -> None:
+    def __init__(self, kind: str, id: str, *, held_by: str, hint: str = "") -> None:
         self.kind = kind
         self.id = id
         self.held_by = held_by
-        super().__init__(
-            f"the {kind} {id!r} is taken by {held_by}.", hint="Report or edit that item instead of creating one."
-        )
+        hint = hint or "Report or edit that item instead of creating one."
+        super().__init__(f"the {kind} {id!r} is taken by {held_by}.", hint=hint)
 
 
 class TransitionNotAllowed(Conflict):

@@ -20,11 +20,10 @@ from backlog_store.digests import blake2b
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.instants import parse_instant
 from backlog_store.model import (
-    CURRENT_POLICY,
     LEGACY_NOTES,
-    POLICY_TRAIL,
     PRIORITIES,
     STATUSES,
+    TRAILS,
     Event,
     Item,
     KeyState,
@@ -40,10 +39,10 @@ FORMAT = "backlog-store"
 VERSION = 1
 HEADER = encode({"format": FORMAT, "version": VERSION})
 #: Records that travel, in this order, each with how its ids begin. Sightings go with their items; what else is of kind
-#: `store` makes a store this one.
+#: `store` makes a store this one. Sessions stay behind: people sign in anew.
 KINDS: tuple[tuple[RecordKind, str], ...] = (
-    ("alias", ""), ("answer", ""), ("guard", ""), ("key", ""), ("lease", ""), ("link", ""), ("policy", ""),
-    ("proposal", ""), ("run", ""), ("store", LEGACY_NOTES), ("suppressed", ""), ("view", ""),
+    ("access", ""), ("alias", ""), ("answer", ""), ("guard", ""), ("key", ""), ("lease", ""), ("link", ""),
+    ("policy", ""), ("proposal", ""), ("run", ""), ("store", LEGACY_NOTES), ("suppressed", ""), ("view", ""),
 )  # fmt: skip
 #: Far beyond what the limits of the store allow; it bounds the memory of a check.
 _LINE_MAX = 64 * 1024 * 1024
@@ -87,7 +86,7 @@ def owner_of_events(record: Record) -> str:
     """
     if record.kind == "key" and record.body.get("purged_at"):
         return str(record.body.get("item_id", ""))
-    return POLICY_TRAIL if (record.kind, record.id) == ("policy", CURRENT_POLICY) else ""
+    return next((trail for trail, head in TRAILS.items() if head == (record.kind, record.id)), "")
 
 
 class LineDigest:

@@ -25,7 +25,7 @@ __all__ = ["EXPIRING", "Maintained", "Store", "drop_emptied", "drop_expired", "p
 T = TypeVar("T")
 
 #: Kinds of records that are let go once they are past their time.
-EXPIRING: tuple[RecordKind, ...] = ("answer",)
+EXPIRING: tuple[RecordKind, ...] = ("answer", "session")
 _PURGED_A_STEP = 500
 _PAGE = 1_000
 #: Events are looked at in the order in which the store recorded them, the oldest first. After so many pages without one

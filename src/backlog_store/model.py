@@ -10,6 +10,7 @@ look for cycles in it. A report of many drafts keeps thousands of them, and look
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from msgspec import Struct, field
@@ -17,10 +18,10 @@ from msgspec import Struct, field
 from backlog_store.instants import Day, Instant
 
 __all__ = [
-    "ACTOR_KINDS", "CLOSED", "CLOSING_REASONS", "CURRENT_POLICY", "LEGACY_NOTES", "LIMITS", "LIVE", "POLICY_TRAIL",
-    "PRIORITIES", "STAGES", "STATUSES", "SYSTEM", "Actor", "ActorKind", "Claim", "ClosingReason", "Draft", "Event",
-    "Item", "ItemId", "Key", "KeyState", "Limits", "Outline", "Priority", "Record", "RecordKind", "Sighted", "Status",
-    "UpsertVerdict", "Verdict", "key_record_id", "stage_of",
+    "ACCESS_TRAIL", "ACTOR_KINDS", "CLOSED", "CLOSING_REASONS", "CURRENT_POLICY", "LEGACY_NOTES", "LIMITS", "LIVE",
+    "POLICY_TRAIL", "PRIORITIES", "STAGES", "STATUSES", "SYSTEM", "TRAILS", "Actor", "ActorKind", "Claim",
+    "ClosingReason", "Draft", "Event", "Item", "ItemId", "Key", "KeyState", "Limits", "Outline", "Priority", "Record",
+    "RecordKind", "Sighted", "Status", "UpsertVerdict", "Verdict", "key_record_id", "stage_of",
 ]  # fmt: skip
 
 ItemId = str
@@ -33,14 +34,15 @@ ActorKind = Literal["person", "machine"]
 ACTOR_KINDS: tuple[ActorKind, ...] = ("person", "machine")
 ClosingReason = Literal["fixed", "wont_fix", "false_positive", "accepted_risk", "duplicate", "obsolete"]
 UpsertVerdict = Literal["created", "updated", "unchanged", "reopened", "suppressed", "refused"]
-#: Judging kinds are put only together with an event: key, policy. Working kinds without: answer, view, link, alias,
+#: Judging kinds are put only together with an event: key, policy, access (who may sign in). Working kinds without:
+#: session (of a person who signed in, in a browser), answer, view, link, alias,
 #: guard, suppressed (what a window held back, by window, env and key), sighting (kept by the backend, see `Sighting`),
 #: store (one record: the store's id and incarnation), run (lanes, runs and their parts, see `rules.lanes`), proposal
 #: (what a run is still to do).
 #: Only in the store that is a spool (executors/failover): spool, parked, account.
 RecordKind = Literal[
     "key", "answer", "view", "link", "alias", "guard", "sighting", "store", "run", "policy", "lease", "spool", "parked",
-    "account", "proposal", "suppressed",
+    "account", "proposal", "suppressed", "access", "session",
 ]  # fmt: skip
 
 STATUSES: tuple[Status, ...] = ("open", "in_progress", "blocked", "done", "canceled")
@@ -56,6 +58,12 @@ CLOSING_REASONS: tuple[ClosingReason, ...] = (
 #: The record of the policy in force, and the trail that the events of policies stand in, as if of an item of this id.
 CURRENT_POLICY = "current"
 POLICY_TRAIL = "policy"
+#: Likewise of what is decided about tokens and people; see `rules.granting`.
+ACCESS_TRAIL = "access"
+#: The trails that belong to no item, each with the record that holds its head.
+TRAILS: Mapping[str, tuple[RecordKind, str]] = {
+    POLICY_TRAIL: ("policy", CURRENT_POLICY), ACCESS_TRAIL: ("access", "current"),
+}  # fmt: skip
 
 #: How the ids of those `store` records begin that tell what was mapped when data of the original module was taken in.
 LEGACY_NOTES = "legacy-note/"

@@ -29,7 +29,7 @@ _CHUNK_BYTES = 2 * 1024 * 1024
 _MEMORY = 32 * 1024 * 1024
 #: Records that say what somebody decided: one that is there already and says something else is told. Others (answers,
 #: runs, guards, leases) are of the store's own work, and stay as they are there.
-_DECIDED: frozenset[RecordKind] = frozenset({"alias", "key", "link", "policy", "view"})
+_DECIDED: frozenset[RecordKind] = frozenset({"access", "alias", "key", "link", "policy", "view"})
 
 
 class Transferred(Struct, kw_only=True):

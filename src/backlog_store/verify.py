@@ -19,7 +19,7 @@ from backlog_store.model import (
     CLOSED,
     CURRENT_POLICY,
     LIVE,
-    POLICY_TRAIL,
+    TRAILS,
     Event,
     Item,
     KeyState,
@@ -120,6 +120,7 @@ class _Verifier:
             ("keys", self._keys),
             ("sightings", self._sightings),
             ("links", self._links),
+            ("trails", self._trails_alone),
             ("policies", self._policies),
             ("events", self._strays),
         )
@@ -238,15 +239,21 @@ class _Verifier:
             if item.blocked_by != blocked_by:
                 self.result.add(f"{id}: counts {item.blocked_by} live items that block it; its links say {blocked_by}")
 
+    def _trails_alone(self) -> None:
+        for trail, (kind, id) in TRAILS.items():
+            current = self.reader.records(kind, [id]).get(id)
+            if current is None:
+                continue
+            events = self.reader.events(EventQuery(item_ids=(trail,), limit=None))
+            self.result.events += len(events)
+            self.explained += len(events)
+            for fault in faults_of_chain(current.body["head"], events):
+                self.result.add(f"{trail}: {fault}")
+
     def _policies(self) -> None:
         current = self.reader.records("policy", [CURRENT_POLICY]).get(CURRENT_POLICY)
         if current is None:
             return
-        events = self.reader.events(EventQuery(item_ids=(POLICY_TRAIL,), limit=None))
-        self.result.events += len(events)
-        self.explained += len(events)
-        for fault in faults_of_chain(current.body["head"], events):
-            self.result.add(f"policy: {fault}")
         records = (record for page in self._pages("policy") for record in page)
         kept = {record.body["revision"] for record in records if record.id != CURRENT_POLICY}
         missing = sorted(set(range(1, current.body["revision"] + 1)) - kept)

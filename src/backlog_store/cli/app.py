@@ -18,7 +18,7 @@ from backlog_store.cli.text import paint
 from backlog_store.commands import Body
 from backlog_store.errors import AmbiguousId, BackendUnavailable, ConfigError, NotFound
 from backlog_store.instants import Instant
-from backlog_store.model import POLICY_TRAIL, Actor, Item
+from backlog_store.model import TRAILS, Actor, Item
 from backlog_store.query import EventQuery
 from backlog_store.redacting import redacted
 from backlog_store.settings import Found, Settings, load_settings, store_path
@@ -26,7 +26,7 @@ from backlog_store.settings import Found, Settings, load_settings, store_path
 __all__ = ["App", "pass_app", "stdin_is_terminal"]
 
 _LATEST = "@latest"
-_LATEST_OF = 20  # events looked at: those of policies are of no item
+_LATEST_OF = 20  # events looked at: those of policies and people are of no item
 _ID_START = "bl_"
 
 
@@ -173,7 +173,7 @@ class App:
         if id != _LATEST:
             return self._named(id)
         events = self.backlog.events(EventQuery(actors=(self.actor.name,), newest_first=True, limit=_LATEST_OF))
-        latest = next((event.item_id for event in events if event.item_id != POLICY_TRAIL), "")
+        latest = next((event.item_id for event in events if event.item_id not in TRAILS), "")
         if not latest:
             raise NotFound("item", id, hint=f"{self.actor.name} has changed no item in this backlog yet.")
         return self.backlog.get(latest)

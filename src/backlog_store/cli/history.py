@@ -10,7 +10,7 @@ from backlog_store.cli.app import App
 from backlog_store.cli.text import cut, neutral, table
 from backlog_store.cli.writing import changes_in_words
 from backlog_store.errors import AmbiguousId, NotFound
-from backlog_store.model import Event
+from backlog_store.model import ACCESS_TRAIL, Event
 from backlog_store.query import EventQuery
 
 __all__ = ["batch_named", "event_lines", "newest_events", "what_happened"]
@@ -43,6 +43,8 @@ def what_happened(event: Event) -> str:
             parts.append(f"{name} by rule {neutral(str(rule.get('rule', '')))}")
     if why := event.meta.get("kept_open"):
         parts.append(f"kept open: {neutral(str(why))}")
+    if event.item_id == ACCESS_TRAIL:
+        parts.append(neutral(str(event.meta.get("name", ""))))
     message = neutral(event.message)
     return "; ".join(filter(None, parts)) + (f" — {message}" if parts and message else message)
 

@@ -78,7 +78,9 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
         "verdict": _in("keep", "verdict", "See and lift what was decided about keys."),
     },
     "Set up": {
-        "serve": _in("serve", "serve", "Serve the pages and the HTTP API to this machine."),
+        "serve": _in("serve", "serve", "Serve the pages and the HTTP API, to this machine or to who signs in."),
+        "token": _in("token", "token", "Issue, rotate and revoke what programs sign in with."),
+        "person": _in("person", "person", "Say who may sign in to the pages, and what each may do."),
         "policy": _in("policy", "policy", "Check, try and apply the rules: priorities, owners, workflow and more."),
         "config": _in("config", "config", "Look at settings and set them."),
         "doctor": _in("doctor", "doctor", "Check the store, the settings and the installation."),

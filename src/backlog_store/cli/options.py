@@ -5,15 +5,19 @@ Options that several commands share.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from backlog_store.access import ROLES, Scope
 from backlog_store.cli.app import App
+from backlog_store.cli.command import Choice
 from backlog_store.cli.complete import complete_fields, complete_fixes, complete_ids
 
-__all__ = ["fields_option", "id_argument", "json_option", "message_option", "not_empty", "target_options"]
+__all__ = ["fields_option", "id_argument", "json_option", "message_option", "not_empty", "scope_options",
+           "target_options"]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,3 +97,44 @@ def _with_targets(function: F, metavar: str) -> F:
     )):  # fmt: skip
         function = decorate(function)
     return fields_option(json_option(function))
+
+
+def scope_options(*, required: bool) -> Callable[[F], F]:
+    """
+    Add what makes a `Scope`, given as *scope*: a role, and the envs, services and sources that it is bound to.
+
+    ``None`` where no role was given. Raises `click.UsageError` for a reach without a role.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        @wraps(function)
+        def gathered(*args: Any, role: str | None, envs: Any, services: Any, sources: Any, **more: Any) -> Any:
+            if role is None and (envs or services or sources):
+                raise click.UsageError("A reach goes with its role: give --role, too.")
+            names = {
+                "envs": tuple(envs) or None,
+                "services": tuple(services) or None,
+                "sources": tuple(sources) or None,
+            }
+            scope = Scope(role=role, **names) if role is not None else None  # type: ignore[arg-type]
+            return function(*args, scope=scope, **more)
+
+        for option in reversed((
+            click.option("--role", type=Choice(ROLES), required=required, help="What it may do; an admin all."),
+            click.option("--env", "envs", multiple=True, metavar="NAME", callback=_each_not_empty,
+                         help="Only of this env; may be given several times, as the next two."),
+            click.option("--service", "services", multiple=True, metavar="NAME", callback=_each_not_empty,
+                         help="Only of this service."),
+            click.option("--source", "sources", multiple=True, metavar="NAME", callback=_each_not_empty,
+                         help="It reports as this source alone."),
+        )):  # fmt: skip
+            gathered = option(gathered)
+        return gathered
+
+    return decorate
+
+
+def _each_not_empty(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    if "" in given:
+        raise click.BadParameter("it is empty.", ctx=context, param=parameter)
+    return given

@@ -12,6 +12,16 @@ from typing import Literal
 from msgspec import Struct
 
 from backlog_store.access import Scope
+from backlog_store.commands.access import (
+    BeginSession,
+    EndSessions,
+    IssueToken,
+    RemovePerson,
+    RevokeToken,
+    RotateToken,
+    SetPerson,
+    TouchSession,
+)
 from backlog_store.commands.claims import ClaimItem, ReleaseItem, RenewClaim
 from backlog_store.commands.identity import Merge, Split
 from backlog_store.commands.items import (
@@ -41,10 +51,12 @@ from backlog_store.instants import Instant
 from backlog_store.model import Actor, Item, ItemId
 
 __all__ = [
-    "AbortRun", "Answer", "ApplyPolicy", "BeginRun", "Body", "BodyOf", "Bulk", "ClaimItem", "Cleanup", "Close",
-    "Command", "Comment", "CompleteRun", "Create", "DropExpired", "DropView", "Edit", "JudgeRun", "LiftVerdict",
-    "Link", "LinkKind", "Merge", "Move", "Outcome", "OutcomeVerdict", "ReleaseItem", "RenewClaim", "Reopen", "Report",
-    "Reporting", "Resolve", "RunScope", "SaveView", "ShortenHistory", "Single", "Snooze", "Split", "Undo",
+    "AbortRun", "Access", "Answer", "ApplyPolicy", "BeginRun", "BeginSession", "Body", "BodyOf", "Bulk", "ClaimItem",
+    "Cleanup", "Close", "Command", "Comment", "CompleteRun", "Create", "DropExpired", "DropView", "Edit",
+    "EndSessions", "IssueToken", "JudgeRun", "LiftVerdict", "Link", "LinkKind", "Merge", "Move", "Outcome",
+    "OutcomeVerdict", "ReleaseItem", "RemovePerson", "RenewClaim", "Reopen", "Report", "Reporting", "Resolve",
+    "RevokeToken", "RotateToken", "RunScope", "SaveView", "SetPerson", "ShortenHistory", "Single", "Snooze", "Split",
+    "TouchSession", "Undo",
 ]  # fmt: skip
 
 #: Of an item, or of a run: what it is in now. ``held``: taken in and kept, to be acted on later; `why` says when.
@@ -69,6 +81,8 @@ class Bulk(BodyOf, frozen=True, tag="bulk"):
 
 #: What a source says: all that a reporter may ask.
 Reporting = Report | Resolve | BeginRun | CompleteRun | AbortRun
+#: Who may sign in.
+Access = IssueToken | RotateToken | RevokeToken | SetPerson | RemovePerson | BeginSession | TouchSession | EndSessions
 Body = (
     Single
     | Reporting
@@ -86,6 +100,7 @@ Body = (
     | ReleaseItem
     | Merge
     | Split
+    | Access
 )
 
 

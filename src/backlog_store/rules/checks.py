@@ -17,7 +17,7 @@ import msgspec
 from backlog_store.codec import encode, from_builtins, to_builtins
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.instants import is_day, is_instant
-from backlog_store.model import LIMITS, POLICY_TRAIL, PRIORITIES, STATUSES, Draft
+from backlog_store.model import LIMITS, PRIORITIES, STATUSES, TRAILS, Draft
 
 __all__ = [
     "Checker", "check_draft", "draft_faults", "draft_from", "json_faults", "shorten", "text_faults",
@@ -260,8 +260,8 @@ def draft_faults(draft: Draft, prefix: str = "") -> list[Fault]:
         check.tags("volatile", draft.volatile)
     if draft.id:
         check.id("id", draft.id)
-        if draft.id == POLICY_TRAIL:
-            check.fault("id", draft.id, "is the name of the trail of policies")
+        if draft.id in TRAILS:
+            check.fault("id", draft.id, "is the name of a trail that belongs to no item")
     return check.faults
 
 

@@ -5,7 +5,7 @@ The one way into the rules: a command and a view of the store in, changes and an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from backlog_store.backends.port import Change, Hint, Reader
 from backlog_store.codec import digest, encode, from_builtins, to_builtins
 from backlog_store.commands import (
     AbortRun,
+    Access,
     Answer,
     ApplyPolicy,
     BeginRun,
@@ -99,6 +100,12 @@ def _split(context: Context, body: Split) -> tuple[Outcome, ...]:
     return (split(context, body),)
 
 
+def _let_in(context: Context, body: Access) -> Outcome:
+    from backlog_store.rules.granting import grant  # likewise
+
+    return grant(context, body)
+
+
 _ONE: Mapping[type, Callable[[Context, Any], Outcome]] = {
     Create: lifecycle.create,
     Edit: editing.edit,
@@ -116,6 +123,7 @@ _ONE: Mapping[type, Callable[[Context, Any], Outcome]] = {
     DropView: keeping.drop_view,
     ApplyPolicy: policies.apply_policy,
     BeginRun: runs.begin,
+    **dict.fromkeys(get_args(Access), _let_in),
 }
 _MANY: Mapping[type, Callable[[Context, Any], tuple[Outcome, ...]]] = {
     Report: upsert.decide_report,
@@ -240,7 +248,7 @@ def check_command(command: Command) -> None:
     elif isinstance(body, Bulk):
         _check_count(check, len(body.bodies))
         for index, single in enumerate(body.bodies):
-            if type(single) not in _ONE or isinstance(single, SaveView | DropView | ApplyPolicy | BeginRun):
+            if type(single) not in _ONE or isinstance(single, SaveView | DropView | ApplyPolicy | Access | BeginRun):
                 check.fault(f"body/bodies/{index}", type(single).__name__, "not a change of one item")
     check.done("command")
 

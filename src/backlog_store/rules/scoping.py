@@ -16,6 +16,7 @@ from backlog_store.access import Action, Scope, permits
 from backlog_store.backends.port import Load, Put, Reader
 from backlog_store.commands import (
     AbortRun,
+    Access,
     ApplyPolicy,
     BeginRun,
     Body,
@@ -48,7 +49,7 @@ def action_of(body: Body) -> Action:
     """
     if isinstance(body, Reporting):
         return "report"
-    return "administer" if isinstance(body, ApplyPolicy | Cleanup | ShortenHistory | DropExpired) else "work"
+    return "administer" if isinstance(body, ApplyPolicy | Access | Cleanup | ShortenHistory | DropExpired) else "work"
 
 
 def check_scope(scope: Scope, body: Body) -> None:
@@ -60,6 +61,8 @@ def check_scope(scope: Scope, body: Body) -> None:
         raise NotAllowed(f"the command {body.__struct_config__.tag}", f"a {scope.role} may not {action}")
     if isinstance(body, ApplyPolicy) and not scope.is_whole:
         raise NotAllowed("applying a policy", "this credential reaches a part of the backlog, and a policy all of it")
+    if isinstance(body, Access) and not (scope.is_whole and scope.sources is None):
+        raise NotAllowed("saying who may sign in", "this credential reaches a part, and could give more than it has")
     if isinstance(body, Resolve | BeginRun | CompleteRun | AbortRun):
         _check_source(scope, body.source)
     if isinstance(body, BeginRun):
@@ -220,6 +223,10 @@ class ScopedReader:
         kind = records[0].kind
         if kind in _OPEN or (kind == "run" and self._scope.is_whole):
             return records
+        if kind == "access" and self._scope.is_whole and permits(self._scope.role, "administer"):
+            from backlog_store.rules.granting import without_secrets  # few look at these
+
+            return [without_secrets(record) for record in records]
         if kind in _OF_ITEMS:
             known = self.items({record.id.partition("/")[0] for record in records})
             return [record for record in records if record.id.partition("/")[0] in known]

@@ -6,7 +6,7 @@ What only followed for other items (`following.is_consequence`) is not set back 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from backlog_store.commands import Outcome, Undo
 from backlog_store.errors import BacklogError, NotAllowed, NotFound, RevisionConflict
-from backlog_store.model import CLOSED, LIVE, POLICY_TRAIL, Claim, Event, Item
+from backlog_store.model import ACCESS_TRAIL, CLOSED, LIVE, POLICY_TRAIL, Claim, Event, Item
 from backlog_store.query import EventQuery
 from backlog_store.rules.following import FOLLOWING, is_consequence
 from backlog_store.rules.identity import is_of_identity, set_back_keys
@@ -66,10 +66,19 @@ def _is_of_link(event: Event) -> bool:
     return event.type in ("linked", "unlinked") and not event.added
 
 
+#: By trail that belongs to no item: what is not undone, why not, and what to do.
+_NOT_UNDONE: Mapping[str, tuple[str, str, str]] = {
+    POLICY_TRAIL: ("a policy", "it is replaced by another one, not undone",
+                   "`backlog policy show --revision N` prints an older one, to be applied."),
+    ACCESS_TRAIL: ("what was decided about tokens and people", "it is decided anew, not undone",
+                   "`backlog token --help` and `backlog person --help` say how."),
+}  # fmt: skip
+
+
 def _changed_item(context: Context, newest: Event) -> Item:
-    if newest.item_id == POLICY_TRAIL:
-        raise NotAllowed("undoing a policy", "it is replaced by another one, not undone",
-                         hint="`backlog policy show --revision N` prints an older one, to be applied.")  # fmt: skip
+    if newest.item_id in _NOT_UNDONE:
+        what, why, hint = _NOT_UNDONE[newest.item_id]
+        raise NotAllowed(f"undoing {what}", why, hint=hint)
     item = context.find(newest.item_id)
     if item is None:
         raise NotAllowed(f"undoing {newest.type} of {newest.item_id}", "the item is purged")

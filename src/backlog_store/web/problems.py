@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
@@ -118,6 +119,9 @@ def told(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     if status in _RETRY_S:
         headers.setdefault("Retry-After", _RETRY_S[status])
     if not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", ""):
+        if status == 401 and request.method == "GET":
+            place = "/sign-in?" + urlencode({"back": f"{request.url.path}?{request.url.query or ''}".rstrip("?")})
+            return Response(b"", status_code=303, headers={**headers, "Location": place, "Cache-Control": "no-store"})
         from backlog_store.web.pages.render import error_page
 
         html, more = error_page(status, body["title"], body)

@@ -50,6 +50,7 @@ class Site(Struct, kw_only=True):
     backlog: Backlog
     sign_in: SignIn
     limits: Limits = Limits()
+    has_sign_out: bool = False  # pages offer to sign out
     stream_every_s: float = 0.5
     _tail: Tail | None = None
 

@@ -8,6 +8,7 @@ import click
 
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import command
+from backlog_store.cli.options import not_empty
 from backlog_store.errors import ConfigError
 
 __all__ = ["serve"]
@@ -16,13 +17,22 @@ __all__ = ["serve"]
 @command("serve", examples=("backlog serve", "backlog serve --port 9000 --store postgresql://db/backlog"))
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="The address to bind.")
 @click.option("--port", default=8420, show_default=True, type=click.IntRange(1, 65_535), help="The port to bind.")
+@click.option("--sign-in", "everybody", is_flag=True, help="Everybody signs in: programs by token, people by password.")
+@click.option("--name", "names", multiple=True, metavar="HOST",
+              help="A name it is reached by; others are refused. May be given several times.")  # fmt: skip
+@click.option("--trusted-proxy", "proxies", multiple=True, metavar="ADDRESS",
+              help="The address of a proxy that is believed: that it encrypts, and whom it names.")  # fmt: skip
+@click.option("--proxy-header", default="", metavar="HEADER", callback=not_empty,
+              help="The header in which that proxy names who asks, such as X-Forwarded-User.")  # fmt: skip
 @click.option("--log", is_flag=True, help="Write a line for each request to stderr.")
 @pass_app
-def serve(app: App, host: str, port: int, log: bool) -> None:
+def serve(app: App, host: str, port: int, everybody: bool, names: tuple[str, ...], proxies: tuple[str, ...],
+          proxy_header: str, log: bool) -> None:  # fmt: skip
     """
-    Serve the pages and the HTTP API of this backlog, to this machine alone, until it is told to stop.
+    Serve the pages and the HTTP API of this backlog until it is told to stop.
 
-    On the loopback address nobody signs in: whoever asks is you.
+    On the loopback address nobody has to sign in: whoever asks is you. An address that others reach needs --sign-in,
+    and somebody who may sign in: `backlog person add NAME --role admin`.
     """
     try:
         from backlog_store.web import serving
@@ -30,6 +40,9 @@ def serve(app: App, host: str, port: int, log: bool) -> None:
         hint = "pip install 'backlog-store[server]'"
         raise ConfigError("serve", "", f"the service needs packages that are not installed ({error.name})",
                           hint=hint) from error  # fmt: skip
+    proxy = serving.Proxy(addresses=proxies, header=proxy_header) if proxies or proxy_header else None
     backlog = app.writing()
+    serving.sign_in_for(backlog, host=host, port=port, everybody=everybody, names=names, proxy=proxy)
     app.say(f"Serving http://{host}:{port}/ and the API at /api/v1 (stop with Ctrl-C)")
-    serving.serve(backlog, host=host, port=port, log=("requests",) if log else ())
+    serving.serve(backlog, host=host, port=port, log=("requests",) if log else (), everybody=everybody, names=names,
+                  proxy=proxy)  # fmt: skip

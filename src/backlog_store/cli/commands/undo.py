@@ -14,7 +14,7 @@ from backlog_store.cli.options import fields_option, json_option, not_empty
 from backlog_store.cli.text import plural, table
 from backlog_store.cli.writing import print_answer
 from backlog_store.errors import Conflict
-from backlog_store.model import POLICY_TRAIL, Event
+from backlog_store.model import TRAILS, Event
 from backlog_store.query import EventQuery
 
 __all__ = ["batch", "undo"]
@@ -51,7 +51,7 @@ def undo(app: App, name: str, last: bool, dry_run: bool, fields: str, as_json: b
 def _last(app: App) -> str:
     undone: set[str] = set()
     for event in newest_events(app, app.actor.name):
-        if event.item_id == POLICY_TRAIL:
+        if event.item_id in TRAILS:
             continue
         if event.type == "undone":
             undone |= {str(event.meta.get("batch", "")), event.batch}

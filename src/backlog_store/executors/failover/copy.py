@@ -26,12 +26,12 @@ from backlog_store.commands import Command
 from backlog_store.errors import BackendUnavailable, BacklogError, DataCorrupt, SchemaMismatch
 from backlog_store.forks import Lock
 from backlog_store.instants import Instant
-from backlog_store.model import CLOSED, LIVE, POLICY_TRAIL, Event, Item, ItemId, Key, Record, RecordKind, key_record_id
+from backlog_store.model import CLOSED, LIVE, Event, Item, ItemId, Key, Record, RecordKind, key_record_id
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.query import EventQuery, In, ItemQuery, order_key
 from backlog_store.rules import decide, split_by_item
 from backlog_store.rules.links import link_ids
-from backlog_store.rules.policies import policy_records
+from backlog_store.rules.trails import RECORDS_OF
 
 __all__ = ["ITEMS_MAX", "LocalCopy"]
 
@@ -49,10 +49,13 @@ _MARK = "copy"
 _TOUCHED = "touched/"
 _NAME = "copy"
 
-Phase = Literal["clearing", "live", "closed", "link", "view", "policy", "following"]
+Phase = Literal["clearing", "live", "closed", "link", "view", "policy", "access", "following"]
 _AFTER: dict[Phase, Phase] = {
-    "clearing": "live", "live": "closed", "closed": "link", "link": "view", "view": "policy", "policy": "following",
+    "clearing": "live", "live": "closed", "closed": "link", "link": "view", "view": "policy", "policy": "access",
+    "access": "following",
 }  # fmt: skip
+_KINDS: tuple[RecordKind, ...] = ("key", "link", "view", "policy", "access", "suppressed", "answer", "store")
+_OF_PHASE: dict[Phase, RecordKind] = {"link": "link", "view": "view", "policy": "policy", "access": "access"}
 
 
 class _Mark(Struct, frozen=True, kw_only=True):
@@ -194,8 +197,7 @@ class LocalCopy:
     def _clear(self, mark: _Mark) -> bool:
         def run(writer: Writer) -> None:
             items = writer.search(ItemQuery(order="id", limit=_PAGE))
-            kinds: tuple[RecordKind, ...] = ("key", "link", "view", "policy", "suppressed", "answer", "store")
-            records = [record for kind in kinds for record in writer.scan(kind, "", "", _PAGE)]
+            records = [record for kind in _KINDS for record in writer.scan(kind, "", "", _PAGE)]
             changes: list[Change] = [Purge(item.id, item.revision) for item in items]
             changes += [DropRecord(record.kind, record.id, record.revision) for record in records]
             is_empty = len(items) < _PAGE and len(records) < _PAGE
@@ -225,7 +227,7 @@ class LocalCopy:
         return True
 
     def _fill_records(self, primary: Backend, mark: _Mark) -> bool:
-        kind: RecordKind = "policy" if mark.phase == "policy" else "link" if mark.phase == "link" else "view"
+        kind = _OF_PHASE[mark.phase]
         after = mark.after[0] if mark.after else ""
         records = primary.read(lambda reader: reader.scan(kind, "", after, _PAGE))
         is_last = len(records) < _PAGE
@@ -243,8 +245,8 @@ class LocalCopy:
             there = self._opened().read(lambda own: own.items(ids))
             part = _part(reader, ids, there.values())
             _add_links(reader, events, part)
-            if POLICY_TRAIL in ids:
-                part.records += policy_records(reader)
+            for trail, records_of in RECORDS_OF.items():
+                part.records += records_of(reader) if trail in ids else ()
             return events, part
 
         events, part = primary.read(step)

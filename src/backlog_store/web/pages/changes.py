@@ -19,14 +19,17 @@ from backlog_store.web.pages.render import page
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.routing import Ask, Reply, Routes
 
-__all__ = ["routes"]
+__all__ = ["form_of", "one_of", "routes"]
 
 routes = Routes()
 
 _FORM = ("application/x-www-form-urlencoded",)
 
 
-def _form(ask: Ask) -> dict[str, list[str]]:
+def form_of(ask: Ask) -> dict[str, list[str]]:
+    """
+    Return the fields of a form. Raises `HttpProblem` (400, 415).
+    """
     media = ask.request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media not in _FORM:
         raise HttpProblem(415, f"{media[:60] or 'no media type'}: give a form")
@@ -51,14 +54,17 @@ def _back(form: Mapping[str, list[str]], verdict: str, batch: str, *, default: s
     return Reply(status=303, headers={"Location": urlunsplit(("", "", path, query, ""))})
 
 
-def _one(form: Mapping[str, list[str]], name: str, default: str = "") -> str:
+def one_of(form: Mapping[str, list[str]], name: str, default: str = "") -> str:
+    """
+    Return the last value of a field, without space around it.
+    """
     return form.get(name, [default])[-1].strip()
 
 
 def _moment(form: Mapping[str, list[str]], name: str, now: str) -> str:
     from backlog_store.querylang.dates import parse_when
 
-    text = _one(form, name)
+    text = one_of(form, name)
     if not text:
         return ""
     try:
@@ -73,29 +79,29 @@ _Build = Callable[[str, Mapping[str, list[str]], str, int], c.Single]
 
 def _edit(id: str, form: Mapping[str, list[str]], now: str, revision: int) -> c.Single:
     names = ("title", "description", "priority", "owner", "service", "category", "due_date", "fix")
-    fields: dict[str, Any] = {name: _one(form, name) for name in names if name in form}
+    fields: dict[str, Any] = {name: one_of(form, name) for name in names if name in form}
     if fields.get("due_date"):
         fields["due_date"] = _moment(form, "due_date", now)[:10]
     if "tags" in form:
-        fields["tags"] = [tag for tag in _one(form, "tags").replace(",", " ").split() if tag]
-    return c.Edit(id=id, fields=fields, revision=revision, message=_one(form, "message"))
+        fields["tags"] = [tag for tag in one_of(form, "tags").replace(",", " ").split() if tag]
+    return c.Edit(id=id, fields=fields, revision=revision, message=one_of(form, "message"))
 
 
 #: What each form makes of its fields: the verb in its address, and the command.
 VERBS: dict[str, _Build] = {
     "edit": _edit,
-    "move": lambda item, form, _, revision: c.Move(id=item, to=_one(form, "to"), revision=revision,
-                                                 message=_one(form, "message")),
+    "move": lambda item, form, _, revision: c.Move(id=item, to=one_of(form, "to"), revision=revision,
+                                                 message=one_of(form, "message")),
     "close": lambda item, form, now, revision: c.Close(
-        id=item, reason=_one(form, "reason", "fixed"), message=_one(form, "message"), revision=revision,
-        approver=_one(form, "approver"), expires_at=_moment(form, "expires_at", now),
-        duplicate_of=_one(form, "duplicate_of")),
-    "reopen": lambda item, form, _, revision: c.Reopen(id=item, message=_one(form, "message"), revision=revision),
+        id=item, reason=one_of(form, "reason", "fixed"), message=one_of(form, "message"), revision=revision,
+        approver=one_of(form, "approver"), expires_at=_moment(form, "expires_at", now),
+        duplicate_of=one_of(form, "duplicate_of")),
+    "reopen": lambda item, form, _, revision: c.Reopen(id=item, message=one_of(form, "message"), revision=revision),
     "snooze": lambda item, form, now, revision: c.Snooze(id=item, until=_moment(form, "until", now), revision=revision,
-                                                       message=_one(form, "message")),
-    "comment": lambda item, form, _, __: c.Comment(id=item, message=_one(form, "message")),
-    "link": lambda item, form, _, __: c.Link(id=item, kind=_one(form, "kind", "relates"),  # type: ignore[arg-type]
-                                           other=_one(form, "other"), remove=bool(_one(form, "remove"))),
+                                                       message=one_of(form, "message")),
+    "comment": lambda item, form, _, __: c.Comment(id=item, message=one_of(form, "message")),
+    "link": lambda item, form, _, __: c.Link(id=item, kind=one_of(form, "kind", "relates"),  # type: ignore[arg-type]
+                                           other=one_of(form, "other"), remove=bool(one_of(form, "remove"))),
 }  # fmt: skip
 
 
@@ -104,12 +110,12 @@ def change_item(ask: Ask) -> Reply:
     """
     Do what a form of an item says.
     """
-    form, verb = _form(ask), ask.path["verb"]
+    form, verb = form_of(ask), ask.path["verb"]
     if verb not in VERBS:
         raise HttpProblem(404, f"there is no {verb[:40]!r} of an item")
     backlog, now = ask.backlog, ask.site.backlog.clock()
     item = backlog.get(ask.path["id"])
-    seen = _one(form, "revision")
+    seen = one_of(form, "revision")
     try:
         body = VERBS[verb](item.id, form, now, int(seen) if seen.isdecimal() and len(seen) < 10 else 0)
         if isinstance(body, c.Link):
@@ -131,20 +137,20 @@ def add_item(ask: Ask) -> Reply:
     """
     Add an item by hand.
     """
-    form, now = _form(ask), ask.site.backlog.clock()
-    given = {name: _one(form, name) for name in ("title", "description", "service", "category", "owner", "due_date")}
+    form, now = form_of(ask), ask.site.backlog.clock()
+    given = {name: one_of(form, name) for name in ("title", "description", "service", "category", "owner", "due_date")}
     faults: dict[str, str] = {}
     try:
         due = _moment(form, "due_date", now)[:10]
-        priority = _one(form, "priority", "P2")
+        priority = one_of(form, "priority", "P2")
         draft = Draft(title=given["title"], description=given["description"], service=given["service"], due_date=due,
                       category=given["category"], owner=given["owner"], priority=priority,
-                      env=_one(form, "env", "prod") or "prod")  # fmt: skip
+                      env=one_of(form, "env", "prod") or "prod")  # fmt: skip
         check_draft(draft)
         answer = ask.backlog.execute(c.Create(draft=draft))
     except InvalidInput as error:
         faults = {fault.pointer.rsplit("/", 1)[-1]: fault.reason for fault in error.faults}
-        given["priority"] = _one(form, "priority")
+        given["priority"] = one_of(form, "priority")
         return page(ask, "new.html", code=422, priorities=PRIORITIES, given=given, faults=faults)
     return _back({}, "created", answer.batch, default=f"/items/{answer.outcomes[0].id}")
 
@@ -154,8 +160,8 @@ def change_items(ask: Ask) -> Reply:
     """
     Do the same with several items: first a preview of the exact set, then, with its revisions, the change.
     """
-    form, now = _form(ask), ask.site.backlog.clock()
-    verb = _one(form, "verb")
+    form, now = form_of(ask), ask.site.backlog.clock()
+    verb = one_of(form, "verb")
     if verb not in VERBS:
         raise HttpProblem(422, "choose what to do with the items")
     pairs = [pair.partition("@") for pair in form.get("ids", [])][: LIMITS.drafts_per_command]
@@ -163,7 +169,7 @@ def change_items(ask: Ask) -> Reply:
         raise HttpProblem(422, "choose items first")
     bodies = tuple(VERBS[verb](id, form, now, int(seen) if seen.isdecimal() else 0) for id, _, seen in pairs)
     body = c.Bulk(bodies=bodies, keep_going=True)
-    if _one(form, "sure") != "yes":
+    if one_of(form, "sure") != "yes":
         outcomes = ask.backlog.preview(body).outcomes
         known = ask.backlog.read(lambda reader: reader.items([id for id, _, _ in pairs]))
         rows = [(known.get(id), outcome) for (id, _, _), outcome in zip(pairs, outcomes, strict=True)]
@@ -180,8 +186,8 @@ def undo_batch(ask: Ask) -> Reply:
     """
     Set back what a form did.
     """
-    form = _form(ask)
-    answer = ask.backlog.undo(_one(form, "batch"))
+    form = form_of(ask)
+    answer = ask.backlog.undo(one_of(form, "batch"))
     return _back(form, "updated", answer.batch, default="/items")
 
 
@@ -190,6 +196,6 @@ def keep_view(ask: Ask) -> Reply:
     """
     Keep a query under a name.
     """
-    form = _form(ask)
-    ask.backlog.save_view(_one(form, "name"), _one(form, "query"))
-    return Reply(status=303, headers={"Location": "/items?" + urlencode({"q": _one(form, "query")})})
+    form = form_of(ask)
+    ask.backlog.save_view(one_of(form, "name"), one_of(form, "query"))
+    return Reply(status=303, headers={"Location": "/items?" + urlencode({"q": one_of(form, "query")})})

@@ -109,7 +109,8 @@ def page(ask: Ask, template: str, *, code: int = 200, **context: Any) -> Reply:
     parameters = ask.parameters
     batch = parameters.get("batch", [""])[-1]
     shared = {
-        "now": now, "me": ask.asker.name, "here": ask.request.url.path, "parameters": parameters,
+        "now": now, "me": ask.asker.name, "can_leave": ask.site.has_sign_out,
+        "here": ask.request.url.path, "parameters": parameters,
         "query": lambda **changes: _query(parameters, **changes),
         "did": _DID.get(parameters.get("did", [""])[-1], ""), "did_batch": batch if _BATCH.match(batch) else "",
     }  # fmt: skip

@@ -1,0 +1,152 @@
+"""
+`backlog token`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from backlog_store.access import Scope
+from backlog_store.cli.app import App, pass_app
+from backlog_store.cli.asking import instant_of
+from backlog_store.cli.command import Choice, group
+from backlog_store.cli.items import json_text
+from backlog_store.cli.options import json_option, message_option, not_empty, scope_options
+from backlog_store.cli.text import neutral, table
+from backlog_store.codec import to_builtins
+from backlog_store.commands import IssueToken, RevokeToken, RotateToken
+from backlog_store.credentials import Token, digest_of, drawn_token, key_of
+from backlog_store.errors import NotFound
+from backlog_store.model import ActorKind
+from backlog_store.rules.granting import tokens
+
+__all__ = ["reach_of", "token"]
+
+
+@group("token")
+def token() -> None:
+    """
+    Tokens: what programs sign in with, where this backlog is served (`backlog serve --sign-in`).
+    """
+
+
+@token.command("issue", examples=("backlog token issue ruff --role reporter --source ruff --service web",
+                                  "backlog token issue ci --role worker --env prod --expires +90d"))  # fmt: skip
+@click.argument("name", callback=not_empty)
+@scope_options(required=True)
+@click.option("--kind", type=Choice(["machine", "person"]), default="machine", show_default=True,
+              help="As whom it acts: what a person sets, a machine's report leaves alone.")  # fmt: skip
+@click.option(
+    "--expires", default="", metavar="WHEN", help="Until when it holds (+90d, 2027-01-31); default: for good."
+)
+@message_option
+@json_option
+@pass_app
+def issue(app: App, name: str, scope: Scope, kind: ActorKind, expires: str, message: str, as_json: bool) -> None:
+    """
+    Issue a token and print it: this once, for only a digest of it is kept.
+    """
+    until = instant_of(app, expires, "--expires") if expires else ""
+    backlog = app.writing()
+    secret = drawn_token(backlog.ids)
+    body = IssueToken(key=key_of(secret), digest=digest_of(secret), last=secret[-4:], name=name, scope=scope, kind=kind,
+                      expires_at=until, message=message)  # fmt: skip
+    backlog.execute(body)
+    _hand_over(app, secret, name, as_json, expires_at=until)
+
+
+@token.command("rotate", examples=("backlog token rotate ruff", "backlog token rotate ci --now --expires +90d"))
+@click.argument("name", callback=not_empty)
+@click.option("--keep", default="+1d", show_default=True, metavar="WHEN", help="Until when the old secret still holds.")
+@click.option("--now", "at_once", is_flag=True, help="The old secret holds no longer.")
+@click.option("--expires", default="", metavar="WHEN", help="Until when the token holds; default: as before.")
+@message_option
+@json_option
+@pass_app
+def rotate(app: App, name: str, keep: str, at_once: bool, expires: str, message: str, as_json: bool) -> None:
+    """
+    Give a token a new secret and print it; name and reach stay. The old one holds for a day, or as --keep says.
+    """
+    until = "" if at_once else instant_of(app, keep, "--keep")
+    ends = instant_of(app, expires, "--expires") if expires else None
+    backlog = app.writing()
+    secret = drawn_token(backlog.ids, _held(app, name).key)
+    backlog.execute(RotateToken(name=name, digest=digest_of(secret), last=secret[-4:], until=until, expires_at=ends,
+                                message=message))  # fmt: skip
+    _hand_over(app, secret, name, as_json, before_until=until)
+
+
+@token.command("revoke", examples=("backlog token revoke ruff -m 'leaked in a log'",))
+@click.argument("name", callback=not_empty)
+@message_option
+@json_option
+@pass_app
+def revoke(app: App, name: str, message: str, as_json: bool) -> None:
+    """
+    Let a token hold no longer, at once and for good.
+    """
+    app.reading()
+    outcome = app.writing().execute(RevokeToken(name=name, message=message)).outcomes[0]
+    app.out(json_text(app, {"key": outcome.id, "name": name, "revoked": True}) if as_json else f"revoked  {name}")
+
+
+@token.command("list", examples=("backlog token list", "backlog token list --all --json"))
+@click.option("-a", "--all", "everything", is_flag=True, help="Also those that hold no longer.")
+@json_option
+@pass_app
+def list_(app: App, everything: bool, as_json: bool) -> None:
+    """
+    List tokens: what each reaches, until when, and its last four characters.
+    """
+    now = app.now()
+    found = [(one, _state(one, now)) for one in app.reading().read(lambda reader: list(tokens(reader)))]
+    shown = [(one, state) for one, state in found if everything or state == "holds"]
+    if as_json:
+        app.out(json_text(app, [_plain(one, state) for one, state in shown]))
+        return
+    if not shown:
+        app.say("No token holds. `backlog token issue NAME --role ROLE` makes one.")
+        return
+    rows = [[one.name, one.kind, one.scope.role, reach_of(one.scope), f"…{one.last}", one.expires_at[:10] or "for good",
+             state] for one, state in shown]  # fmt: skip
+    head = ("name", "acts as", "role", "reaches", "ends in", "until", "")
+    app.show(table([[neutral(cell) for cell in row] for row in rows], head=head, room=app.room, color=app.colored))
+
+
+def _held(app: App, name: str) -> Token:
+    found = app.backlog.read(lambda reader: [one for one in tokens(reader) if one.name == name and not one.revoked_at])
+    if not found:
+        raise NotFound("token", name, hint="`backlog token list` shows them.")
+    return max(found, key=lambda one: one.at)
+
+
+def _state(one: Token, now: str) -> str:
+    if one.revoked_at:
+        return f"revoked {one.revoked_at[:10]}"
+    return "expired" if one.expires_at and one.expires_at <= now else "holds"
+
+
+def _plain(one: Token, state: str) -> dict[str, Any]:
+    told = {name: value for name, value in to_builtins(one).items() if name not in ("digest", "before")}
+    return {**told, "state": state.partition(" ")[0]}
+
+
+def reach_of(scope: Scope) -> str:
+    """
+    Return how far a scope reaches, in words.
+    """
+    bounds = (("env", scope.envs), ("service", scope.services), ("source", scope.sources))
+    parts = [f"{name} {', '.join(values) or 'none'}" for name, values in bounds if values is not None]
+    return "; ".join(parts) or "everything"
+
+
+def _hand_over(app: App, secret: str, name: str, as_json: bool, **more: str) -> None:
+    if as_json:
+        app.out(json_text(app, {"name": name, "key": key_of(secret), "token": secret, **more}))
+        return
+    app.out(secret)
+    app.say("This is shown once. Programs send it as `Authorization: Bearer …`, or take it from BACKLOG_TOKEN.")
+    if more.get("before_until"):
+        app.say(f"The one before holds until {more['before_until'][:16].replace('T', ' ')} UTC.")
