@@ -195,7 +195,7 @@ def _was_all_set_back(item: Item, later: Sequence[Event]) -> bool:
 
 def _comparable(fields: dict[str, Any]) -> dict[str, Any]:
     claims = {source: {name: value for name, value in claim.items() if name not in ("last_at", "run")}
-              for source, claim in fields["claims"].items()}  # fmt: skip
+              for source, claim in (fields["claims"] or {}).items()}  # fmt: skip
     return {**fields, "claims": claims, "updated_at": ""}
 
 
