@@ -151,6 +151,7 @@ def test_what_is_wrong_with_a_request_is_a_problem(client: Client, method: str, 
     ("body", "media", "status"),
     [(b"{", "application/json", 400), (b"title=x", "application/x-www-form-urlencoded", 415),
      (b'{"title":"a","meta":' + b'{"a":' * 5_000 + b"1" + b"}" * 5_000 + b"}", "application/json", 400),
+     (b'5 {"title":"a"}', "application/json", 400), (b'{"title":7} {', "application/json", 400),
      (b'{"title":"\\u0000"}', "application/json", 422), (b'{"title":"\xff"}', "application/json", 400),
      (b'{"title":"' + b"x" * 9_000_000 + b'"}', "application/json", 413)],
 )  # fmt: skip

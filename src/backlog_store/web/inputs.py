@@ -184,9 +184,11 @@ def body_as(data: bytes, kind: type[T], request: Request[Any, Any, Any]) -> T:
     if media != "application/json" and not media.endswith("+json"):
         raise HttpProblem(415, f"{media[:60]}: give application/json", headers={"Accept": "application/json"})
     try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(_faults(data, kind) or [_fault(error)], what="body") from error
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.ValidationError as error:
+            plain = msgspec.json.decode(data)  # a wrong type is met before a fault of the text that follows it
+            raise InvalidInput(_faults(plain, kind) or [_fault(error)], what="body") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HttpProblem(400, f"the body is no JSON: {error}", code="malformed") from error
     except RecursionError as error:
@@ -198,11 +200,10 @@ def _fault(error: msgspec.ValidationError, pointer: str = "") -> Fault:
     return Fault(pointer + path.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/"), "", text)
 
 
-def _faults(data: bytes, kind: type[Any]) -> list[Fault]:
+def _faults(plain: Any, kind: type[Any]) -> list[Fault]:
     """
     Return every fault of an object's members: msgspec stops at the first one, so each is looked at alone.
     """
-    plain = msgspec.json.decode(data)
     if not isinstance(plain, dict) or not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return []
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
