@@ -104,6 +104,7 @@ LIVE = {"burn", "flaky", "asleep", "woken"}
         ("created:<2026-03-01", {"fixed"}),
         ("created:<=2026-03-01", EVERYTHING),
         ("created:>2026-03-01", set()),
+        ("created:2026-03-01T23:00Z..2026-03-05", set()),  # an instant is no whole day, also as the first of a range
         ("closed:today", {"held"}),
         ("closed:<1d", {"held"}),
         ("closed:2026-02-01..today", {"fixed", "held"}),

@@ -259,10 +259,15 @@ def _instant_one(asker: Asker, piece: Piece, field: str, direction: int) -> Wher
     if piece.text.lower() == "none":
         return In(field, ("",))
     ends = _range(asker, piece) or (piece, piece)
-    (first, _), (last, whole_day) = (_when(asker, end, direction) for end in ends)
+    (first, from_day), (last, whole_day) = (_when(asker, end, direction) for end in ends)
     if not whole_day and ends[0] is ends[1]:
         return In(field, (first,))
-    return All((Compare(field, ">=", _first(first)), Compare(field, "<", _next(last) if whole_day else last)))
+    return All(
+        (
+            Compare(field, ">=", _first(first) if from_day else first),
+            Compare(field, "<", _next(last) if whole_day else last),
+        )
+    )
 
 
 def _range(asker: Asker, piece: Piece) -> tuple[Piece, Piece] | None:
