@@ -25,22 +25,22 @@ from backlog_store.backends.port import Health, Reader
 from backlog_store.backends.registry import AUTO, SERVERS, open_backend
 from backlog_store.clock import Clock, IdSource, system_clock, system_ids
 from backlog_store.codec import from_builtins
-from backlog_store.dashboard import Attention, Dashboard, attention, dashboard
 from backlog_store.errors import AmbiguousId, BacklogError, NotAllowed, NotFound
 from backlog_store.executors.local import Executor, LocalExecutor
 from backlog_store.ids import batch_id
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import LIMITS, Actor, Draft, Event, Item, ItemId, KeyState, Record, RecordKind, Sighted
-from backlog_store.planning import Applied, Plan, Planner, apply_plan
 from backlog_store.policy import DEFAULT_POLICY, Policy, PolicyFormat
 from backlog_store.query import ANY, All, Compare, EventQuery, Facet, ItemFilter, ItemQuery, OrderKey, Where, order_key
-from backlog_store.rules import check_draft, draft_from, visible
-from backlog_store.rules.lanes import Run
+from backlog_store.rules import check_draft, draft_from
 from backlog_store.rules.policies import policy_in_force
-from backlog_store.running import Ended, Running, each_run, end_run, find_run, proposals
 
 if TYPE_CHECKING:
+    from backlog_store.dashboard import Attention, Dashboard
     from backlog_store.maintenance import Maintained
+    from backlog_store.planning import Applied, Plan, Planner
+    from backlog_store.rules.lanes import Run
+    from backlog_store.running import Ended, Running
     from backlog_store.weekly import Weekly
     from backlog_store.work import Work
 
@@ -150,12 +150,16 @@ class Backlog:
         """
         Return what decides commands one after the other and writes nothing; see `planning`.
         """
+        from backlog_store.planning import Planner  # few plan, and none of the others is to pay for it
+
         return Planner(self)
 
     def apply(self, plan: Plan) -> Applied:
         """
         Carry a plan out, exactly, as one batch. Raises `PlanChanged`, with what changed since it was made.
         """
+        from backlog_store.planning import apply_plan
+
         return apply_plan(self, plan)
 
     def create(self, draft: Draft | Mapping[str, Any], *, status: str = "open", request_id: str = "") -> c.Outcome:
@@ -235,36 +239,48 @@ class Backlog:
         scope = c.RunScope(services=tuple(services), env=env, ref=ref, rules=tuple(rules))
         batch = batch_id(self.ids())
         begun = self.execute(c.BeginRun(source=source, scope=scope, name=name), batch=batch).outcomes[0]
+        from backlog_store.running import Running  # few run, likewise
+
         return Running(self, source, begun.id, begun.verdict, batch)
 
     def accept_run(self, run: str, *, message: str = "") -> Ended:
         """
         Let a parked run do what it was parked with, or say that an empty or short one was complete. For people.
         """
+        from backlog_store.running import end_run, find_run
+
         return end_run(self, c.JudgeRun(run=find_run(self, run)[0], accept=True, message=message))
 
     def reject_run(self, run: str, *, message: str = "") -> Ended:
         """
         Say that a parked run proves nothing. For people.
         """
+        from backlog_store.running import end_run, find_run
+
         return end_run(self, c.JudgeRun(run=find_run(self, run)[0], accept=False, message=message))
 
     def run(self, name: str) -> tuple[str, Run]:
         """
         Return a run by its id, its name or an unambiguous beginning. Raises `NotFound`, `AmbiguousId`.
         """
+        from backlog_store.running import find_run
+
         return find_run(self, name)
 
     def runs(self) -> Iterator[tuple[str, Run]]:
         """
         Yield the runs that are remembered, by lane, in the order in which they began.
         """
+        from backlog_store.running import each_run
+
         return each_run(self)
 
     def proposals(self, run: str) -> tuple[list[Item], list[Draft]]:
         """
         Return what a parked run would close, and the reports by which it would reopen items.
         """
+        from backlog_store.running import find_run, proposals
+
         return proposals(self, find_run(self, run)[0])
 
     def edit(self, id: ItemId, *, revision: int = 0, message: str = "", add_tags: Sequence[str] = (),
@@ -441,7 +457,11 @@ class Backlog:
         Run *fn* on one consistent view of the store.
         """
         scope = self.scope
-        return self.executor.read(fn if scope is None else lambda reader: fn(visible(reader, scope)))
+        if scope is None:
+            return self.executor.read(fn)
+        from backlog_store.rules.scoping import visible  # a server's alone
+
+        return self.executor.read(lambda reader: fn(visible(reader, scope)))
 
     def get(self, id: ItemId) -> Item:
         """
@@ -579,6 +599,8 @@ class Backlog:
         Count everything of an env (empty: of all).
         """
         now = self.clock()
+        from backlog_store.dashboard import dashboard
+
         return self.read(lambda reader: dashboard(reader, env=env, now=now))
 
     def attention(self, env: str = "", *, limit: int = 5) -> Attention:
@@ -586,6 +608,8 @@ class Backlog:
         Say what needs a look now.
         """
         now = self.clock()
+        from backlog_store.dashboard import attention
+
         return self.read(lambda reader: attention(reader, env=env, now=now, limit=limit))
 
     def weekly(self, since: Instant = "", env: str = "", *, limit: int = 5) -> Weekly:

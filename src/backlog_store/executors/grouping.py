@@ -33,7 +33,6 @@ from backlog_store.errors import BackendUnavailable, BacklogError, OutcomeUnknow
 from backlog_store.forks import ForkAware, follow
 from backlog_store.policy import Policy
 from backlog_store.rules import Decision, hint_of, split_by_item
-from backlog_store.rules.replaying import decide_all, hint_of_all, is_pointed
 
 __all__ = ["Grouping"]
 
@@ -113,6 +112,8 @@ class Grouping(ForkAware):
         Carry a checked command out together with others, after waiting for the turn. Raises what `execute` raises.
         """
         hint = hint_of(command)
+        from backlog_store.rules.replaying import is_pointed  # only where threads meet
+
         if here.depth or not is_pointed(command.body) or _size(hint) > THINGS_MAX // 4:
             return self._alone(command)
         for turn in self._turns:
@@ -231,6 +232,7 @@ class Grouping(ForkAware):
         """
         Carry a group out in one transaction, and give each member its verdict. Only an interrupt is raised.
         """
+        from backlog_store.rules.replaying import decide_all, hint_of_all
 
         def run(writer: Writer) -> None:
             group.decided = None  # this may be another run

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from backlog_store.backends.port import Backend, Health, Reader, Writer
 from backlog_store.commands import Answer, Command
@@ -17,7 +17,9 @@ from backlog_store.executors.grouping import Grouping
 from backlog_store.executors.settling import SETTLE_S, settled
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.rules import Decision, check_command, decide, hint_of, split_by_item
-from backlog_store.rules.overlay import Overlay
+
+if TYPE_CHECKING:
+    from backlog_store.rules.overlay import Overlay
 
 __all__ = ["Executor", "LocalExecutor"]
 

@@ -6,7 +6,6 @@ No input, no output, no clock, no randomness. `decide` is the one way in.
 
 from backlog_store.rules.checks import check_draft, draft_faults, draft_from
 from backlog_store.rules.decide import Decision, check_command, decide, hint_of
-from backlog_store.rules.scoping import visible
 from backlog_store.rules.view import split_by_item
 
 __all__ = [
@@ -18,5 +17,4 @@ __all__ = [
     "draft_from",
     "hint_of",
     "split_by_item",
-    "visible",
 ]

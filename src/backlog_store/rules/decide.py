@@ -4,8 +4,7 @@ The one way into the rules: a command and a view of the store in, changes and an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,52 +19,27 @@ from backlog_store.commands import (
     BeginRun,
     Body,
     Bulk,
-    ClaimItem,
-    Cleanup,
-    Close,
     Command,
-    Comment,
     CompleteRun,
     Create,
     DropExpired,
     DropView,
-    Edit,
     JudgeRun,
     LiftVerdict,
-    Link,
     Merge,
-    Move,
     Outcome,
-    ReleaseItem,
-    RenewClaim,
-    Reopen,
     Report,
     Resolve,
     SaveView,
     ShortenHistory,
-    Snooze,
     Split,
-    Undo,
 )
 from backlog_store.errors import BacklogError, PlanChanged, RequestExpired, RequestReused
 from backlog_store.instants import add_seconds, is_instant
 from backlog_store.model import ACTOR_KINDS, LIMITS, Actor, Key, RecordKind, key_record_id
 from backlog_store.policy import DEFAULT_POLICY, Policy
-from backlog_store.preview import digest_of, foreseen
-from backlog_store.rules import (
-    claiming,
-    editing,
-    forgetting,
-    keeping,
-    lifecycle,
-    links,
-    policies,
-    runs,
-    undoing,
-    upsert,
-)
+from backlog_store.rules import policies
 from backlog_store.rules.checks import Checker
-from backlog_store.rules.scoping import outcomes_within
 from backlog_store.rules.view import Context
 
 __all__ = ["Decision", "check_command", "decide", "hint_of"]
@@ -80,64 +54,6 @@ class Decision(Struct, frozen=True):
 
     changes: tuple[Change, ...]
     answer: Answer
-
-
-def _end_run(context: Context, body: CompleteRun | AbortRun | JudgeRun) -> tuple[Outcome, ...]:
-    from backlog_store.rules.ending import end  # few commands end a run, and none of the others is to pay for it
-
-    return end(context, body)
-
-
-def _merge(context: Context, body: Merge) -> tuple[Outcome, ...]:
-    from backlog_store.rules.identity import merge  # likewise
-
-    return merge(context, body)
-
-
-def _split(context: Context, body: Split) -> tuple[Outcome, ...]:
-    from backlog_store.rules.identity import split
-
-    return (split(context, body),)
-
-
-def _let_in(context: Context, body: Access) -> Outcome:
-    from backlog_store.rules.granting import grant  # likewise
-
-    return grant(context, body)
-
-
-_ONE: Mapping[type, Callable[[Context, Any], Outcome]] = {
-    Create: lifecycle.create,
-    Edit: editing.edit,
-    Move: lifecycle.move,
-    Close: lifecycle.close,
-    Reopen: lifecycle.reopen,
-    Snooze: lifecycle.snooze,
-    Comment: lifecycle.comment,
-    Link: links.link,
-    ClaimItem: claiming.claim,
-    RenewClaim: claiming.renew,
-    ReleaseItem: claiming.release,
-    LiftVerdict: keeping.lift_verdict,
-    SaveView: keeping.save_view,
-    DropView: keeping.drop_view,
-    ApplyPolicy: policies.apply_policy,
-    BeginRun: runs.begin,
-    **dict.fromkeys(get_args(Access), _let_in),
-}
-_MANY: Mapping[type, Callable[[Context, Any], tuple[Outcome, ...]]] = {
-    Report: upsert.decide_report,
-    Resolve: lifecycle.resolve,
-    Cleanup: forgetting.cleanup,
-    ShortenHistory: forgetting.shorten_history,
-    DropExpired: forgetting.drop_expired,
-    Undo: undoing.undo,
-    Merge: _merge,
-    Split: _split,
-    CompleteRun: _end_run,
-    AbortRun: _end_run,
-    JudgeRun: _end_run,
-}
 
 
 def decide(
@@ -158,9 +74,14 @@ def decide(
     if command.scope is None:
         outcomes = _outcomes(context, command.body)
     else:
+        from backlog_store.rules.scoping import outcomes_within  # a server's alone
+
         outcomes = outcomes_within(command.scope, context, command.body, _outcomes)
-    if command.expect and command.expect != digest_of(foreseen(command.body, outcomes)):
-        raise PlanChanged(command.expect, ())
+    if command.expect:
+        from backlog_store.preview import digest_of, foreseen  # a plan's alone
+
+        if command.expect != digest_of(foreseen(command.body, outcomes)):
+            raise PlanChanged(command.expect, ())
     answer = Answer(batch=context.batch, outcomes=outcomes, next=context.next)
     if command.request_id:
         _keep_answer(context, answer)
@@ -168,19 +89,25 @@ def decide(
 
 
 def _outcomes(context: Context, body: Body) -> tuple[Outcome, ...]:
+    from backlog_store.rules.table import MANY, ONE  # all rules there are: who only reads needs none of them
+
     if context.command.token:
-        claiming.check_token(context, getattr(body, "id", ""), context.command.token)
-    one = _ONE.get(type(body))
+        from backlog_store.rules.claiming import check_token
+
+        check_token(context, getattr(body, "id", ""), context.command.token)
+    one = ONE.get(type(body))
     if one is not None:
         return (one(context, body),)
     if isinstance(body, Bulk):
         return tuple(_bulk_one(context, single, keep_going=body.keep_going) for single in body.bodies)
-    return _MANY[type(body)](context, body)
+    return MANY[type(body)](context, body)
 
 
 def _bulk_one(context: Context, body: Any, *, keep_going: bool) -> Outcome:
+    from backlog_store.rules.table import ONE
+
     try:
-        return _ONE[type(body)](context, body)
+        return ONE[type(body)](context, body)
     except BacklogError as error:
         if not keep_going:
             raise
@@ -246,9 +173,11 @@ def check_command(command: Command) -> None:
         if len(set(body.ids)) < len(body.ids):
             check.fault("body/ids", f"{len(body.ids)} ids", "each id once")
     elif isinstance(body, Bulk):
+        from backlog_store.rules.table import ONE
+
         _check_count(check, len(body.bodies))
         for index, single in enumerate(body.bodies):
-            if type(single) not in _ONE or isinstance(single, SaveView | DropView | ApplyPolicy | Access | BeginRun):
+            if type(single) not in ONE or isinstance(single, SaveView | DropView | ApplyPolicy | Access | BeginRun):
                 check.fault(f"body/bodies/{index}", type(single).__name__, "not a change of one item")
     check.done("command")
 
@@ -290,10 +219,14 @@ def hint_of(command: Command) -> Hint:
     run_records: list[str] = []
     if isinstance(body, Report):
         keys = [(draft.env, draft.dedupe_key) for draft in body.drafts if draft.dedupe_key]
-        if body.run and runs.lane_of(body.run):
-            run_records = [body.run, f"{body.run}/{runs.part_name(body)}"]
+        if body.run:
+            from backlog_store.rules.runs import lane_of, part_name
+
+            run_records = [body.run, f"{body.run}/{part_name(body)}"] if lane_of(body.run) else []
     elif isinstance(body, BeginRun | CompleteRun | AbortRun | JudgeRun):
-        run_records = runs.named(body)
+        from backlog_store.rules.runs import named
+
+        run_records = named(body)
     elif isinstance(body, Resolve):
         keys = [(body.env, key) for key in body.dedupe_keys]
     elif isinstance(body, Create):

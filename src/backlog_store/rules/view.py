@@ -5,7 +5,7 @@ A view for one decision: the store as read, with the changes decided so far laid
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -30,8 +30,10 @@ from backlog_store.model import (
 )
 from backlog_store.policy import Policy
 from backlog_store.rules.following import follow, settled
-from backlog_store.rules.lanes import Run
 from backlog_store.trail import difference, sealed
+
+if TYPE_CHECKING:
+    from backlog_store.rules.lanes import Run
 
 __all__ = ["Context", "split_by_item"]
 

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from backlog_store.backends.port import NO_HINT, Capabilities, Health, Hint, Reader, Writer
 from backlog_store.backends.sqlite.connection import Synchronous, connect, prepare, sync_log
@@ -19,9 +19,11 @@ from backlog_store.backends.sqlite.glance import is_small
 from backlog_store.backends.sqlite.health import Findings, log_size
 from backlog_store.backends.sqlite.pool import Pool
 from backlog_store.backends.sqlite.reader import CatchUp, SqliteReader
-from backlog_store.backends.sqlite.writer import SqliteWriter
 from backlog_store.errors import BackendError, BackendUnavailable, ConfigError, OutcomeUnknown
 from backlog_store.forks import ForkAware, follow
+
+if TYPE_CHECKING:
+    from backlog_store.backends.sqlite.writer import SqliteWriter
 
 __all__ = ["SqliteBackend", "open_sqlite"]
 
@@ -240,6 +242,8 @@ class SqliteBackend(ForkAware):
         """
         Run *fn* and commit, under the lock between processes. The caller is in the gate.
         """
+        from backlog_store.backends.sqlite.writer import SqliteWriter  # who only reads needs none of it
+
         self._lock.acquire(timeout_s=timeout_s)
         writer = SqliteWriter(connection, self._path)
         try:
