@@ -32,8 +32,6 @@ from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import LIMITS, Actor, Draft, Event, Item, ItemId, KeyState, Record, RecordKind, Sighted
 from backlog_store.policy import DEFAULT_POLICY, Policy, PolicyFormat
 from backlog_store.query import ANY, All, Compare, EventQuery, Facet, ItemFilter, ItemQuery, OrderKey, Where, order_key
-from backlog_store.rules import check_draft, draft_from
-from backlog_store.rules.policies import policy_in_force
 
 if TYPE_CHECKING:
     from backlog_store.dashboard import Attention, Dashboard
@@ -166,6 +164,8 @@ class Backlog:
         """
         Add one item that must not be there yet. Raises `AlreadyExists`, `InvalidInput`.
         """
+        from backlog_store.rules import draft_from  # who only reads needs no rules
+
         return self._one(c.Create(draft=draft_from(draft), status=status), request_id)
 
     def upsert(
@@ -174,6 +174,8 @@ class Backlog:
         """
         Report one problem; give a draft, or its fields. A faulty draft raises `InvalidInput`.
         """
+        from backlog_store.rules import check_draft, draft_from
+
         value = draft_from(draft if draft is not None else fields)
         outcome = self._one(c.Report(drafts=(value,)), request_id)
         if outcome.verdict == "refused":
@@ -214,6 +216,8 @@ class Backlog:
             buffer.clear()
             answer = self.preview(body) if dry_run else self.execute(body, request_id=chunk_request, batch=batch)
             return list(zip(order, answer.outcomes, strict=True))
+
+        from backlog_store.rules import draft_from
 
         for draft in drafts:
             buffer.append(draft_from(draft))
@@ -574,6 +578,8 @@ class Backlog:
         """
         Return the policy in force; revision 0 is the built-in one.
         """
+        from backlog_store.rules.policies import policy_in_force
+
         return self.read(policy_in_force)
 
     def views(self) -> Mapping[str, str]:

@@ -23,6 +23,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -32,7 +33,9 @@ from backlog_store.commands import Answer, Command
 from backlog_store.errors import BackendUnavailable, BacklogError, OutcomeUnknown
 from backlog_store.forks import ForkAware, follow
 from backlog_store.policy import Policy
-from backlog_store.rules import Decision, hint_of, split_by_item
+
+if TYPE_CHECKING:
+    from backlog_store.rules import Decision
 
 __all__ = ["Grouping"]
 
@@ -111,6 +114,8 @@ class Grouping(ForkAware):
         """
         Carry a checked command out together with others, after waiting for the turn. Raises what `execute` raises.
         """
+        from backlog_store.rules import hint_of
+
         hint = hint_of(command)
         from backlog_store.rules.replaying import is_pointed  # only where threads meet
 
@@ -232,6 +237,7 @@ class Grouping(ForkAware):
         """
         Carry a group out in one transaction, and give each member its verdict. Only an interrupt is raised.
         """
+        from backlog_store.rules import Decision, split_by_item
         from backlog_store.rules.replaying import decide_all, hint_of_all
 
         def run(writer: Writer) -> None:
@@ -300,6 +306,8 @@ def _tell_unknown(group: _Group, error: OutcomeUnknown) -> None:
     """
     Tell those whose effects may have happened. The others have none, so they can be carried out again, alone.
     """
+    from backlog_store.rules import Decision
+
     for member, one in zip(group.members, group.decided or (), strict=False):
         if isinstance(one, Decision) and one.changes:
             member.verdict = _own(error)

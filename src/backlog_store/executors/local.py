@@ -16,9 +16,9 @@ from backlog_store.errors import OutcomeUnknown
 from backlog_store.executors.grouping import Grouping
 from backlog_store.executors.settling import SETTLE_S, settled
 from backlog_store.policy import DEFAULT_POLICY, Policy
-from backlog_store.rules import Decision, check_command, decide, hint_of, split_by_item
 
 if TYPE_CHECKING:
+    from backlog_store.rules import Decision
     from backlog_store.rules.overlay import Overlay
 
 __all__ = ["Executor", "LocalExecutor"]
@@ -92,6 +92,8 @@ class LocalExecutor:
         """
         Carry a command out, durably. Raises the errors of the rules and of the backend.
         """
+        from backlog_store.rules import check_command  # who only reads needs no rules
+
         check_command(command)
         grouping = self._grouping
         turn = grouping.turn
@@ -109,6 +111,8 @@ class LocalExecutor:
             return self._settle(unknown, command)
 
     def _once(self, command: Command) -> Answer:
+        from backlog_store.rules import decide, hint_of, split_by_item
+
         def run(writer: Writer) -> Answer:
             decision = decide(writer, command, self.policy)
             changes = decision.changes
@@ -128,6 +132,8 @@ class LocalExecutor:
         """
         Decide a command on the present state and write nothing.
         """
+        from backlog_store.rules import check_command, decide
+
         check_command(command)
         return self.backend.read(lambda reader: decide(reader, command, self.policy).answer)
 
@@ -135,6 +141,8 @@ class LocalExecutor:
         """
         Decide a command on the present state with *over* laid over it, and write nothing.
         """
+        from backlog_store.rules import check_command, decide
+
         check_command(command)
         return self.backend.read(lambda reader: decide(over.on(reader), command, self.policy))
 
