@@ -24,38 +24,6 @@ class _Input(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
     pass
 
 
-class DraftIn(_Input, frozen=True):
-    """
-    A problem as a reporter or a person hands it in. What the store itself gives (id, status, revision) is not here.
-    """
-
-    title: str
-    env: str = "prod"
-    service: str = ""
-    category: str = ""
-    description: str = ""
-    priority: str = "P2"
-    owner: str = ""
-    due_date: Day = ""
-    source: str = "manual"
-    dedupe_key: str = ""
-    evidence_refs: dict[str, Any] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    meta: dict[str, Any] = field(default_factory=dict)
-    fix: str = ""
-    key_inputs: dict[str, str] = field(default_factory=dict)
-    volatile: tuple[str, ...] = ()
-    observed_at: Instant = ""
-
-    def draft(self) -> Draft:
-        """
-        Return the draft. Raises `InvalidInput` with every fault.
-        """
-        draft = Draft(**asdict(self))
-        check_draft(draft)
-        return draft
-
-
 class KeyedDraftIn(_Input, frozen=True):
     """
     A problem whose env and key stand in the path.
@@ -76,6 +44,23 @@ class KeyedDraftIn(_Input, frozen=True):
     key_inputs: dict[str, str] = field(default_factory=dict)
     volatile: tuple[str, ...] = ()
     observed_at: Instant = ""
+
+
+class DraftIn(KeyedDraftIn, frozen=True):
+    """
+    A problem as a reporter or a person hands it in. What the store itself gives (id, status, revision) is not here.
+    """
+
+    env: str = "prod"
+    dedupe_key: str = ""
+
+    def draft(self) -> Draft:
+        """
+        Return the draft. Raises `InvalidInput` with every fault.
+        """
+        draft = Draft(**asdict(self))
+        check_draft(draft)
+        return draft
 
 
 class EditIn(_Input, frozen=True):
