@@ -58,6 +58,7 @@ def open_backlog(
     clock: Clock = system_clock,
     ids: IdSource = system_ids,
     policy: Policy = DEFAULT_POLICY,
+    lazily: bool = False,
     **options: Any,
 ) -> Backlog:
     """
@@ -65,8 +66,9 @@ def open_backlog(
 
     ``https://host`` is a server (`backlog serve`), asked with the option *token*; who acts is whom that names.
     ``auto+postgresql://…`` is that database, and lives through its outages: see `executors.failover.opening` for the
-    options *spool* and *copy*. *actor* given as a text is a machine. *options* go to the backend. Raises `ConfigError`
-    for a URL that names no backend, `BackendUnavailable`, `SchemaMismatch`, `DataCorrupt`.
+    options *spool* and *copy*. *actor* given as a text is a machine. All that writing needs is imported now, or,
+    *lazily*, when it is needed: a process that only reads starts faster. *options* go to the backend. Raises
+    `ConfigError` for a URL that names no backend, `BackendUnavailable`, `SchemaMismatch`, `DataCorrupt`.
     """
     if url.strip().lower().startswith(AUTO):
         from backlog_store.executors.failover.opening import open_failover  # only who asks for it pays for it
@@ -77,7 +79,8 @@ def open_backlog(
         from backlog_store.executors.remote import RemoteExecutor  # likewise
 
         return Backlog(RemoteExecutor(url.strip(), **options), actor=actor, clock=clock, ids=ids)
-    return Backlog(LocalExecutor(open_backend(url, **options), policy=policy), actor=actor, clock=clock, ids=ids)
+    local = LocalExecutor(open_backend(url, **options), policy=policy, lazily=lazily)
+    return Backlog(local, actor=actor, clock=clock, ids=ids)
 
 
 class Backlog:

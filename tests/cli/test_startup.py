@@ -73,6 +73,38 @@ def test_reading_commands_import_nothing_heavy(store: Path, args: list[str]) -> 
     assert not loaded & set(HEAVY)
 
 
+OPENED = """
+import sys
+from backlog_store import open_backlog
+with open_backlog(sys.argv[1], **({"spool": sys.argv[2]} if len(sys.argv) > 2 else {})) as backlog:
+    before = set(sys.modules)
+    one, two = (backlog.upsert(title="t", dedupe_key=key, source="s", service="web").id for key in ("a", "b"))
+    backlog.edit(one, title="u")
+    backlog.link(one, "blocks", two)
+    backlog.close_item(two, message="done")
+    backlog.reopen(two, "again")
+    with backlog.begin_run("s", services=["web"]) as run:
+        list(run.report([{"title": "t", "dedupe_key": "a"}]))
+        run.complete(1)
+    backlog.cleanup()
+    print(*sorted(name for name in set(sys.modules) - before if name.startswith("backlog_store")))
+"""
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "jsonl", "memory", "auto+sqlite"])
+def test_a_store_that_is_open_imports_nothing_more_to_decide(tmp_path: Path, scheme: str) -> None:
+    """
+    A process that lives long can be out of open files when the first report comes; it must not need one for a rule.
+    """
+    url = "memory://" if scheme == "memory" else f"{scheme}:{tmp_path}/store{'.db' if 'sqlite' in scheme else ''}"
+    spool = [str(tmp_path / "spool")] if scheme.startswith("auto") else []
+    done = subprocess.run([sys.executable, "-c", OPENED, url, *spool], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    faces = {f"backlog_store.{name}" for name in ("running", "maintenance", "transfer", "backends.keeping")}
+    assert set(done.stdout.split()) <= faces
+
+
 def test_the_parser_is_loaded_for_a_query_alone(store: Path) -> None:
     """
     A query needs lark; the same list without one does not.

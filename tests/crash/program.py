@@ -33,6 +33,7 @@ from backlog_store.commands import Report
 from backlog_store.errors import BackendUnavailable, BacklogError, OutcomeUnknown
 from backlog_store.executors.failover import FailoverExecutor
 from backlog_store.executors.local import LocalExecutor
+from backlog_store.importing import import_all
 from backlog_store.model import Draft
 from tests.crash.notes import ACKNOWLEDGED, BEGUN, REFUSED, Notes
 from tests.crash.points import FilePoints, Points, function_points, statement_points, wire_points
@@ -45,6 +46,9 @@ NOT_OPENED, OTHER_ERROR = 3, 70
 COMPACT_EVERY = 5
 SHARED = "shared"
 PACKAGE = str(Path(backlog_store.__file__).parent)
+# Once, before any child is forked: each of them would do it anew.
+for _part in ("rules", "policy", "executors", "backends.jsonl", "backends.sqlite", "backends.memory"):
+    import_all(f"backlog_store.{_part}")
 
 
 class Case(msgspec.Struct, kw_only=True):

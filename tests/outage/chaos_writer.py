@@ -14,18 +14,24 @@ import time
 
 from backlog_store import open_backlog
 from backlog_store.commands import Report
+from backlog_store.executors.failover import places
 from backlog_store.model import Draft
 
 __all__ = ["OWN", "main"]
 
 #: The key of the one item that each writer changes with each number; the others are new with each number.
 OWN = "writer:"
+#: How long a writer waits for the others at the spool; `test_chaos` bounds what an answer may take.
+PATIENCE_S = 15.0
 
 
 def main(url: str, spool: str, name: str) -> None:
     """
     Report until there is nothing more to read.
     """
+    # Eight writers and a drain share the spool. On a busy machine one may wait for it for longer than the second after
+    # which memory is the last resort, and what is in memory dies with a writer that is killed.
+    places.LOCK_S = PATIENCE_S
     with open_backlog(f"auto+{url}", spool=spool, actor=name) as backlog:
         for line in sys.stdin:
             first, count = map(int, line.split())
@@ -36,6 +42,7 @@ def main(url: str, spool: str, name: str) -> None:
                 answer = backlog.execute(Report(drafts=drafts), request_id=f"{name}/{number}")
                 seconds = time.monotonic() - began
                 assert not any(outcome.code for outcome in answer.outcomes), answer
+                assert not answer.volatile, answer
                 print(number, "accepted" if answer.accepted else "recorded", f"{seconds:.3f}", flush=True)  # noqa: T201
                 if count == 0 and not answer.accepted:
                     break

@@ -578,8 +578,7 @@ def test_the_drain_goes_on_while_the_spools_disk_is_full(tmp_path: Path) -> None
     assert executor.standing().account == Account(accepted=2, applied=2)
     backlog.close()
     _, again, _ = failover(primary, tmp_path, ids=CountingIds(1_000))
-    assert again.standing().waiting == 0
-    assert again.standing().account.balances
+    assert again.standing().account == Account(accepted=2, applied=2)
 
 
 def test_a_spool_that_cannot_be_opened_is_told_and_reports_are_still_accepted(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from urllib.parse import parse_qsl, unquote
 
 from backlog_store.backends.port import Backend
 from backlog_store.errors import BackendUnavailable, ConfigError
+from backlog_store.importing import import_all
 
 __all__ = ["AUTO", "SCHEMES", "SERVERS", "check_url", "is_made", "load", "open_backend", "place_of"]
 
@@ -133,9 +134,11 @@ def check_url(url: str, *, base: Path = Path()) -> None:
 
 def load(url: str) -> None:
     """
-    Import what opens *url*, so that a deadline of opening is not spent on that. Raises `ConfigError` as opening does.
+    Import what *url* needs, so that a deadline of opening is not spent on that. Raises `ConfigError` as opening does.
     """
-    _opener(_target(url, Path()).how)
+    how = _target(url, Path()).how
+    _opener(how)
+    import_all(f"backlog_store.backends.{how.module}")
 
 
 def _target(url: str, base: Path) -> _Target:

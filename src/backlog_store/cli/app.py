@@ -110,7 +110,7 @@ class App:
         Return the store for a command that writes; it is made where it is not there yet, unless *body* is refused.
         """
         if body is not None and not is_made(self.store.value):
-            with open_backlog("memory://", actor=self.actor) as trial:
+            with open_backlog("memory://", actor=self.actor, lazily=True) as trial:
                 trial.preview(body)
         return self._open(make=True)
 
@@ -138,7 +138,7 @@ class App:
         elif url.lower().startswith(SERVERS):
             self._backlog = open_backlog(url, actor=self.actor, token=self.settings.get("token"))
         else:
-            self._backlog = open_backlog(url, actor=self.actor)
+            self._backlog = open_backlog(url, actor=self.actor, lazily=True)
         if self.made and not self.quiet and not self.json:
             self.say(f"Made a new backlog: {self.made}")
         return self._backlog

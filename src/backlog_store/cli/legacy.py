@@ -50,7 +50,7 @@ def migrate_in_place(app: App, *, finish: bool, dry_run: bool, yes: bool, as_jso
         if finish and not standing.has_store:
             raise not_taken_in()
         # Up to here, and for a look, nothing is opened that would make its own tables.
-        trial = open_backlog("memory://", actor=app.actor)
+        trial = open_backlog("memory://", actor=app.actor, lazily=True)
         if dry_run:
             _print(app, tables.preview(trial), "Would take in", as_json=as_json)
             return

@@ -111,7 +111,7 @@ def take_in_files(app: App, files: Sequence[BinaryIO], context: ReportContext, p
             break
     kinds = {type(one) for one in first}
     if Refusal in kinds and Finding not in kinds:
-        backlog = open_backlog("memory://", actor=app.actor)
+        backlog = open_backlog("memory://", actor=app.actor, lazily=True)
     else:
         backlog = app.reading() if planner is not None else app.writing()
     made = planner(backlog) if planner is not None else None

@@ -15,6 +15,7 @@ from backlog_store.commands import Answer, Command
 from backlog_store.errors import OutcomeUnknown
 from backlog_store.executors.grouping import Grouping
 from backlog_store.executors.settling import SETTLE_S, settled
+from backlog_store.importing import import_all
 from backlog_store.policy import DEFAULT_POLICY, Policy
 
 if TYPE_CHECKING:
@@ -79,10 +80,17 @@ class LocalExecutor:
     """
     An executor on one backend. An unknown outcome is asked about by request id for *settle_s* seconds.
 
-    Commands that several threads give at the same time go into one transaction (see `grouping`).
+    Commands that several threads give at the same time go into one transaction (see `grouping`). All that it will need
+    is imported at once, or, *lazily*, when it is needed: for a process that reads, or does one thing and ends.
     """
 
-    def __init__(self, backend: Backend, *, policy: Policy = DEFAULT_POLICY, settle_s: float = SETTLE_S) -> None:
+    def __init__(
+        self, backend: Backend, *, policy: Policy = DEFAULT_POLICY, settle_s: float = SETTLE_S, lazily: bool = False
+    ) -> None:
+        if not lazily:
+            import_all("backlog_store.rules")
+            import_all("backlog_store.policy")
+            import_all(type(backend).__module__.removesuffix(".backend"))
         self.backend = backend
         self.policy = policy
         self.settle_s = settle_s

@@ -36,6 +36,7 @@ from backlog_store.executors.local import LocalExecutor
 from backlog_store.executors.settling import settled
 from backlog_store.forks import ForkAware, follow
 from backlog_store.ids import derived
+from backlog_store.importing import import_all
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.rules import Decision, check_command, decide
 from backlog_store.rules.overlay import Overlay
@@ -74,6 +75,9 @@ class FailoverExecutor(ForkAware):
         open_spool: Callable[[], Backend] | None = None,
         background: bool = True,
     ) -> None:
+        # In an outage it may be too late for that: the disk may fail, too, or no file can be opened any more.
+        for name in ("rules", "policy", "executors"):
+            import_all(f"backlog_store.{name}")
         self.policy = policy
         self._copy = Follower(copy)
         self.spool_folder = spool_folder

@@ -285,6 +285,15 @@ class Refuge:
         return self._memory
 
     def _hand_over(self, disk: Spool) -> None:
-        while self._memory is not None and (entries := self._memory.take(_HANDED)):
+        if self._memory is None:
+            return
+        while entries := self._memory.take(_HANDED):
             disk.accept([(entry.command, entry.at) for entry in entries])
             self._memory.move([Ended(entry.number, entry.weight, "handed") for entry in entries], self._clock())
+        # What went from memory to the primary while the disk refused is told by the account on disk from now on; what
+        # could not be applied is kept aside in memory, and stays in its account.
+        account = self._memory.ledger().account
+        ended = replace(account, accepted=account.accepted - account.parked, parked=0)
+        if ended != Account():
+            disk.accept([], elsewhere=ended)
+            self._memory.accept([], elsewhere=Account().minus(ended))

@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 _DIGITS = 16
 _LEDGER = "account"
+_NOTHING = Account()
 _PAGE = 64
 _DROPS = 2_000
 #: Drafts of commands behind the mark that are kept for a primary that is restored from a backup.
@@ -156,16 +157,18 @@ class Spool:
         with self._lock:
             return _moved(self.backend.read(_ledger_of)[0], self._pending)
 
-    def accept(self, accepted: Sequence[tuple[Command, Instant]]) -> None:
+    def accept(self, accepted: Sequence[tuple[Command, Instant]], *, elsewhere: Account = _NOTHING) -> None:
         """
         Put commands, each with the instant of its acceptance, behind all others, durably. Raises `SpoolFull`.
+
+        *elsewhere* is added to the account: what became of commands that another spool held.
         """
         weight = sum(weight_of(command) for command, _ in accepted)
         bodies = [{"at": at, "command": to_builtins(command)} for command, at in accepted]
 
         def run(writer: Writer) -> None:
             ledger, record = _ledger_of(writer)
-            writer.apply(self._behind(ledger, record, bodies, Account(accepted=len(bodies)), weight))
+            writer.apply(self._behind(ledger, record, bodies, elsewhere.plus(Account(accepted=len(bodies))), weight))
 
         self.backend.write(run)
 
