@@ -250,6 +250,7 @@ class _Passed:
         self.first_new: tuple[Item, ...] = ()
         self.first_reopened: tuple[Item, ...] = ()
         self.sources: set[str] = set()
+        self._back: set[str] = set()
 
     def take(self, event: Event, item: Item, ask: _Asker) -> str:
         """
@@ -262,7 +263,9 @@ class _Passed:
                 self.sources.add(item.source)
                 return "new"
         elif event.type == "reopened":
-            if _made(event, "episode") == item.episode:
+            # Within a reopen window the episode goes on; such an item is told once, however often it came back.
+            if _made(event, "episode") in (None, item.episode) and item.id not in self._back:
+                self._back.add(item.id)
                 self.reopened += 1
                 return "reopened"
         elif item.closed_reason == "fixed" and _made(event, "closed_at") == item.closed_at:

@@ -66,7 +66,7 @@ class History:
         self.open: list[Running] = []
         self.gone: set[str] = set()  # problems that are solved for now
         self.policy = 0
-        self.closed = self.planned = 0
+        self.closed = self.planned = self.returned = 0
 
     def draft(self) -> Draft:
         """
@@ -231,12 +231,13 @@ class History:
 
     def apply_policy(self) -> None:
         """
-        Put other bounds in force.
+        Put other bounds in force, and other windows in which what was closed goes on or returns.
         """
         misses = self.rng.choice((1, 2, 3))
         text = (
             f"closing: {{misses: {misses}, min_age_hours: {self.rng.choice((0, 1))}, close_floor: 3, reopen_floor: 2}}"
         )
+        text += f"\nreopen: {{rules: [{', '.join(drawn_rules(self.rng))}]}}"
         self.person.execute(c.ApplyPolicy(text=text, over=self.policy))
         self.policy, self.truth.misses = self.policy + 1, misses
 
@@ -255,6 +256,8 @@ class History:
         Hold a change against the truth: who may close what, and on which grounds.
         """
         status = event.changes.get("status")
+        if event.type == "reopened" and event.actor_kind == "machine" and event.actor != "bot":
+            self.judge_return(before, event)
         if event.actor_kind != "machine" or status is None or status[1] in LIVE or status[0] not in LIVE:
             return
         if event.type != "closed" or event.meta.get("proof") != "absent":
@@ -275,6 +278,30 @@ class History:
             assert before.dedupe_key not in self.truth.reported[id], f"{id} did see it"
             assert id not in self.truth.failed, "a run that proves nothing was taken for a proof"
             assert self.backlog.run(id)[1].started_at > event.meta["last_seen_at"]
+
+    def judge_return(self, before: Item, event: Event) -> None:
+        """
+        Hold a return against its grounds: what people decided returns by a rule in force alone, a fix by itself.
+        """
+        rule = event.meta.get("reopen", {}).get("rule", "")
+        self.returned += 1
+        stands = before.closed_reason != "fixed" and not before.verdict_lifted
+        assert not stands or rule == "look again", "a machine undid what a person decided"
+        assert ("episode" in event.changes) == (rule != "goes on"), "an episode that goes on began anew"
+        if rule == "goes on":
+            assert not {"held", "held_until", "due_date"} & event.changes.keys(), "what goes on was let go"
+
+
+def drawn_rules(rng: random.Random) -> list[str]:
+    """
+    Draw some rules for what is reported again after its closing.
+    """
+    rules = (
+        f"{{name: goes on, reason: [fixed], within: {rng.choice(('1h', '2d'))}, then: same_episode}}",
+        "{name: look again, reason: [wont_fix], after: 1h, then: new_episode}",
+        "{name: stays, reason: [fixed], when: {service: search}, within: 1h, then: stay_closed}",
+    )
+    return [rule for rule in rules if rng.random() < 0.5]
 
 
 def _lies_inside(last: Scope | None, scope: Scope) -> bool:
@@ -301,7 +328,7 @@ def test_no_history_lets_a_machine_close_more_than_runs_prove(
 
     And a plan does what it showed, always.
     """
-    closed = planned = 0
+    closed = planned = returned = 0
     opener = new_stores(name, request, tmp_path)
     for seed in range(0 if name == "memory" else 1, RUN_HISTORIES, 2):
         clock = StepClock()
@@ -313,5 +340,7 @@ def test_no_history_lets_a_machine_close_more_than_runs_prove(
                 history.step()
             assert store.read(verify).faults == [], seed
             closed, planned = closed + history.closed, planned + history.planned
+            returned += history.returned
     assert closed > RUN_HISTORIES // 10, f"{closed} closes say too little"
     assert planned > RUN_HISTORIES
+    assert returned > RUN_HISTORIES // 10, f"{returned} returns say too little"

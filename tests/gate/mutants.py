@@ -160,15 +160,15 @@ MUTANTS: dict[str, Mutant] = {
         f"{_CONFORMANCE}test_a_wrong_revision_is_refused_and_both_are_named[memory-1]",
     ),
     "a fixed problem that returns stays closed": Mutant(
-        "rules/upsert.py",
-        '        return "" if seen_at >= closed_at else',
-        "        return",
+        "rules/returning.py",
+        '    return "" if seen_at >= closed_at else',
+        "    return",
         "unit/rules/test_upsert.py::test_fixed_problem_that_returns_is_reopened_with_an_event",
     ),
     "a verdict of a person is forgotten": Mutant(
-        "rules/upsert.py",
-        '    return f"closed as {reason}"',
-        '    return ""',
+        "rules/returning.py",
+        'if reason == "accepted_risk" else f"closed as {reason}"',
+        'if True else ""',
         "unit/rules/test_upsert.py::test_judgement_of_a_person_stands",
     ),
     "new evidence takes the place of the old": Mutant(

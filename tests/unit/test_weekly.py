@@ -118,6 +118,28 @@ def test_one_look_a_lane_however_many_runs_there_were() -> None:
     assert [1, 1, 1] == counting.limits("scan")
 
 
+def test_an_item_that_came_back_within_its_window_is_told_once() -> None:
+    """Its episode goes on, however often it came back: one reopened item, as is one that began anew."""
+    clock = StepClock()
+    with _store(clock) as backlog:
+        ann = backlog.acting_as("ann", person=True)
+        ann.apply_policy("reopen: {rules: [{reason: [fixed], within: 1d, then: same_episode}]}", over=0)
+        for name in ("flaps", "returns"):
+            backlog.upsert(title=name, dedupe_key=name)
+        clock.advance(_DAY_S)
+        since = clock()
+        for wait_s, names in ((60, ("flaps", "returns")), (60, ("flaps",)), (2 * _DAY_S, ("returns",))):
+            for item in backlog.search():
+                if item.title in names and item.status == "open":
+                    ann.close_item(item.id)
+            clock.advance(wait_s)
+            for name in names:
+                backlog.upsert(title=name, dedupe_key=name)
+        found, _ = _told(backlog, since, clock())
+    assert ["flaps", "returns"] == sorted(item.title for item in found.reopened.first)
+    assert 2 == found.reopened.count
+
+
 def test_new_items_are_known_after_their_history_was_shortened() -> None:
     """A baseline stands for the events that were forgotten; the item's creation is told once all the same."""
     clock = StepClock()

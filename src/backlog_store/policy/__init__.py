@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from backlog_store.policy.opening import Activation, Budgets
     from backlog_store.policy.owners import Owners
     from backlog_store.policy.priority import Priorities
+    from backlog_store.policy.reopening import Reopening
     from backlog_store.policy.sla import Sla
     from backlog_store.policy.suppression import Suppression
     from backlog_store.policy.wip import Wip
@@ -67,6 +68,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     files: dict[str, str] = field(default_factory=dict)
     workflow: Workflow | None = None
     closing: Closing | None = None
+    reopen: Reopening | None = None
     activation: Activation | None = None
     budgets: Budgets | None = None
     priority: Priorities | None = None

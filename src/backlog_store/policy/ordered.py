@@ -4,7 +4,7 @@ Ordered rules, of which the last one that matches wins: finding it, and telling 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from backlog_store.policy.findings import Finding
@@ -50,13 +50,18 @@ def called(rule: Rule, number: int) -> str:
     return rule.name or f"rule {number + 1}"
 
 
-def check_order(rules: Sequence[Rule], pointer: str, policy: Policy, *, overlap: str,
-                partial: Container[int] = ()) -> Iterator[Finding]:  # fmt: skip
+def _always(_wide: Rule, _narrow: Rule) -> bool:
+    return True
+
+
+def check_order(rules: Sequence[R], pointer: str, policy: Policy, *, overlap: str, partial: Container[int] = (),
+                around: Callable[[R, R], bool] = _always) -> Iterator[Finding]:  # fmt: skip
     """
     Yield rules that never decide because a later one matches all that they match, and names that stand twice.
 
     Two with the very same conditions are told as *overlap*. The *partial* ones (by number) leave some of what they
-    match to those before them, so they take nothing from them for sure.
+    match to those before them, so they take nothing from them for sure. *around* tells whether the first of two rules
+    is about all that the second is, in what they have beside their conditions.
     """
     names: dict[str, int] = {}
     for number, rule in enumerate(rules):
@@ -67,10 +72,12 @@ def check_order(rules: Sequence[Rule], pointer: str, policy: Policy, *, overlap:
         names.setdefault(rule.name, number)
         for later in range(number + 1, len(rules)):
             other = rules[later]
-            if later in partial or not covers(other.when, other.unless, rule.when, rule.unless):
+            if later in partial or not around(other, rule):
+                continue
+            if not covers(other.when, other.unless, rule.when, rule.unless):
                 continue
             line = policy.lines.get(f"{pointer}/{later}", 0)
-            if covers(rule.when, rule.unless, other.when, other.unless):
+            if around(rule, other) and covers(rule.when, rule.unless, other.when, other.unless):
                 reason = f"{overlap}: {called(other, later)!r} in line {line} is about exactly the same"
             else:
                 reason = f"never decides: {called(other, later)!r} in line {line} matches all of this, and the last one"

@@ -15,6 +15,7 @@ from backlog_store.policy.findings import Finding
 from backlog_store.policy.opening import Activation, Budgets
 from backlog_store.policy.owners import Owners
 from backlog_store.policy.priority import Priorities
+from backlog_store.policy.reopening import Reopening
 from backlog_store.policy.sla import Sla
 from backlog_store.policy.suppression import Suppression
 from backlog_store.policy.wip import Wip
@@ -42,6 +43,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "owners": Owners,
     "suppression": Suppression,
     "closing": Closing,
+    "reopen": Reopening,
     "activation": Activation,
     "budgets": Budgets,
     "wip": Wip,

@@ -14,6 +14,7 @@ from backlog_store.instants import Instant
 from backlog_store.model import CLOSED, Actor, Event, Item
 from backlog_store.policy import Policy
 from backlog_store.rules.assigning import assigned
+from backlog_store.rules.returning import NEW_EPISODE, return_of
 from backlog_store.workflow import allowed_moves, held_by
 
 __all__ = ["Reason", "Way", "reasons", "ways"]
@@ -50,6 +51,8 @@ class Way(Struct, frozen=True, kw_only=True):
 def reasons(item: Item, trail: Sequence[Event], policy: Policy, now: Instant) -> Iterator[Reason]:
     """
     Yield why priority, owner and due date are what they are; *trail* holds the item's events, oldest first.
+
+    Of a closed item also what one more report of it does now (the field ``reopen``).
     """
     decided, said = assigned(policy, replace(item, held={}, held_until={}), now)
     for field in ("priority", "owner", "due_date"):
@@ -70,6 +73,17 @@ def reasons(item: Item, trail: Sequence[Event], policy: Policy, now: Instant) ->
             set_by=event.actor if event is not None else "",
             policy_then=event.policy if event is not None else 0,
         )
+    if item.status in CLOSED and item.key is not None:
+        yield _return(item, policy, now)
+
+
+def _return(item: Item, policy: Policy, now: Instant) -> Reason:
+    back = NEW_EPISODE if item.verdict_lifted else return_of(
+        policy, item, item.closed_reason, closed_at=item.closed_at, expires_at=item.expires_at, now=now, seen_at=now
+    )  # fmt: skip
+    value = "stay_closed" if back.why else "same_episode" if back.goes_on else "new_episode"
+    why = back.why or (_rule_in_words(back.said) if back.said else f"closed as {item.closed_reason}")
+    return Reason(field="reopen", value=value, why=f"if it is reported now: {why}", said=back.said)
 
 
 def _why(item: Item, field: str, holder: str, rule: dict[str, Any], event: Event | None) -> str:

@@ -2,7 +2,8 @@
 How an item stands against its target: computed from its trail, the policy and the instant. No clock is stored.
 
 The clock of an episode starts when it was opened (an imported item: when it was created) and stops at the first change
-of its status, and when it is closed. So a policy that is changed later is told of what was, too.
+of its status, and when it is closed. So a policy that is changed later is told of what was, too. Where an episode goes
+on after a closing, because the problem came back within its window or the closing was undone, no time passed meanwhile.
 """
 
 from __future__ import annotations
@@ -82,19 +83,19 @@ def _episode(trail: Sequence[Event]) -> list[Event] | None:
     for index in range(len(trail) - 1, -1, -1):
         event = trail[index]
         before, after = event.changes.get("status", ("", ""))
-        if event.type == "created" or (before in CLOSED and after not in CLOSED):
+        if event.type == "created" or ("episode" in event.changes and before in CLOSED and after not in CLOSED):
             return list(trail[index:])
     return None
 
 
 def _stand(state: SlaState, item: Item, episode: Sequence[Event], target: SlaTarget, calendar: WorkingTime | None,
            now: Instant) -> SlaState:  # fmt: skip
-    stopped = ""
+    stopped = state.clock == "close" and item.status in CLOSED
     stretches: list[_Stretch] = []
     for stretch, moved in _stretches(item, episode, target, now):
         stretches.append(stretch)
-        if moved and (state.clock == "first_move" or moved in CLOSED):
-            stopped = stretch.end
+        if moved and state.clock == "first_move":
+            stopped = True
             break
     spent, ends_at = 0.0, ""
     for stretch in stretches:
@@ -124,7 +125,7 @@ def _stretches(item: Item, episode: Sequence[Event], target: SlaTarget, now: Ins
     for event in (*episode, None):
         until = max(at, now if event is None else min(event.ts, now))
         asleep = wake_at if wake_at > at and "snoozed" in target.pauses else ""
-        blocked = status == "blocked" and "blocked" in target.pauses
+        blocked = status in CLOSED or (status == "blocked" and "blocked" in target.pauses)
         moved = ""
         if event is not None and event is not first and "status" in event.changes:
             moved = event.changes["status"][1]

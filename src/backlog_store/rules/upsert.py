@@ -12,6 +12,8 @@ a lifted verdict           *reopened*
 closed otherwise           *suppressed* (a sighting): people decided
 purged                     as the verdict that outlived the item says: *reopened* under its old id, or *suppressed*
 ========================  =======================================================================================
+
+The section `reopen` of a policy may say otherwise of what is closed; see `rules.returning`.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from backlog_store.rules.fields import (
     total_evidence,
 )
 from backlog_store.rules.repeating import repeated, says_the_same
+from backlog_store.rules.returning import NEW_EPISODE, return_of
 from backlog_store.rules.runs import hold_return, note_reported, open_run
 from backlog_store.rules.secondary import report_secondary
 from backlog_store.rules.view import Context
@@ -100,10 +103,11 @@ def report_one(context: Context, draft: Draft, body: Report) -> Outcome:
 def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant, key: Key | None, state: KeyState | None,
              ) -> Outcome:  # fmt: skip
     if key is not None and state is not None and state.purged_at:
-        blocked = _why_suppressed(
-            state.verdict.reason if state.verdict else REOPENED_BY_REPORTS,
-            state.verdict.expires_at if state.verdict else "", context.now, state.purged_at, seen_at,
-        )  # fmt: skip
+        known, since = state.verdict, state.purged_at
+        blocked = "" if known is None and seen_at >= since else return_of(
+            context.policy, draft, known.reason if known else REOPENED_BY_REPORTS, closed_at=since, now=context.now,
+            seen_at=seen_at, expires_at=known.expires_at if known else "", decided_at=known.at if known else "",
+        ).why  # fmt: skip
         if blocked or not body.opens:
             return Outcome(verdict="suppressed", id=state.item_id, revision=state.last_revision,
                            why=blocked or NOT_OPENING)  # fmt: skip
@@ -227,48 +231,45 @@ def _returned(context: Context, draft: Draft, body: Report, seen_at: Instant, ke
                    why=f"known until it was purged at {state.purged_at}")  # fmt: skip
 
 
-def _why_suppressed(reason: str, expires_at: Instant, now: Instant, closed_at: Instant, seen_at: Instant) -> str:
-    """
-    Return why a report does not reopen what was closed for *reason*; empty if it does.
-    """
-    if reason == REOPENED_BY_REPORTS:
-        return "" if seen_at >= closed_at else f"seen at {seen_at}, before the close at {closed_at}"
-    if reason == "accepted_risk":
-        return f"accepted until {expires_at}" if expires_at > now else ""
-    return f"closed as {reason}"
-
-
 def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: Instant) -> Outcome:
-    why = "" if item.verdict_lifted else _why_suppressed(
-        item.closed_reason, item.expires_at, context.now, item.closed_at, seen_at
+    back = NEW_EPISODE if item.verdict_lifted else return_of(
+        context.policy, draft, item.closed_reason, closed_at=item.closed_at, expires_at=item.expires_at,
+        now=context.now, seen_at=seen_at,
     )  # fmt: skip
-    if not why:
-        why = NOT_OPENING if not body.opens else held_back(context, draft, seen_at)
+    why = back.why or (NOT_OPENING if not body.opens else held_back(context, draft, seen_at))
     if why:
         context.sight(item, draft.source, seen_at, body.run)
         return Outcome(verdict="suppressed", id=item.id, revision=item.revision, why=why, item=item)
     if _is_held(context, draft):
         return hold_return(context, draft, body, seen_at, item.id, item)
-    opened = reopened(context, without_ended_holds(item, context.now))
+    before = without_ended_holds(item, context.now)
+    opened = reopened(context, before, goes_on=back.goes_on)
     opened = _with_claim(context, opened, draft, seen_at, draft_digest(draft), body.run)
-    opened = refreshed(opened, draft, body, refresh_due=True)
+    opened = refreshed(opened, draft, body, refresh_due=not back.goes_on)
     opened, because = _assigned(context, opened, body)
     urgency = opened.priority if context.policy.priority else draft.priority
-    opened, because = dated(context.policy, opened, because, seen_at, named=draft.due_date, body=body, priority=urgency)
+    if not back.goes_on:
+        opened, because = dated(context.policy, opened, because, seen_at, named=draft.due_date, body=body,
+                                priority=urgency)  # fmt: skip
+    if back.said:
+        because = because | {"reopen": back.said}
     result = context.put(item, opened, "reopened", message=f"reported again by {draft.source}", meta=because)
     clear_verdict(context, result)
     return Outcome(verdict="reopened", id=item.id, revision=result.revision, item=result,
                    why=f"was closed as {item.closed_reason}")  # fmt: skip
 
 
-def reopened(context: Context, item: Item) -> Item:
+def reopened(context: Context, item: Item, *, goes_on: bool = False) -> Item:
     """
     Return a closed item in a new episode: open, its closing forgotten, status and owner no longer held.
+
+    If its old episode *goes_on*, what is held stays held.
     """
+    ended = frozenset() if goes_on else EPISODE_FIELDS
     return replace(
         item,
         status="open",
-        episode=item.episode + 1,
+        episode=item.episode + (not goes_on),
         updated_at=max(context.now, item.updated_at),
         wake_at="",
         closed_at="",
@@ -278,8 +279,8 @@ def reopened(context: Context, item: Item) -> Item:
         expires_at="",
         duplicate_of="",
         verdict_lifted=False,
-        held={name: holder for name, holder in item.held.items() if name not in EPISODE_FIELDS},
-        held_until={name: end for name, end in item.held_until.items() if name not in EPISODE_FIELDS},
+        held={name: holder for name, holder in item.held.items() if name not in ended},
+        held_until={name: end for name, end in item.held_until.items() if name not in ended},
     )
 
 

@@ -54,6 +54,17 @@ def test_overlapping_owners_are_refused() -> None:
         ("suppression:\n  windows:\n    - {name: a, until: tomorrow}", 3, "is no instant"),
         ("suppression:\n  windows:\n    - {name: a/b, until: 2030-01-01}", 3, "is no name for this"),
         ("suppression:\n  windows:\n    - {name: a, from: 2030-01-02, until: 2030-01-01}", 3, "not after it begins"),
+        ("reopen:\n  rules:\n    - {reason: [fixt], then: new_episode}", 3, "Did you mean fixed?"),
+        ("reopen:\n  rules:\n    - {reason: [fixed]}", 3, "lacks then"),
+        ("reopen:\n  rules:\n    - {reason: [], then: new_episode}", 3, "is empty"),
+        ("reopen:\n  rules:\n    - {reason: [fixed], within: 1 year, then: new_episode}", 3, "is no length of time"),
+        ("reopen:\n  rules:\n    - {reason: [fixed], after: 2d, within: 1d, then: new_episode}", 3, "it never holds"),
+        ("reopen:\n  rules:\n    - {when: {status: done}, then: new_episode}", 3, "none of what is reported again"),
+        (
+            "reopen:\n  rules:\n    - {reason: [fixed], within: 1d, then: same_episode}\n    - {then: stay_closed}",
+            3,
+            "never decides: 'rule 2' in line 4",
+        ),
         ("workflow:\n  transitions:\n    open: [open]", 3, "is no move"),
         ("workflow:\n  guards:\n    - {name: a, by: person, reason: [fixed], to: [canceled]}", 3, "guards nothing"),
     ],
@@ -61,6 +72,32 @@ def test_overlapping_owners_are_refused() -> None:
 def test_what_can_never_work_is_refused(text: str, line: int, said: str) -> None:
     """A rule that no problem can ever meet, or that nobody can satisfy, is told at its line."""
     assert any(place == line and not warning and said in reason for place, warning, reason in told(text)), told(text)
+
+
+def test_windows_of_other_reasons_and_times_take_nothing_from_each_other() -> None:
+    """Two rules about the same problems are sound where their reasons or their windows lie apart."""
+    text = """
+reopen:
+  rules:
+    - {reason: [fixed], within: 7d, then: same_episode}
+    - {reason: [wont_fix], after: 52w, then: new_episode}
+    - {reason: [fixed], within: 1h, then: stay_closed}
+"""
+    assert told(text) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("{reason: [wont_fix], then: new_episode}", "undoes what people decide as wont_fix"),
+        ("{reason: [fixed], then: stay_closed}", "is never open again"),
+    ],
+)
+def test_a_window_that_forgets_what_was_decided_or_fixed_is_told(rule: str, said: str) -> None:
+    """Both are possible, and both surprise: a warning says so."""
+    ((_, warning, reason),) = told(f"reopen: {{rules: [{rule}]}}")
+    assert warning
+    assert said in reason
 
 
 def test_a_status_without_a_way_out_is_told() -> None:

@@ -149,9 +149,9 @@ def explain(app: App, id: str, as_json: bool) -> None:
     for reason in found:
         name = {"due_date": "due"}.get(reason.field, reason.field)
         when = f"  [since {reason.set_at[:16]}, policy {reason.policy_then}]" if reason.set_at else ""
-        app.out(f"  {name:9} {neutral(reason.value) or 'none':10} {neutral(reason.why)}{when}")
+        app.out(f"  {name:9} {neutral(reason.value) or 'none':12} {neutral(reason.why)}{when}")
         if reason.next:
-            app.out(f"  {'':9} {'':10} its next report makes it {neutral(reason.next)}")
+            app.out(f"  {'':9} {'':12} its next report makes it {neutral(reason.next)}")
     for clock in clocks:
         app.out(f"  {clock.clock:10} {clock.state:9} {neutral(in_words(clock))}")
     for way in roads:

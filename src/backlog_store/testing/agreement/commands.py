@@ -57,6 +57,11 @@ _POLICIES = (
         "activation:\n  rules:\n    - {name: twice, when: {source: slo}, sightings: 2}\n"
         "budgets:\n  rules:\n    - {name: flood, creations: 3, within_hours: 1}\n"
     ),
+    (
+        "reopen:\n  rules:\n    - {reason: [fixed, obsolete], within: 12h, then: same_episode}\n"
+        "    - {reason: [wont_fix], after: 1h, then: new_episode}\n"
+        "    - {reason: [fixed], when: {source: ruff}, within: 2h, then: stay_closed}\n"
+    ),
     "priority:\n  rules:\n    - {set: P9}\n",
 )
 

@@ -1,0 +1,67 @@
+"""
+What a report does to a closed problem: it opens a new episode, goes on with the old one, or the problem stays closed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from backlog_store.instants import Instant
+from backlog_store.policy import Policy
+from backlog_store.policy.matching import Subject
+from backlog_store.workflow import REOPENED_BY_REPORTS
+
+__all__ = ["NEW_EPISODE", "Return", "return_of"]
+
+
+class Return(Struct, frozen=True):
+    """
+    What becomes of a closed problem. *why* it stays closed; empty: it is open again.
+
+    With *goes_on* it is so in the same episode. *said* is what the event keeps of the rule, if one decided.
+    """
+
+    why: str = ""
+    goes_on: bool = False
+    said: dict[str, Any] = {}
+
+
+NEW_EPISODE = Return()
+
+
+def return_of(policy: Policy, subject: Subject, reason: str, *, closed_at: Instant, expires_at: Instant, now: Instant,
+              seen_at: Instant, decided_at: Instant = "") -> Return:  # fmt: skip
+    """
+    Return what a report of *subject*, seen at an instant, does to what was closed for *reason*.
+
+    *decided_at* is when it was decided, where the item is gone and *closed_at* says since when.
+    """
+    if reason == "accepted_risk" and expires_at > now:
+        return Return(why=f"accepted until {expires_at}")
+    if policy.reopen is not None:
+        since = max(decided_at or closed_at, expires_at)
+        found = policy.reopen.decide(subject, reason, since, seen_at)
+        if found is not None:
+            number, rule = found
+            said = policy.said_at(f"/reopen/rules/{number}", rule.name)
+            if rule.then == "stay_closed":
+                line = f", line {said['line']}" if "line" in said else ""
+                return Return(why=f"closed as {reason}, and stays so (policy rule {said['rule']}{line})", said=said)
+            why = _seen_before(closed_at, seen_at) if reason != "accepted_risk" else ""
+            return Return(why=why, goes_on=rule.then == "same_episode", said=said)
+    return Return(why=_why_suppressed(reason, closed_at, seen_at))
+
+
+def _why_suppressed(reason: str, closed_at: Instant, seen_at: Instant) -> str:
+    """
+    Return why a report does not reopen what was closed for *reason*, where no rule speaks of it; empty if it does.
+    """
+    if reason == REOPENED_BY_REPORTS:
+        return _seen_before(closed_at, seen_at)
+    return "" if reason == "accepted_risk" else f"closed as {reason}"
+
+
+def _seen_before(closed_at: Instant, seen_at: Instant) -> str:
+    return "" if seen_at >= closed_at else f"seen at {seen_at}, before the close at {closed_at}"
