@@ -4,7 +4,6 @@ Importing whole packages ahead of their use.
 
 from __future__ import annotations
 
-import pkgutil
 from functools import cache
 from importlib import import_module
 
@@ -19,6 +18,8 @@ def import_all(name: str) -> None:
     A process that lives long does so before it takes its first command: later it may be out of open files, or its disk
     may fail, and what it could not import it could not do.
     """
+    import pkgutil  # who imports lazily needs none of it
+
     module = import_module(name)
     for found in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{name}."):
         import_module(found.name)
