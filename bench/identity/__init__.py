@@ -1,0 +1,3 @@
+"""
+How well keys follow findings through the releases of real packages.
+"""
