@@ -17,7 +17,7 @@ unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system lint types imports check fmt bench docs-check clean
+.PHONY: help demo test quick test-system lint types imports check fmt bench docs-check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -27,6 +27,9 @@ demo: $(VENV)/.runtime  ## install into .venv and show what it does, on real fin
 
 test: lint types  ## lint, types, and every test that needs neither root, Debian packages nor a browser
 	$(PYTEST) -q -n $(JOBS) --dist worksteal $(ARGS)
+
+quick: lint types  ## the part of `make test` that takes a few minutes: no random programs, kills and outages
+	$(PYTEST) -q -n $(JOBS) --dist worksteal -m 'not long' $(ARGS)
 
 test-system: $(VENV)/.system  ## tests that need root or Debian packages; installs those, fails where it cannot
 	@./scripts/system-tools

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,6 +23,21 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("backlog")
+
+
+#: What takes most of the time: random programs, crashes, outages, seeded faults, requests made up from a description.
+LONG = ("agreement", "crash", "gate", "outage", "web/test_contract.py", "web/test_processes.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Mark the long tests by where they lie.
+    """
+    here = Path(__file__).parent
+    long = tuple(here / place for place in LONG)
+    for item in items:
+        if any(item.path == place or place in item.path.parents for place in long):
+            item.add_marker("long")
 
 
 @pytest.fixture(scope="session")

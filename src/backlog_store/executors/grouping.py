@@ -18,7 +18,6 @@ Nobody is worse off for it:
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
 from collections import deque
@@ -317,6 +316,8 @@ def _own(error: Exception) -> Exception:
     """
     Return a copy for one thread alone: raising an exception changes it.
     """
-    own = copy.copy(error)
+    from copy import copy  # only where one fails
+
+    own = copy(error)
     own.__cause__ = error.__cause__
     return own
