@@ -10,7 +10,7 @@ import os
 
 __all__ = [
     "CHANGES", "CRASH_STATES", "FAULTS", "FORKS", "HA_ROUNDS", "KILLS", "LISTED", "MALFORMED", "POWER_CUTS", "PROGRAM",
-    "RACES", "REQUESTS", "RUN_HISTORIES", "SEEDS", "SIMULATIONS", "STEPS", "SYSCALLS",
+    "RACES", "REQUESTS", "RUN_HISTORIES", "SEEDS", "SERVED_KILLS", "SIMULATIONS", "STEPS", "SYSCALLS",
 ]  # fmt: skip
 
 #: Steps of the agreement machine, at each of its two levels, cut into programs with a seed of their own: several
@@ -47,3 +47,5 @@ RUN_HISTORIES = int(os.environ.get("TEST_RUN_HISTORIES", "60"))
 SYSCALLS = int(os.environ.get("TEST_SYSCALLS", "400"))
 #: Requests of the API that are made up from its description.
 REQUESTS = int(os.environ.get("TEST_REQUESTS", "600"))
+#: Times that a service under load is killed and started again, on each durable backend.
+SERVED_KILLS = int(os.environ.get("TEST_SERVED_KILLS", "1"))

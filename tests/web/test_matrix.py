@@ -88,6 +88,7 @@ ROWS: dict[str, Row] = {
     "GET /api": Row(path="/api"),
     "GET /healthz": Row(path="/healthz"),
     "GET /readyz": Row(path="/readyz"),
+    "GET /metrics": Row(path="/metrics"),
     "GET /": Row(path="/"),
     "GET /now": Row(path="/now"),
     "GET /dashboard": Row(path="/dashboard"),

@@ -5,7 +5,9 @@ The stream of changes: every one, once, in commit order, to who may see it, also
 from __future__ import annotations
 
 import http.client
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -138,3 +140,34 @@ def test_foreign_changes_are_not_sent(
     backlog.upsert(title="Theirs too", service="api", dedupe_key="c")
     backlog.comment(mine, "hello")
     assert [data["item_id"] for _, data in listener.changes(2)] == [mine, mine]
+
+
+def test_listeners_that_come_back_at_once_get_each_change_once(
+    backlog: Backlog, serve: Callable[[Asker], Served], listen: Callable[..., Listener]
+) -> None:
+    """
+    After a restart all of them connect together; nothing reaches any of them twice.
+    """
+    server = serve(ALL)
+    backlog.upsert(title="before", dedupe_key="b")
+    after = written(backlog)[-1]
+    both, read = threading.Barrier(2), backlog.read
+
+    def meeting(fn: Any) -> Any:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.5)  # where two look for the end of the log at once, they do so together
+        return read(fn)
+
+    backlog.read = meeting  # type: ignore[method-assign]
+    listeners: list[Listener] = []
+    threads = [threading.Thread(target=lambda: listeners.append(listen(server.url, after))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    backlog.read = read  # type: ignore[method-assign]
+    for number in range(20):
+        backlog.upsert(title=f"Item {number}", dedupe_key=f"k{number}")
+    assert len(listeners) == 4
+    for one in listeners:
+        assert [position for position, _ in one.changes(20)] == written(backlog)[1:]

@@ -4,26 +4,24 @@ The application: the tables of routes on Litestar.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import anyio
 from litestar import Litestar, Request, Response
 from litestar.config.compression import CompressionConfig
-from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import Receive, Scope, Send
 
-from backlog_store.clock import system_ids
+from backlog_store.web.observing import observe
 from backlog_store.web.problems import HttpProblem, told
 from backlog_store.web.routing import Ask, Reply, Route
 from backlog_store.web.site import Site
 
 __all__ = ["create_app"]
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -41,32 +39,52 @@ def create_app(site: Site, routes: Iterable[Route], *, threads: int = 16, **more
     routes = list(routes)
     for route in routes:
         methods.setdefault(route.path, set()).add(route.method)
-    return Litestar(
+    service = _Service(
         [*(_options(path, methods[path]) for path in methods), *(_handler(site, route, limiter) for route in routes)],
         exception_handlers={Exception: told},
-        middleware=[_Identified],
         openapi_config=None,
+        logging_config=None,  # whoever runs it says how it logs, see `logs`
         request_max_body_size=site.limits.body,
         compression_config=CompressionConfig(
             backend="gzip", minimum_size=1_024, gzip_compress_level=5, exclude=[r"^/api/v1/stream$"]
         ),
         **more,
     )
+    service.site = site
+    return service
+
+
+class _Service(Litestar):
+    """
+    The application, with each request observed from outside: also those that no route answers.
+    """
+
+    site: Site
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await observe(self.site, self._routed, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(scope, receive, send)
 
 
 def _handler(site: Site, route: Route, limiter: anyio.CapacityLimiter) -> HTTPRouteHandler:
     async def answer(request: Request[Any, Any, Any]) -> Response[Any]:
-        body = await _body(request) if route.method not in ("GET", "DELETE") else b""
+        body = await _body(request, site.limits.body_s) if route.method not in ("GET", "DELETE") else b""
         path = {name: str(value) for name, value in request.path_params.items()}
 
         def work() -> Reply:
             asker = site.sign_in(request) if route.action is not None else None
             if asker is not None:
+                request.scope["state"]["asker"] = asker.name
                 route.check(asker)
             return route.handler(Ask(site, request, asker, body, path))
 
         reply = await anyio.to_thread.run_sync(work, limiter=limiter)
-        return _response(reply, limiter)
+        return _response(site, reply, limiter)
 
     answer.__name__ = route.name
     return HTTPRouteHandler(
@@ -85,48 +103,36 @@ def _options(path: str, methods: set[str]) -> HTTPRouteHandler:
     return HTTPRouteHandler(path, http_method="OPTIONS", name=f"OPTIONS {path}", status_code=204)(answer)
 
 
-async def _body(request: Request[Any, Any, Any]) -> bytes:
+async def _body(request: Request[Any, Any, Any], within_s: float) -> bytes:
     if request.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise HttpProblem(415, "compressed bodies are not read", hint="Send it as it is.")
-    return await request.body()
+    with anyio.move_on_after(within_s):
+        return await request.body()
+    raise HttpProblem(408, f"the body did not arrive within {within_s:g} s", headers={"Connection": "close"})
 
 
-def _response(reply: Reply, limiter: anyio.CapacityLimiter) -> Response[Any]:
+def _response(site: Site, reply: Reply, limiter: anyio.CapacityLimiter) -> Response[Any]:
     headers = {**_HEADERS, **reply.headers}
     if reply.live is not None:
-        return Stream(reply.live(), media_type=reply.media, status_code=reply.status, headers=headers)
+        return Stream(_live(site, reply.live()), media_type=reply.media, status_code=reply.status, headers=headers)
     if reply.stream is not None:
         return Stream(_sent(reply.stream, limiter), media_type=reply.media, status_code=reply.status, headers=headers)
     return Response(reply.content(), media_type=reply.media, status_code=reply.status, headers=headers)
 
 
+async def _live(site: Site, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    site.metrics.listeners.inc()
+    try:
+        async with aclosing(chunks) as following:  # type: ignore[type-var]
+            async for chunk in following:
+                yield chunk
+    finally:
+        site.metrics.listeners.dec()
+
+
 async def _sent(chunks: Iterator[bytes], limiter: anyio.CapacityLimiter) -> Any:
     while chunk := await anyio.to_thread.run_sync(next, chunks, b"", limiter=limiter):
         yield chunk
-
-
-class _Identified:
-    """
-    Gives each request an id, the caller's own if it is a plain one, and says it in the response.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
-            return
-        given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-        own = given if _REQUEST_ID.match(given) else system_ids()[:16]
-        scope.setdefault("state", {})["request_id"] = own
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", own.encode())]
-            await send(message)
-
-        await self.app(scope, receive, sending)
 
 
 def all_routes(tables: Sequence[Sequence[Route]]) -> list[Route]:

@@ -1,28 +1,48 @@
 """
-Running the service: one process with uvicorn, bound to this machine alone unless told otherwise.
+Running the service with uvicorn, in one process or several; bound to this machine alone unless told otherwise.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
-from collections.abc import Sequence
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import Any
 
 import uvicorn
-from litestar import Request
+from litestar import Litestar, Request
+from msgspec import Struct
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from backlog_store.backlog import Backlog
-from backlog_store.errors import ConfigError
-from backlog_store.redacting import redacted
+from backlog_store.errors import BacklogError, ConfigError
 from backlog_store.web.api import api_routes
 from backlog_store.web.app import create_app
+from backlog_store.web.logs import Form, configure
+from backlog_store.web.metrics import FOLDER
 from backlog_store.web.pages import page_routes
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.signing_in import Accounts, Proxy, check_origin, has_admin
 from backlog_store.web.site import Asker, SignIn, Site
 
-__all__ = ["Proxy", "alone", "is_loopback", "serve", "sign_in_for"]
+__all__ = ["Proxy", "Running", "alone", "create", "is_loopback", "serve", "sign_in_for"]
+
+_GRACE_S = 10  # for requests under way, once it stops
+_STARTING_S = 60  # that a worker may take to start, or to answer its parent, before another one replaces it
+_KEEP_ALIVE_S = 65  # longer than the minute after which most proxies close: they should be the first
+_CONNECTIONS_MAX = 4_000  # and requests, of one process; beyond that 503
+_HEAD_MAX = 64 * 1024
 
 
 def is_loopback(host: str) -> bool:
@@ -56,20 +76,6 @@ def alone(name: str, port: int) -> SignIn:
     return sign_in
 
 
-class _Redacting(logging.Filter):
-    """
-    Takes tokens out of the lines of the log: somebody may have put one into an address.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """
-        Let the line through, redacted.
-        """
-        if isinstance(record.args, tuple):
-            record.args = tuple(redacted(arg) if isinstance(arg, str) else arg for arg in record.args)
-        return True
-
-
 def sign_in_for(
     backlog: Backlog, *, host: str, port: int, everybody: bool, names: Sequence[str] = (), proxy: Proxy | None = None
 ) -> SignIn:
@@ -98,27 +104,140 @@ def sign_in_for(
     return Accounts(backlog, hosts=hosts, proxy=proxy)
 
 
-def serve(
-    backlog: Backlog,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8420,
-    log: Sequence[str] = (),
-    everybody: bool = False,
-    names: Sequence[str] = (),
-    proxy: Proxy | None = None,
-) -> None:
+class Running(Struct, frozen=True, kw_only=True):
+    """
+    How the service runs. *everybody* has to sign in; of *workers* each is a process, all on one port.
+
+    After SIGTERM the service says at ``/readyz`` for *drain_s* seconds that it stops, and goes on answering meanwhile.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8420
+    everybody: bool = False
+    names: tuple[str, ...] = ()
+    proxy: Proxy | None = None
+    requests: bool = False  # a line in the log for each
+    log: Form = "text"
+    workers: int = 1
+    drain_s: float = 0.0
+
+
+def serve(backlog: Backlog, running: Running, *, reopen: Callable[[], Backlog] | None = None) -> None:
     """
     Serve *backlog* until it is told to stop (SIGINT, SIGTERM); requests under way are answered first.
 
-    *everybody* has to sign in. Raises as `sign_in_for`.
+    With several workers each has a store of its own, that *reopen* opens: a function that can be pickled. SIGHUP then
+    replaces them one after the other, and no request fails. Raises as `sign_in_for`, and `ConfigError` for a port
+    that is taken, or a store that one process has to itself.
     """
-    sign_in = sign_in_for(backlog, host=host, port=port, everybody=everybody, names=names, proxy=proxy)
-    has_sign_out = everybody and not (proxy and proxy.header)
+    configure(running.log, requests=running.requests)
+    if running.workers == 1:
+        bound = _bound(running)
+        config = _config(running, create(backlog, running))
+        signal.signal(signal.SIGTERM, _leave)
+        uvicorn.Server(config).run(sockets=[bound])
+        return
+    if reopen is None or not backlog.executor.backend.capabilities.shared:
+        raise ConfigError("workers", str(running.workers), "this store belongs to one process at a time",
+                          hint="Serve it with one worker.")  # fmt: skip
+    create(backlog, running)  # what is wrong is told now, and once
+    backlog.close()
+    bound = _bound(running)
+    with TemporaryDirectory(prefix="backlog-metrics-") as folder:
+        os.environ[FOLDER] = folder
+        Multiprocess(_config(running, _Worker(running, reopen)), sockets=[bound]).run()
+
+
+def create(backlog: Backlog, running: Running) -> Litestar:
+    """
+    Return the application of a service that runs like this. Raises as `sign_in_for`.
+    """
+    sign_in = sign_in_for(backlog, host=running.host, port=running.port, everybody=running.everybody,
+                          names=running.names, proxy=running.proxy)  # fmt: skip
+    has_sign_out = running.everybody and not (running.proxy and running.proxy.header)
     site = Site(backlog=backlog, sign_in=sign_in, has_sign_out=has_sign_out)
-    app: Any = create_app(site, [*api_routes(), *page_routes()])
-    config = uvicorn.Config(app, host=host, port=port, log_level="info" if log else "warning", access_log=bool(log),
-                            server_header=False, date_header=True, timeout_graceful_shutdown=10,
-                            proxy_headers=False)  # fmt: skip  # who is a proxy is said by name, see `Proxy`
-    logging.getLogger("uvicorn.access").addFilter(_Redacting())
-    uvicorn.Server(config).run()
+    return create_app(site, [*api_routes(), *page_routes()],
+                      lifespan=[lambda _: _stopping(site, running.drain_s)])  # fmt: skip
+
+
+class _Worker:
+    """
+    Makes the application in a worker's process.
+    """
+
+    def __init__(self, running: Running, reopen: Callable[[], Backlog]) -> None:
+        self._running = running
+        self._reopen = reopen
+
+    def __call__(self) -> Litestar:
+        configure(self._running.log, requests=self._running.requests)
+        threading.Thread(target=_stop_with_parent, daemon=True).start()
+        try:
+            backlog = self._reopen()
+            app = create(backlog, self._running)
+        except BacklogError as error:
+            logging.getLogger("backlog_store.web").error("a worker cannot start: %s", error)  # noqa: TRY400  (said whole)
+            sys.exit(STARTUP_FAILURE)
+        app.on_shutdown.append(backlog.close)
+        return app
+
+
+def _stop_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()  # killed, it could not tell its workers to stop, and they would keep the port for ever
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@asynccontextmanager
+async def _stopping(site: Site, drain_s: float) -> AsyncIterator[None]:
+    """
+    While the service runs: on SIGTERM first say so and end the streams, and stop *drain_s* seconds later.
+
+    A second signal stops at once. What stopping is, uvicorn's own handler says.
+    """
+    loop = asyncio.get_running_loop()
+    stop = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or not callable(stop):
+        yield
+        return
+    own: Callable[[int, FrameType | None], Any] = stop
+
+    def begin(sig: int) -> None:
+        wait_s = 0.0 if site.is_draining or sig != signal.SIGTERM else drain_s
+        if not site.is_draining:
+            site.drain()
+        loop.call_later(wait_s, own, sig, None)
+
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sig, lambda sig, _: loop.call_soon_threadsafe(begin, sig))
+    yield
+
+
+def _leave(sig: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    # uvicorn raises the signal again when it is done; then all is closed in order, and that is success.
+    sys.exit(0)
+
+
+def _config(running: Running, app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app, factory=isinstance(app, _Worker), host=running.host, port=running.port, workers=running.workers,
+        log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS_MAX, h11_max_incomplete_event_size=_HEAD_MAX,
+        timeout_worker_healthcheck=_STARTING_S,
+        proxy_headers=False,  # who is a proxy is said by name, see `Proxy`
+    )  # fmt: skip
+
+
+def _bound(running: Running) -> socket.socket:
+    host = running.host.strip("[]")
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, running.port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, proto)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        raise ConfigError("port", f"{host}:{running.port}", f"it cannot be bound: {error.strerror}",
+                          hint="Choose another one with --port, or stop what uses it.") from error  # fmt: skip
+    bound.set_inheritable(True)
+    return bound

@@ -5,13 +5,16 @@ What every request shares: the store, the settings of the service, and who asks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from litestar import Request
-from msgspec import Struct
+from msgspec import Struct, field
 
 from backlog_store.access import Scope
 from backlog_store.backlog import Backlog
+from backlog_store.errors import BackendError
+from backlog_store.web.metrics import Metrics
 from backlog_store.web.tail import Tail
 
 __all__ = ["Asker", "Limits", "SignIn", "Site"]
@@ -24,6 +27,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     body: int = 8 * 1024 * 1024  # of a request; reports have their own
     report: int = 64 * 1024 * 1024
+    body_s: float = 60.0  # until the whole body is there
     page: int = 1_000
     listeners: int = 1_000  # of the event stream, in one process
 
@@ -37,6 +41,8 @@ class Asker(Struct, frozen=True, kw_only=True):
     person: bool = False
     scope: Scope | None = None
 
+
+_LOOK_S = 1.0
 
 #: From a request to who asks. Raises `problems.HttpProblem` (401) for nobody it knows.
 SignIn = Callable[[Request[Any, Any, Any]], Asker]
@@ -52,7 +58,10 @@ class Site(Struct, kw_only=True):
     limits: Limits = Limits()
     has_sign_out: bool = False  # pages offer to sign out
     stream_every_s: float = 0.5
+    metrics: Metrics = field(default_factory=Metrics)
+    is_draining: bool = False  # it goes on answering, but nobody should send it more
     _tail: Tail | None = None
+    _looked: tuple[float, str] = (float("-inf"), "")
 
     @property
     def tail(self) -> Tail:
@@ -62,3 +71,37 @@ class Site(Struct, kw_only=True):
         if self._tail is None:
             self._tail = Tail(self.backlog, interval_s=self.stream_every_s, most=self.limits.listeners)
         return self._tail
+
+    def drain(self) -> None:
+        """
+        Say from now on that this process is about to stop, and end the streams: their listeners go on elsewhere.
+
+        To be called in the event loop.
+        """
+        self.is_draining = True
+        self.tail.end()
+
+    def readiness(self) -> str:
+        """
+        Return whether to send requests here.
+
+        ``ok``; ``degraded``: auto, without its database; ``unavailable``: the store is away; or ``draining``. The store
+        is looked at once a second at most, however often and by whomever that is asked.
+        """
+        if self.is_draining:
+            return "draining"
+        at, found = self._looked
+        if monotonic() - at >= _LOOK_S:
+            found = self._look()
+            self._looked = (monotonic(), found)
+        return found
+
+    def _look(self) -> str:
+        executor = self.backlog.executor
+        if getattr(executor, "state", "up") != "up":
+            return "degraded"  # what can wait is accepted, and arrives later
+        try:
+            executor.read(lambda reader: reader.records("store", ["store"]))
+        except BackendError:
+            return "degraded" if hasattr(executor, "standing") else "unavailable"
+        return "ok"

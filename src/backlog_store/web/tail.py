@@ -32,6 +32,7 @@ T = TypeVar("T")
 _PAGE = 500
 _WINDOW = 5_000
 _ALIVE_S = 15.0
+_RETRY_MS = 1_000
 
 
 class Entry(Struct, frozen=True):
@@ -75,8 +76,10 @@ class Tail:
         self._window: list[Entry] = []
         self._begins_after = ""  # the window holds all behind this position
         self._listeners = 0
+        self._is_ending = False
         self._changed = asyncio.Condition()
         self._reader: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
         self._limiter = anyio.CapacityLimiter(4)
 
     async def follow(self, after: str | None, scope: Scope | None) -> AsyncIterator[bytes]:
@@ -92,7 +95,7 @@ class Tail:
             position = await self._end() if after is None else after
             await self._start()
             yield b": connected\n\n"
-            while True:
+            while not self._is_ending:
                 entries = await self._behind(position)
                 for entry in entries:
                     position = entry.event.position
@@ -100,8 +103,20 @@ class Tail:
                         yield entry.sent()
                 if not entries and not await self._waited(position):
                     yield b": still there\n\n"
+            yield b"retry: %d\n\n" % _RETRY_MS
         finally:
             self._listeners -= 1
+
+    def end(self) -> None:
+        """
+        End every stream, with a hint when to come back; nothing is lost to who says where it stood.
+        """
+        self._is_ending = True
+        self._ending = asyncio.ensure_future(self._wake())
+
+    async def _wake(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
 
     async def _behind(self, position: str) -> Sequence[Entry]:
         if self._reader is not None and position >= self._begins_after:
@@ -111,7 +126,7 @@ class Tail:
 
     async def _waited(self, position: str) -> bool:
         def is_news() -> bool:
-            return bool(self._window) and self._window[-1].event.position > position
+            return self._is_ending or (bool(self._window) and self._window[-1].event.position > position)
 
         async with self._changed:
             try:
@@ -121,10 +136,12 @@ class Tail:
         return True
 
     async def _start(self) -> None:
-        if self._reader is None or self._reader.done():
-            self._window = []
-            self._begins_after = await self._end()
-            self._reader = asyncio.create_task(self._read())
+        # Listeners that come back all at once, after a restart, still have one reader: two would tell everything twice.
+        async with self._starting:
+            if self._reader is None or self._reader.done():
+                self._window = []
+                self._begins_after = await self._end()
+                self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         position = self._begins_after

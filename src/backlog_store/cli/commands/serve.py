@@ -4,12 +4,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import click
 
+from backlog_store.backlog import Backlog
 from backlog_store.cli.app import App, pass_app
-from backlog_store.cli.command import command
+from backlog_store.cli.command import Choice, command
 from backlog_store.cli.options import not_empty
 from backlog_store.errors import ConfigError
+
+if TYPE_CHECKING:
+    from backlog_store.web.logs import Form
 
 __all__ = ["serve"]
 
@@ -25,9 +32,15 @@ __all__ = ["serve"]
 @click.option("--proxy-header", default="", metavar="HEADER", callback=not_empty,
               help="The header in which that proxy names who asks, such as X-Forwarded-User.")  # fmt: skip
 @click.option("--log", is_flag=True, help="Write a line for each request to stderr.")
+@click.option("--log-format", type=Choice(["text", "json"]), default="text", show_default=True,
+              help="How lines of the log look; each carries the id of its request.")  # fmt: skip
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), metavar="COUNT",
+              help="Processes that serve the port together; SIGHUP replaces them one by one.")  # fmt: skip
+@click.option("--drain", "drain_s", default=0.0, show_default=True, type=click.FloatRange(0, 600), metavar="SECONDS",
+              help="On SIGTERM, say so at /readyz for so long, and only then stop: balancers look there.")  # fmt: skip
 @pass_app
 def serve(app: App, host: str, port: int, everybody: bool, names: tuple[str, ...], proxies: tuple[str, ...],
-          proxy_header: str, log: bool) -> None:  # fmt: skip
+          proxy_header: str, log: bool, log_format: Form, workers: int, drain_s: float) -> None:  # fmt: skip
     """
     Serve the pages and the HTTP API of this backlog until it is told to stop.
 
@@ -41,8 +54,19 @@ def serve(app: App, host: str, port: int, everybody: bool, names: tuple[str, ...
         raise ConfigError("serve", "", f"the service needs packages that are not installed ({error.name})",
                           hint=hint) from error  # fmt: skip
     proxy = serving.Proxy(addresses=proxies, header=proxy_header) if proxies or proxy_header else None
+    running = serving.Running(host=host, port=port, everybody=everybody, names=names, proxy=proxy, requests=log,
+                              log=log_format, workers=workers, drain_s=drain_s)  # fmt: skip
     backlog = app.writing()
     serving.sign_in_for(backlog, host=host, port=port, everybody=everybody, names=names, proxy=proxy)
     app.say(f"Serving http://{host}:{port}/ and the API at /api/v1 (stop with Ctrl-C)")
-    serving.serve(backlog, host=host, port=port, log=("requests",) if log else (), everybody=everybody, names=names,
-                  proxy=proxy)  # fmt: skip
+    serving.serve(backlog, running, reopen=partial(_reopen, dict(app.flags)))
+
+
+def _reopen(flags: dict[str, str]) -> Backlog:
+    """
+    Open the store in the process of a worker, as this command did in its own.
+    """
+    app = App()
+    app.flags = flags
+    app.quiet = True
+    return app.writing()

@@ -4,7 +4,7 @@ The HTTP API, version 1: one module a subject, each with its table of routes.
 
 from __future__ import annotations
 
-from backlog_store.web.api import batches, describing, items, looking, remote, stream
+from backlog_store.web.api import batches, describing, items, looking, operating, remote, stream
 from backlog_store.web.routing import Route
 
 __all__ = ["api_routes"]
@@ -21,4 +21,5 @@ def api_routes() -> list[Route]:
         *remote.routes.routes,
         *stream.routes.routes,
         *describing.routes.routes,
+        *operating.routes.routes,
     ]

@@ -1,5 +1,5 @@
 """
-The API's own description, for programs and for people; and whether it is alive.
+The API's own description, for programs and for people.
 """
 
 from __future__ import annotations
@@ -32,20 +32,3 @@ def reference(ask: Ask) -> Reply:
 
     del ask
     return plain_page("reference.html", api=description(api_routes(), "/api/v1"))
-
-
-@routes.add("GET", "/healthz", action=None, answers={200: dict})
-def alive(ask: Ask) -> Reply:  # noqa: ARG001
-    """
-    Tell that the process answers.
-    """
-    return Reply(data={"status": "ok"})
-
-
-@routes.add("GET", "/readyz", action=None, answers={200: dict, 503: dict})
-def ready(ask: Ask) -> Reply:
-    """
-    Tell whether the store can be used: 503 where it cannot. Nothing of the store is shown.
-    """
-    is_ready = ask.site.backlog.check().ok
-    return Reply(data={"status": "ok" if is_ready else "unavailable"}, status=200 if is_ready else 503)

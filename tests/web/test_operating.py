@@ -1,0 +1,246 @@
+"""
+What who runs the service sees: ready or not, what is counted, what is logged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from backlog_store.backlog import Backlog
+from backlog_store.errors import BackendUnavailable
+from backlog_store.web import logs
+from backlog_store.web.api import api_routes
+from backlog_store.web.app import create_app
+from backlog_store.web.routing import Route
+from backlog_store.web.site import Asker, Limits, Site
+
+Client = TestClient[Litestar]
+
+
+@pytest.fixture
+def site(backlog: Backlog) -> Site:
+    """
+    Return a service that looks at its store anew each time.
+    """
+    return Site(backlog=backlog, sign_in=lambda _: Asker(name="ann", person=True))
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator[Client]:
+    """
+    Return a client of that service.
+    """
+    with TestClient(create_app(site, api_routes()), raise_server_exceptions=False) as client:
+        yield client
+
+
+def numbers(client: Client) -> dict[str, float]:
+    """
+    Return what /metrics tells: ``name{label=value,…}`` to number.
+    """
+    found = {}
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        for sample in family.samples:
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()) if name != "le")
+            found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+    return found
+
+
+def test_ready_while_the_store_answers(client: Client, backlog: Backlog) -> None:
+    """
+    A store that is away makes the service unready, not dead.
+    """
+    assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (200, {"status": "ok"})
+    backlog.close()
+    client.app.site._looked = (float("-inf"), "")
+    assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (503, {"status": "unavailable"})
+    assert client.get("/healthz").status_code == 200
+
+
+class Degraded:
+    """
+    An executor as `auto` is while its database is away.
+    """
+
+    state = "degraded"
+
+    def read(self, fn: object) -> None:
+        raise BackendUnavailable("auto", "reading", "the database is away")
+
+
+def test_ready_while_what_can_wait_is_accepted(client: Client, backlog: Backlog) -> None:
+    """
+    Under auto an outage is told, and requests still come: reports are accepted.
+    """
+    backlog.executor = Degraded()  # type: ignore[assignment]
+    assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (200, {"status": "degraded"})
+
+
+def test_who_asks_often_for_readiness_does_not_tax_the_store(client: Client, backlog: Backlog) -> None:
+    """
+    Anybody may ask; the store is looked at once a second at most.
+    """
+    looked = []
+    read = backlog.executor.read
+    backlog.executor.read = lambda fn: looked.append(1) or read(fn)  # type: ignore[method-assign,func-returns-value]
+    for _ in range(50):
+        client.get("/readyz")
+    assert len(looked) < 50
+
+
+def test_requests_are_counted_by_route_and_status(client: Client, backlog: Backlog) -> None:
+    """
+    The path of the route is counted, never what somebody asked for; items are told by status.
+    """
+    backlog.upsert(title="A", dedupe_key="a")
+    for _ in range(3):
+        client.get("/api/v1/items/bl_nothing")
+    client.get("/somewhere/else")
+    client.post("/healthz")
+    told = numbers(client)
+    count = "backlog_http_requests_total{{method={},route={},status={}}}"
+    assert told[count.format("GET", "/api/v1/items/{id}", 404)] == 3
+    assert told[count.format("GET", "(none)", 404)] == 1
+    assert told[count.format("POST", "(none)", 405)] == 1
+    assert told["backlog_http_request_duration_seconds_count{method=GET,route=/api/v1/items/{id}}"] == 3
+    assert (told["backlog_items{status=open}"], told["backlog_items{status=done}"]) == (1, 0)
+    assert (told["backlog_store_up"], told["backlog_http_requests_in_progress"]) == (1, 1)
+
+
+def test_a_store_that_is_away_is_told_and_no_number_made_up(client: Client, backlog: Backlog) -> None:
+    """
+    Items cannot be known then, and are not told as 0.
+    """
+    backlog.close()
+    told = numbers(client)
+    assert told["backlog_store_up"] == 0
+    assert not [name for name in told if name.startswith("backlog_items")]
+
+
+@pytest.fixture
+def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[logs.Form], Callable[[], str]]]:
+    """
+    Return a function that turns the log on and returns what gives all that was written; it is put back at the end.
+    """
+    names = ("backlog_store", "uvicorn", "backlog_store.web.requests")
+    before = [(logger.handlers, logger.propagate, logger.level, logger.disabled)
+              for logger in map(logging.getLogger, names)]  # fmt: skip
+
+    def start(form: logs.Form) -> Callable[[], str]:
+        logs.configure(form, requests=True)
+        return lambda: capsys.readouterr().err
+
+    yield start
+    for logger, (handlers, propagate, level, disabled) in zip(map(logging.getLogger, names), before, strict=True):
+        logger.handlers, logger.propagate, logger.disabled = handlers, propagate, disabled
+        logger.setLevel(level)
+
+
+def test_a_request_is_one_line_of_json_with_its_id(
+    client: Client, logged: Callable[[logs.Form], Callable[[], str]]
+) -> None:
+    """
+    Route, status, duration, who asked, and the id that the caller gave; nothing of the query.
+    """
+    lines = logged("json")
+    response = client.get("/api/v1/items?q=password%3Dhunter22", headers={"X-Request-Id": "deploy-17"})
+    [line] = [json.loads(line) for line in lines().splitlines()]
+    assert response.headers["x-request-id"] == "deploy-17"
+    told = {name: line[name] for name in ("level", "method", "path", "route", "status", "actor", "request_id")}
+    assert told == {"level": "info", "method": "GET", "path": "/api/v1/items", "route": "/api/v1/items",
+                    "status": 200, "actor": "ann", "request_id": "deploy-17"}  # fmt: skip
+    assert "hunter22" not in json.dumps(line)
+
+
+def test_a_request_without_a_plain_id_is_given_one(client: Client) -> None:
+    """
+    What could break a line or a search is no id; that of each request is another one.
+    """
+    found = [client.get("/healthz", headers={"X-Request-Id": given}).headers["x-request-id"] for given in
+             ("two words", "x" * 65, "")]  # fmt: skip
+    assert len(set(found)) == 3
+    assert all(len(one) == 16 for one in found)
+
+
+def test_what_fails_is_logged_with_the_id_and_without_secrets(
+    client: Client, backlog: Backlog, logged: Callable[[logs.Form], Callable[[], str]]
+) -> None:
+    """
+    A fault in the middle of a request carries the id of that request; tokens and passwords are taken out.
+    """
+
+    def broken(_: object) -> None:
+        raise RuntimeError("postgresql://app:hunter22@db/backlog said blt_0011223344556677_secret")
+
+    backlog.executor.read = broken  # type: ignore[assignment,method-assign]
+    lines = logged("json")
+    assert client.get("/api/v1/items", headers={"X-Request-Id": "one"}).status_code == 500
+    told = lines()
+    error, request = [json.loads(line) for line in told.splitlines()]
+    assert (error["level"], error["request_id"], request["status"]) == ("error", "one", 500)
+    assert "RuntimeError" in error["error"]
+    assert "hunter22" not in told
+    assert "_secret" not in told
+
+
+def test_a_path_begins_no_line_of_the_log(client: Client, logged: Callable[[logs.Form], Callable[[], str]]) -> None:
+    """
+    An end of line in a path cannot make up an entry.
+    """
+    lines = logged("text")
+    client.get("/a%0A2026-01-01%2000:00:00%20info%20GET%20/forged%20200")
+    assert len(lines().splitlines()) == 1
+
+
+def test_a_draining_service_says_so_and_asks_to_close(client: Client, site: Site) -> None:
+    """
+    It goes on answering, each answer asking for the connection to be closed.
+    """
+    client.blocking_portal.call(site.drain)
+    response = client.get("/readyz")
+    assert (response.status_code, response.json()) == (503, {"status": "draining"})
+    assert client.get("/api/v1/items").headers["connection"] == "close"
+    assert client.get("/api/v1/stream").text.endswith("retry: 1000\n\n")
+
+
+def test_a_body_that_does_not_arrive_is_given_up(backlog: Backlog) -> None:
+    """
+    Who begins a body and never ends it is told so, and holds nothing for longer than the bound.
+    """
+    import anyio
+
+    site = Site(backlog=backlog, sign_in=lambda _: Asker(name="ann"), limits=Limits(body_s=0.05))
+    app: Any = create_app(site, api_routes())
+    sent: list[dict[str, object]] = []
+
+    async def ask() -> None:
+        async def receive() -> dict[str, object]:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        async def send(message: dict[str, object]) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/api/v1/items", "raw_path": b"/api/v1/items",
+                 "query_string": b"", "headers": [(b"content-length", b"9")], "client": ("127.0.0.1", 1),
+                 "server": ("127.0.0.1", 1), "scheme": "http", "http_version": "1.1", "root_path": ""}  # fmt: skip
+        await app(scope, receive, send)
+
+    anyio.run(ask)
+    assert sent[0]["status"] == 408
+
+
+def test_metrics_need_the_action_read() -> None:
+    """
+    Without a credential nobody learns how much is asked of the service; alive and ready are for anybody.
+    """
+    actions: dict[str, Route] = {route.path: route for route in api_routes()}
+    assert [actions[path].action for path in ("/metrics", "/healthz", "/readyz")] == ["read", None, None]
