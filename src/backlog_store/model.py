@@ -172,6 +172,7 @@ class Item(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, forb
     held_until: dict[str, Instant] = field(default_factory=dict)  # of those held fields whose hold has an end
     claims: dict[str, Claim] = field(default_factory=dict)
     wake_at: Instant = ""  # snoozed until then
+    escalated: dict[str, Instant] = field(default_factory=dict)  # steps of the policy that fired in this episode, when
     closed_at: Instant = ""
     closed_reason: str = ""
     closed_by: str = ""

@@ -4,10 +4,10 @@ Who works on what: `Backlog.work`, the face for people and workers that take ite
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from backlog_store.commands import ClaimItem, Outcome, ReleaseItem, RenewClaim
+from backlog_store.commands import ClaimItem, Escalate, Outcome, ReleaseItem, RenewClaim
 from backlog_store.commands.claims import LEASE_S
 from backlog_store.model import Item, ItemId
 from backlog_store.query import ANY, Where
@@ -15,6 +15,7 @@ from backlog_store.rules.ready import Choice, next_item, ready
 
 if TYPE_CHECKING:
     from backlog_store.backlog import Backlog
+    from backlog_store.rules.escalating import StepState
 
 __all__ = ["Work"]
 
@@ -63,3 +64,32 @@ class Work:
         """
         body = ReleaseItem(id=self._backlog.id_of(id), token=token, message=message)
         return self._backlog.execute(body).outcomes[0]
+
+    def due_steps(self, *, env: str = "") -> Iterator[tuple[Item, StepState]]:
+        """
+        Yield the steps of the policy's escalation that are due and did not fire yet, by item; nothing is written.
+        """
+        from backlog_store.rules.escalating import due_steps  # few escalate, and none of the others is to pay for it
+        from backlog_store.rules.policies import policy_in_force
+
+        now, after = self._backlog.clock(), ""
+        while True:
+            page, after = self._backlog.read(lambda reader, after=after: due_steps(  # type: ignore[misc]
+                reader, policy_in_force(reader), now, env=env, after=after))  # fmt: skip
+            yield from page
+            if not after:
+                return
+
+    def escalate(self, *, env: str = "") -> Iterator[tuple[Item, StepState]]:
+        """
+        Let the steps that are due fire, each as an event on its item; yield those that this call fired.
+
+        A step fires once an episode, whoever asks at the same time, and however often. Each is a transaction of its
+        own with a request id of its own: interrupted, call it again.
+        """
+        for item, state in self.due_steps(env=env):
+            body = Escalate(id=item.id, step=state.step, episode=item.episode)
+            answer = self._backlog.execute(body, request_id=f"escalate/{item.id}/{item.episode}/{state.step}")
+            outcome = answer.outcomes[0]
+            if outcome.verdict == "updated" and not answer.replayed and outcome.item is not None:
+                yield outcome.item, state

@@ -150,3 +150,23 @@ def test_an_applied_policy_is_replaced_not_undone(cli: Cli, policy: Path) -> Non
     batch = cli.json("batch")[0]["batch"]
     assert "not undone" in cli("undo", batch, expect=1).stderr
     assert "one" in cli("undo").stdout
+
+
+def test_steps_of_escalation_are_listed_and_fire_once(cli: Cli) -> None:
+    """A dry run lists what is due and records nothing; then each step fires once, is printed as JSON and shown."""
+    (cli.folder / "p.yaml").write_text(
+        "escalation:\n  rules:\n    - name: all\n      steps:\n"
+        "        - {name: desk, untouched_hours: 0, notify: [desk]}\n"
+    )
+    cli("add", "Disk fills")
+    cli("policy", "apply", "p.yaml", "-y")
+    (id,) = cli.ids()
+    assert cli("escalate", "--dry-run").stdout.splitlines()[1].split()[:4] == ["P2", "desk", id, "desk"]
+    assert "due after 0 hours untouched, to tell desk" in cli("show", id).stdout
+    (told,) = cli.json("escalate")
+    assert (told["fired"], told["step"], told["rule"], told["line"], told["notify"], told["item"]["id"]) == (
+        True, "desk", "all", 5, ["desk"], id)  # fmt: skip
+    assert cli.json("escalate") == []
+    assert "step desk, to tell desk" in cli("log", "--type", "escalated").stdout
+    explained = cli.json("policy", "explain", id)
+    assert [(one["step"], one["state"]) for one in explained["escalation"]] == [("desk", "fired")]

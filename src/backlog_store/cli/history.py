@@ -38,6 +38,9 @@ def what_happened(event: Event) -> str:
         parts.append(f"{link.get('kind')} {link.get('other')}" if isinstance(link, dict) else "")
     if event.type in ("merged", "split", "split_lifted") and not event.added:
         parts.append(_of_identity(event))
+    if event.type == "escalated" and not event.added:
+        told = ", ".join(map(str, event.meta.get("notify", ())))
+        parts.append(neutral(f"step {event.meta.get('step', '')}") + (f", to tell {neutral(told)}" if told else ""))
     for name in ("priority", "owner"):
         if isinstance(rule := event.meta.get(name), dict) and name in event.changes:
             parts.append(f"{name} by rule {neutral(str(rule.get('rule', '')))}")

@@ -58,6 +58,7 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
         "accept": _in("work", "accept", "Accept the risk of items until a day, with an approver."),
         "assign": _in("work", "assign", "Give items an owner."),
         "tag": _in("work", "tag", "Add tags to items and remove them."),
+        "escalate": _in("escalate", "escalate", "Let the policy's steps fire that are due, and say whom to tell."),
         "comment": _in("say", "comment", "Add a comment to an item."),
         "link": _in("say", "link", "Link an item with another one, or part them."),
         "merge": _in("identity", "merge", "Make items one, for good, under the keys of all of them."),

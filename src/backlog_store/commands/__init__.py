@@ -45,7 +45,7 @@ from backlog_store.commands.items import (
     Snooze,
     Undo,
 )
-from backlog_store.commands.policies import ApplyPolicy
+from backlog_store.commands.policies import ApplyPolicy, Escalate
 from backlog_store.commands.runs import AbortRun, BeginRun, CompleteRun, JudgeRun, RunScope
 from backlog_store.instants import Instant
 from backlog_store.model import Actor, Item, ItemId
@@ -53,7 +53,7 @@ from backlog_store.model import Actor, Item, ItemId
 __all__ = [
     "AbortRun", "Access", "Answer", "ApplyPolicy", "BeginRun", "BeginSession", "Body", "BodyOf", "Bulk", "ClaimItem",
     "Cleanup", "Close", "Command", "Comment", "CompleteRun", "Create", "DropExpired", "DropView", "Edit",
-    "EndSessions", "IssueToken", "JudgeRun", "LiftVerdict", "Link", "LinkKind", "Merge", "Move", "Outcome",
+    "EndSessions", "Escalate", "IssueToken", "JudgeRun", "LiftVerdict", "Link", "LinkKind", "Merge", "Move", "Outcome",
     "OutcomeVerdict", "ReleaseItem", "RemovePerson", "RenewClaim", "Reopen", "Report", "Reporting", "Resolve",
     "RevokeToken", "RotateToken", "RunScope", "SaveView", "SetPerson", "ShortenHistory", "Single", "Snooze", "Split",
     "TouchSession", "Undo",
@@ -93,6 +93,7 @@ Body = (
     | SaveView
     | DropView
     | ApplyPolicy
+    | Escalate
     | Bulk
     | JudgeRun
     | ClaimItem

@@ -9,8 +9,9 @@ from typing import Literal
 from msgspec import field
 
 from backlog_store.commands.items import BodyOf
+from backlog_store.model import ItemId
 
-__all__ = ["ApplyPolicy"]
+__all__ = ["ApplyPolicy", "Escalate"]
 
 
 class ApplyPolicy(BodyOf, frozen=True, tag="apply_policy"):
@@ -27,3 +28,15 @@ class ApplyPolicy(BodyOf, frozen=True, tag="apply_policy"):
     name: str = ""
     files: dict[str, str] = field(default_factory=dict)
     message: str = ""
+
+
+class Escalate(BodyOf, frozen=True, tag="escalate"):
+    """
+    Let a step of the policy's escalation fire on an item, as an event, if it is due and did not fire in this episode.
+
+    Otherwise the outcome is ``unchanged``, with the reason; so it is where *episode* is another one (0: any).
+    """
+
+    id: ItemId
+    step: str
+    episode: int = 0

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from backlog_store.policy.calendars import Calendars
     from backlog_store.policy.closing import Closing
     from backlog_store.policy.due import Due
+    from backlog_store.policy.escalation import Escalation
     from backlog_store.policy.opening import Activation, Budgets
     from backlog_store.policy.owners import Owners
     from backlog_store.policy.priority import Priorities
@@ -78,6 +79,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     calendars: Calendars | None = None
     due: Due | None = None
     sla: Sla | None = None
+    escalation: Escalation | None = None
 
     @property
     def transitions(self) -> dict[str, tuple[str, ...]]:

@@ -27,7 +27,7 @@ from typing import Any
 from backlog_store.model import PRIORITIES, STATUSES, Draft, Item
 from backlog_store.policy.findings import Finding, nearest
 
-__all__ = ["FIELDS", "Condition", "Subject", "check_condition", "covers", "matches", "paths_of", "values_of"]
+__all__ = ["FIELDS", "Condition", "Subject", "admits", "check_condition", "covers", "matches", "paths_of", "values_of"]
 
 Subject = Draft | Item
 Condition = Mapping[str, str | Sequence[str]]
@@ -102,6 +102,14 @@ def matches(subject: Subject, when: Condition, unless: Condition | None = None) 
     if any(not _holds(subject, name, wanted) for name, wanted in when.items()):
         return False
     return not any(_holds(subject, name, wanted) for name, wanted in (unless or {}).items())
+
+
+def admits(when: Condition, name: str, value: str) -> bool:
+    """
+    Tell whether a condition lets a value of a field through, whatever the other fields are.
+    """
+    wanted = when.get(name)
+    return wanted is None or any(_fits(value, _cased(name, pattern)) for pattern in _listed(wanted))
 
 
 def _holds(subject: Subject, name: str, wanted: str | Sequence[str]) -> bool:

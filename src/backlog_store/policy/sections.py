@@ -11,6 +11,7 @@ from backlog_store.policy import Policy
 from backlog_store.policy.calendars import Calendars
 from backlog_store.policy.closing import Closing
 from backlog_store.policy.due import Due
+from backlog_store.policy.escalation import Escalation
 from backlog_store.policy.findings import Finding
 from backlog_store.policy.opening import Activation, Budgets
 from backlog_store.policy.owners import Owners
@@ -50,4 +51,5 @@ SECTIONS: Mapping[str, type[Section]] = {
     "calendars": Calendars,
     "due": Due,
     "sla": Sla,
+    "escalation": Escalation,
 }

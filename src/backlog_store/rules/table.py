@@ -21,6 +21,7 @@ from backlog_store.commands import (
     DropExpired,
     DropView,
     Edit,
+    Escalate,
     JudgeRun,
     LiftVerdict,
     Link,
@@ -73,6 +74,12 @@ def _split(context: Context, body: Split) -> tuple[Outcome, ...]:
     return (split(context, body),)
 
 
+def _escalate(context: Context, body: Escalate) -> Outcome:
+    from backlog_store.rules.escalating import escalate
+
+    return escalate(context, body)
+
+
 def _let_in(context: Context, body: Access) -> Outcome:
     from backlog_store.rules.granting import grant  # likewise
 
@@ -96,6 +103,7 @@ ONE: Mapping[type, Callable[[Context, Any], Outcome]] = {
     SaveView: keeping.save_view,
     DropView: keeping.drop_view,
     ApplyPolicy: policies.apply_policy,
+    Escalate: _escalate,
     BeginRun: runs.begin,
     **dict.fromkeys(get_args(Access), _let_in),
 }

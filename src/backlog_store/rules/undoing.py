@@ -135,14 +135,14 @@ def _part_again(context: Context, item: Item, keys: Sequence[Event], links: Sequ
     return item
 
 
-#: What a change may name that is none of the item's own fields.
-_NOT_SET_BACK = FOLLOWING | {"updated_at"}
+#: What a change may name that is none of the item's own fields, or cannot be unsaid.
+_NOT_SET_BACK = FOLLOWING | {"updated_at", "escalated"}
 
 
 def _set_back(context: Context, item: Item, newest_first: Sequence[Event]) -> Item:
     fields: dict[str, Any] = plain_fields(item)
     for event in newest_first:
-        fields |= {name: before for name, (before, _) in event.changes.items() if name not in FOLLOWING}
+        fields |= {name: before for name, (before, _) in event.changes.items() if name not in _NOT_SET_BACK}
     fields.update(id=item.id, revision=item.revision, head=item.head, updated_at=max(context.now, item.updated_at))
     before = msgspec.convert(fields, Item)
     return replace(before, claims=_still_seen(item, before)) if before.claims != item.claims else before
@@ -175,7 +175,8 @@ def _later(context: Context, item: Item, revision: int) -> list[Event]:
     Return what changed an item after *revision*, newest first.
     """
     events = context.reader.events(EventQuery(item_ids=(item.id,), newest_first=True, limit=None))
-    later = [event for event in events if event.revision > revision and not _is_nothing_own(event)]
+    later = [event for event in events if event.revision > revision and not _is_nothing_own(event)
+             and (event.type != "escalated" or event.added)]  # fmt: skip
     return sorted(later, key=lambda event: -event.revision)
 
 

@@ -272,6 +272,7 @@ def reopened(context: Context, item: Item, *, goes_on: bool = False) -> Item:
         episode=item.episode + (not goes_on),
         updated_at=max(context.now, item.updated_at),
         wake_at="",
+        escalated=item.escalated if goes_on else {},
         closed_at="",
         closed_reason="",
         closed_by="",

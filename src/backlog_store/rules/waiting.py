@@ -192,9 +192,8 @@ def _change_storm(context: Context, item: Item, come: Sequence[Draft], held: int
             after = replace(after, priority=min(item.priority, *(draft.priority for draft in come)))
     if item.status in CLOSED:
         if held > 0 and item.closed_reason == "fixed":
-            after = replace(
-                after, status="open", episode=item.episode + 1, closed_at="", closed_reason="", closed_by=""
-            )
+            after = replace(after, status="open", episode=item.episode + 1, closed_at="", closed_reason="",
+                            closed_by="", escalated={})  # fmt: skip
             context.put(item, after, "reopened", message="more is held again")
         elif after.meta != item.meta:
             context.put(item, after, "auto_update")

@@ -89,7 +89,8 @@ def items() -> SearchStrategy[Item]:
         fix=texts(), wake_at=st.one_of(st.just(""), instants()), closed_at=st.one_of(st.just(""), instants()),
         closed_reason=st.sampled_from(("", *CLOSING_REASONS)), expires_at=st.one_of(st.just(""), instants()),
         episode=st.integers(1, 9), generation=st.integers(0, 9), blocked_by=st.integers(0, 2), links=st.integers(0, 2),
-        claimed_by=texts(), held=st.dictionaries(texts(), texts(), max_size=2),
+        claimed_by=texts(), escalated=st.dictionaries(texts(), instants(), max_size=2),
+        held=st.dictionaries(texts(), texts(), max_size=2),
     )  # fmt: skip
 
 
@@ -177,6 +178,7 @@ def commands() -> SearchStrategy[c.Command]:
         st.builds(c.Snooze, id=ids, until=st.one_of(st.just(""), instants())),
         st.builds(c.Comment, id=ids, message=texts(), meta=documents()),
         st.builds(c.Link, id=ids, kind=st.sampled_from(("blocks", "parent")), other=ids, remove=st.booleans()),
+        st.builds(c.Escalate, id=st.just("bl_1"), step=names(), episode=st.integers(0, 2)),
         st.builds(c.LiftVerdict, env=st.just("prod"), dedupe_key=st.sampled_from(("k1", "k2"))),
     )
     bodies: SearchStrategy[Any] = st.one_of(

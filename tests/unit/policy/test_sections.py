@@ -65,6 +65,31 @@ def test_overlapping_owners_are_refused() -> None:
             3,
             "never decides: 'rule 2' in line 4",
         ),
+        ("escalation:\n  rules:\n    - {steps: [{name: a}]}", 3, "one of the two"),
+        (
+            "escalation:\n  rules:\n    - {steps: [{name: a, overdue_hours: 1, untouched_hours: 1}]}",
+            3,
+            "one of the two",
+        ),
+        (
+            (
+                "escalation:\n  rules:\n    - steps:\n      - {name: a, overdue_hours: 8}\n"
+                "      - {name: b, overdue_hours: 8}"
+            ),
+            5,
+            "comes no later than 'a'",
+        ),
+        (
+            (
+                "escalation:\n  rules:\n    - steps:\n      - {name: a, overdue_hours: 8}\n"
+                "      - {name: a, untouched_hours: 8}"
+            ),
+            5,
+            "already the name in line 4",
+        ),
+        ("escalation:\n  rules:\n    - {calendar: ofice, steps: []}", 3, "there is no calendar 'ofice'"),
+        ("escalation:\n  rules:\n    - {when: {status: [done, canceled]}, steps: []}", 3, "only live items"),
+        ("escalation:\n  rules:\n    - {when: {env: prod}, steps: []}\n    - {steps: []}", 3, "never decides"),
         ("workflow:\n  transitions:\n    open: [open]", 3, "is no move"),
         ("workflow:\n  guards:\n    - {name: a, by: person, reason: [fixed], to: [canceled]}", 3, "guards nothing"),
     ],

@@ -129,7 +129,8 @@ def explain(app: App, id: str, as_json: bool) -> None:
     """
     Say why an item has its priority, owner and due date, and where it may go: which rule, which line.
     """
-    from backlog_store.cli.clocks import in_words
+    from backlog_store.cli.clocks import in_words, step_in_words
+    from backlog_store.rules.escalating import steps_of
     from backlog_store.rules.explaining import reasons, ways
     from backlog_store.rules.sla import sla_of
 
@@ -139,11 +140,13 @@ def explain(app: App, id: str, as_json: bool) -> None:
     trail = backlog.trail(item.id)
     found = list(reasons(item, trail, in_force, app.now()))
     clocks = sla_of(item, trail, in_force, app.now())
+    steps = steps_of(item, trail, in_force, app.now())
     roads = list(ways(item, in_force, app.actor))
     if as_json:
         app.out(json_text(app, {"id": item.id, "policy": in_force.revision, "reasons": [to_builtins(r) for r in found],
                                 "ways": [to_builtins(way) for way in roads],
-                                "sla": [to_builtins(clock) for clock in clocks]}))  # fmt: skip
+                                "sla": [to_builtins(clock) for clock in clocks],
+                                "escalation": [to_builtins(step) for step in steps]}))  # fmt: skip
         return
     app.out(f"{item.id}  {neutral(item.title)}")
     for reason in found:
@@ -154,6 +157,8 @@ def explain(app: App, id: str, as_json: bool) -> None:
             app.out(f"  {'':9} {'':12} its next report makes it {neutral(reason.next)}")
     for clock in clocks:
         app.out(f"  {clock.clock:10} {clock.state:9} {neutral(in_words(clock))}")
+    for step in steps:
+        app.out(f"  {neutral(step.step):10} {step.state:9} {neutral(step_in_words(step))}")
     for way in roads:
         what = f"close as {way.reason}" if way.reason else f"move to {way.to}"
         app.out(f"  {what:22} {neutral(way.refused) or 'open to ' + app.actor.name}")

@@ -53,13 +53,15 @@ def show(app: App, id: str, everything: bool, fields: str, as_json: bool) -> Non
     sightings = backlog.sightings(item.id)
     links = [(kind, backlog.find(other) or other) for kind, other in backlog.links(item.id)]
     events = backlog.trail(item.id)
-    clocks = _clocks(backlog.read(policy_in_force), item, events, now)
+    policy = backlog.read(policy_in_force)
+    clocks, steps = _clocks(policy, item, events, now), _steps(policy, item, events, now)
     if as_json:
         whole = _whole(item, now, sightings, links, events)
-        app.out(json_text(app, {**whole, "sla": clocks} if clocks else whole))
+        app.out(json_text(app, whole | ({"sla": clocks} if clocks else {}) | ({"escalation": steps} if steps else {})))
         return
     lines = [*_head(app, item, now), "", *_facts(app, item, now)]
-    lines += [f"  {paint(padded(one['clock'], 14), 'dim', on=app.colored)}  {neutral(one['told'])}" for one in clocks]
+    named = [*((one["clock"], one["told"]) for one in clocks), *((one["step"], one["told"]) for one in steps)]
+    lines += [f"  {paint(padded(neutral(name), 14), 'dim', on=app.colored)}  {neutral(told)}" for name, told in named]
     lines += _reports(app, item, sightings)
     lines += _description(app, item)
     lines += _evidence(app, item, everything=everything)
@@ -78,6 +80,19 @@ def _clocks(policy: Policy, item: Item, events: Sequence[Event], now: Instant) -
     from backlog_store.rules.sla import sla_of
 
     return [{**to_builtins(one), "told": f"{one.state}, {in_words(one)}"} for one in sla_of(item, events, policy, now)]
+
+
+def _steps(policy: Policy, item: Item, events: Sequence[Event], now: Instant) -> list[dict[str, Any]]:
+    """
+    Return how the item stands to the steps of escalation, likewise.
+    """
+    if policy.escalation is None:
+        return []
+    from backlog_store.cli.clocks import step_in_words
+    from backlog_store.rules.escalating import steps_of
+
+    return [{**to_builtins(one), "told": f"{one.state} {step_in_words(one)}"}
+            for one in steps_of(item, events, policy, now)]  # fmt: skip
 
 
 def _whole(item: Item, now: Instant, sightings: Mapping[str, Sighted], links: Sequence[tuple[str, Item | str]],

@@ -62,6 +62,10 @@ _POLICIES = (
         "    - {reason: [wont_fix], after: 1h, then: new_episode}\n"
         "    - {reason: [fixed], when: {source: ruff}, within: 2h, then: stay_closed}\n"
     ),
+    (
+        "escalation:\n  rules:\n    - steps: [{name: nudge, untouched_hours: 2}, {name: late, overdue_hours: 0}]\n"
+        "    - {when: {source: ruff}, pauses: [blocked], steps: [{name: nudge, untouched_hours: 0}]}\n"
+    ),
     "priority:\n  rules:\n    - {set: P9}\n",
 )
 
@@ -260,6 +264,8 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
         revision = rng.choice((0, 0, 0, item.revision, item.revision, item.revision + 1, max(0, item.revision - 1)))
         later = add_seconds(self._clock(), rng.choice((-1, 1, 100)) * 24 * _HOUR_S)
         kind = rng.randrange(10)
+        if rng.random() < 0.06:
+            return c.Escalate(id=id, step=rng.choice(("nudge", "late", "nudge", "")), episode=rng.choice((0, 0, 1)))
         if item.status in CLOSED and rng.random() < 0.3:
             if item.key and rng.random() < 0.3:
                 return c.LiftVerdict(env=item.env, dedupe_key=item.dedupe_key)

@@ -24,11 +24,11 @@ _SAID = {
     "created": "added it", "auto_update": "reported it anew", "edited": "edited it", "status_change": "moved it",
     "closed": "closed it", "reopened": "reopened it", "comment": "said", "snoozed": "put it to sleep",
     "woken": "woke it", "linked": "linked it", "unlinked": "unlinked it", "resolved": "withdrew its claim",
-    "undone": "set it back", "verdict_lifted": "lifted the verdict",
+    "undone": "set it back", "escalated": "escalated it", "verdict_lifted": "lifted the verdict",
     "merged": "merged it", "split": "split a key off", "split_lifted": "lifted a split",
 }  # fmt: skip
 _QUIET = frozenset(
-    {"updated_at", "claims", "evidence_totals", "held", "held_until", "closed_at", "closed_by", "episode"}
+    {"updated_at", "claims", "evidence_totals", "held", "held_until", "closed_at", "closed_by", "episode", "escalated"}
 )
 
 
