@@ -45,11 +45,27 @@ def named(request: Request[Any, Any, Any]) -> Asker:
 
 
 @pytest.fixture
-def backlog() -> Backlog:
+def clock() -> StepClock:
+    """
+    Return the clock of the store.
+    """
+    return StepClock()
+
+
+@pytest.fixture
+def backlog(clock: StepClock) -> Backlog:
     """
     Return the store behind the service.
     """
-    return Backlog(LocalExecutor(open_memory()), actor="scanner", clock=StepClock(), ids=CountingIds())
+    return Backlog(LocalExecutor(open_memory()), actor="scanner", clock=clock, ids=CountingIds())
+
+
+def of_site(backlog: Backlog, **settings: Any) -> Client:
+    """
+    Return a client of the service of *backlog*.
+    """
+    app = create_app(Site(backlog=backlog, sign_in=named, **settings), [*api_routes(), *page_routes()])
+    return TestClient(app, raise_server_exceptions=False)
 
 
 @pytest.fixture
@@ -57,8 +73,7 @@ def asking(backlog: Backlog) -> Iterator[Callable[[str], Client]]:
     """
     Return a function that gives the client of a named asker.
     """
-    app = create_app(Site(backlog=backlog, sign_in=named), [*api_routes(), *page_routes()])
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with of_site(backlog) as client:
 
         def of(name: str) -> Client:
             client.headers["x-test-asker"] = name
@@ -76,14 +91,14 @@ def client(asking: Callable[[str], Client]) -> Client:
 
 
 @pytest.fixture
-def serve(backlog: Backlog) -> Iterator[Callable[[Asker], Served]]:
+def serve(backlog: Backlog) -> Iterator[Callable[..., Served]]:
     """
     Return a function that serves the store of the test.
     """
     running: list[Served] = []
 
-    def start(asker: Asker) -> Served:
-        running.append(Served(backlog, asker))
+    def start(asker: Asker, **settings: Any) -> Served:
+        running.append(Served(backlog, asker, **settings))
         return running[-1]
 
     yield start

@@ -23,8 +23,9 @@ class Served:
     A service on a port of its own, for who signs in as *asker* says.
     """
 
-    def __init__(self, backlog: Backlog, asker: Asker) -> None:
-        app: Any = create_app(Site(backlog=backlog, sign_in=lambda _: asker, stream_every_s=0.02), api_routes())
+    def __init__(self, backlog: Backlog, asker: Asker, **settings: Any) -> None:
+        site = Site(backlog=backlog, sign_in=lambda _: asker, stream_every_s=0.02, **settings)
+        app: Any = create_app(site, api_routes())
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))

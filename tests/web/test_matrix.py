@@ -70,6 +70,9 @@ ROWS: dict[str, Row] = {
     "GET /api/v1/items/{id:str}/links": _of_item(_ITEM + "/links"),
     "POST /api/v1/items/{id:str}/links": _of_item(_ITEM + "/links", body={"kind": "relates", "other": "{mine}"}),
     "POST /api/v1/batch/upsert": Row(path="/api/v1/batch/upsert", lines='{"title":"x","dedupe_key":"{key}"}'),
+    "POST /api/v1/reports": Row(path="/api/v1/reports?format=json", body=[{"title": "x", "dedupe_key": "{key}"}]),
+    "POST /api/v1/alertmanager": Row(
+        path="/api/v1/alertmanager", body={"alerts": [{"labels": {"alertname": "x", "service": "{key}"}}]}),
     "GET /api/v1/dashboard": Row(path="/api/v1/dashboard"),
     "GET /api/v1/attention": Row(path="/api/v1/attention"),
     "GET /api/v1/counts": Row(path="/api/v1/counts"),

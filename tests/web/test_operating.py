@@ -217,7 +217,7 @@ def test_a_body_that_does_not_arrive_is_given_up(backlog: Backlog) -> None:
     """
     import anyio
 
-    site = Site(backlog=backlog, sign_in=lambda _: Asker(name="ann"), limits=Limits(body_s=0.05))
+    site = Site(backlog=backlog, sign_in=lambda _: Asker(name="ann"), limits=Limits(body_wait_s=0.05))
     app: Any = create_app(site, api_routes())
     sent: list[dict[str, object]] = []
 

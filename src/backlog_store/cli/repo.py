@@ -7,7 +7,9 @@ from __future__ import annotations
 import re
 import subprocess
 
-__all__ = ["branch_of", "default_branch", "remote_name", "toplevel"]
+from backlog_store.taking import branch_of
+
+__all__ = ["default_branch", "remote_name", "toplevel"]
 
 _TIMEOUT_S = 5
 
@@ -40,13 +42,6 @@ def toplevel() -> str:
     Return the repository's folder, or nothing.
     """
     return _git("rev-parse", "--show-toplevel")
-
-
-def branch_of(ref: str) -> str:
-    """
-    Return the branch that a ref names: ``main`` for ``refs/heads/main`` and ``origin/main``.
-    """
-    return ref.removeprefix("refs/heads/").removeprefix("refs/remotes/").removeprefix("origin/")
 
 
 def default_branch() -> str:

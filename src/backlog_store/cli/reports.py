@@ -15,12 +15,12 @@ from backlog_store.backlog import Backlog, open_backlog
 from backlog_store.cli.app import App
 from backlog_store.cli.command import Choice
 from backlog_store.cli.options import not_empty
-from backlog_store.cli.reporting import Account, FailOn, Plan, RunPlan, take_in
 from backlog_store.commands import RunScope
 from backlog_store.intake import FORMATS, Finding, Format, Parsed, Refusal, ReportContext, read_report
 from backlog_store.model import PRIORITIES
 from backlog_store.planning import Planner
 from backlog_store.policy import DUE_DAYS
+from backlog_store.taking import MAIN, Account, FailOn, RunPlan, Taking, branch_of, opens_on, take_in
 
 __all__ = ["context_of", "how", "name_of", "plain_context", "report_options", "take_in_files"]
 
@@ -84,7 +84,7 @@ def name_of(file: BinaryIO) -> str:
     return "stdin" if opened in ("-", "<stdin>") else Path(opened).name
 
 
-def take_in_files(app: App, files: Sequence[BinaryIO], context: ReportContext, plan: Plan, *, format: str = "",
+def take_in_files(app: App, files: Sequence[BinaryIO], context: ReportContext, taking: Taking, *, format: str = "",
                   planner: Callable[[Backlog], Planner] | None = None) -> tuple[Account, Format]:  # fmt: skip
     """
     Read reports one after the other and take them in as one; return the account, and the format of the last one.
@@ -115,7 +115,7 @@ def take_in_files(app: App, files: Sequence[BinaryIO], context: ReportContext, p
     else:
         backlog = app.reading() if planner is not None else app.writing()
     made = planner(backlog) if planner is not None else None
-    account = take_in(backlog, chain(first, parsed), plan, planner=made)
+    account = take_in(backlog, chain(first, parsed), taking, planner=made)
     return account, formats[-1]
 
 
@@ -166,7 +166,7 @@ def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
     return pairs
 
 
-def how(app: App, given: dict[str, Any], context: ReportContext, name: str, *, dry_run: bool) -> Plan:
+def how(app: App, given: dict[str, Any], context: ReportContext, name: str, *, dry_run: bool) -> Taking:
     """
     Return how a report is to be taken in.
     """
@@ -176,13 +176,11 @@ def how(app: App, given: dict[str, Any], context: ReportContext, name: str, *, d
         fail_on = tuple(FailOn.parse(part) for text in given.get("fail_on", ()) for part in text.split(","))
     except ValueError as error:
         raise click.UsageError(f"--fail-on {error}.") from error
-    ref = repo.branch_of(given["ref"])
-    main = repo.branch_of(given["default_branch"])
-    opens = given["opens"] or not ref
+    opens = given["opens"] or opens_on(given["ref"], ())
     if not opens:
-        main = main or repo.default_branch()
-        opens = ref == main if main else ref in ("main", "master")
-    return Plan(
+        main = branch_of(given["default_branch"]) or repo.default_branch()
+        opens = opens_on(given["ref"], (main,) if main else MAIN)
+    return Taking(
         opens=opens,
         baseline=given["baseline"],
         due_days={} if given["no_due"] else _due_days(given["due"] or app.settings.get("due")),

@@ -7,13 +7,12 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from backlog_store.cli.app import App
-from backlog_store.cli.reporting import RunTold
 from backlog_store.cli.text import neutral, paint, plural
+from backlog_store.taking import RunTold
 
-__all__ = ["STATES", "print_runs", "run_words", "runs_as_data"]
+__all__ = ["STATES", "print_runs", "run_words"]
 
 _SHOWN = 20
 #: What a state means, in words.
@@ -30,22 +29,6 @@ STATES = {
     "rejected": "rejected: it proves nothing",
 }
 _STYLES = {"completed": "green", "parked": "yellow", "empty": "yellow", "short": "yellow", "aborted": "yellow"}
-
-
-def runs_as_data(runs: Sequence[RunTold]) -> list[dict[str, Any]]:
-    """
-    Return what became of runs, as data.
-    """
-    return [
-        {
-            "id": run.id, "source": run.source, "state": run.state, "why": run.why, "counts": dict(run.counts()),
-            "items": [{"verdict": one.outcome.verdict, "id": one.outcome.id, "why": one.outcome.why,
-                       "title": one.outcome.item.title if one.outcome.item is not None else "",
-                       "priority": one.outcome.item.priority if one.outcome.item is not None else ""}
-                      for one in run.outcomes],
-        }
-        for run in runs
-    ]  # fmt: skip
 
 
 def run_words(app: App, run: RunTold) -> str:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from backlog_store.access import Action, Scope, permits
 from backlog_store.backends.port import Load, Put, Reader
+from backlog_store.codec import from_builtins
 from backlog_store.commands import (
     AbortRun,
     Access,
@@ -23,22 +24,27 @@ from backlog_store.commands import (
     Cleanup,
     CompleteRun,
     DropExpired,
+    JudgeRun,
     Outcome,
     Report,
     Reporting,
     Resolve,
+    RunScope,
     ShortenHistory,
 )
-from backlog_store.errors import NotAllowed
+from backlog_store.errors import NotAllowed, NotFound
 from backlog_store.model import Draft, Event, Item, ItemId, Key, Record, RecordKind
 from backlog_store.query import All, EventQuery, Facet, ItemQuery, Where
 from backlog_store.rules.following import is_consequence
+from backlog_store.rules.lanes import lane_of
 from backlog_store.rules.view import Context
 
 __all__ = ["ScopedReader", "action_of", "check_scope", "outcomes_within", "visible"]
 
 #: Records that belong to an item, whose id their own begins with.
 _OF_ITEMS = frozenset({"link", "sighting", "lease"})
+#: Records of runs, and of what parked ones would do.
+_OF_RUNS = frozenset({"run", "proposal"})
 #: Records that anybody may read who may read at all.
 _OPEN = frozenset({"view", "policy"})
 
@@ -88,6 +94,7 @@ def outcomes_within(
     Drafts of a report that lie outside are refused one by one, with the reason; the others go on.
     """
     check_scope(scope, body)
+    _check_run(scope, context, body)
     whole, context.reader = context.reader, ScopedReader(context.reader, scope, rules=True)
     if not isinstance(body, Report):
         outcomes = decide(context, body)
@@ -108,6 +115,24 @@ def _check_written(scope: Scope, changes: Sequence[object]) -> None:
         if isinstance(change, Put | Load) and not scope.covers_item(change.item):
             place = f"{change.item.env}/{change.item.service or '(no service)'}"
             raise NotAllowed(f"writing {change.item.id}", f"{place} is outside of the credential's scope")
+
+
+def _check_run(scope: Scope, context: Context, body: Body) -> None:
+    """
+    Refuse a run that lies outside, even in part: by it items would be closed that are not seen from here.
+    """
+    id = body.run if isinstance(body, Report | CompleteRun | AbortRun | JudgeRun) else ""
+    record = context.record("run", id) if id and lane_of(id) and not scope.is_whole else None
+    if record is not None and not _covers_run(scope, record):
+        raise NotFound("run", id)
+
+
+def _covers_run(scope: Scope, record: Record) -> bool:
+    told = record.body.get("scope")
+    if told is None:  # what was reported in a run, which is told with it
+        return False
+    looked_at = from_builtins(told, RunScope)
+    return all(scope.covers(looked_at.env, service) for service in looked_at.services)
 
 
 def _refusals(scope: Scope, reader: Reader, drafts: Sequence[Draft]) -> dict[int, Outcome]:
@@ -221,8 +246,14 @@ class ScopedReader:
         if not records:
             return records
         kind = records[0].kind
-        if kind in _OPEN or (kind == "run" and self._scope.is_whole):
+        if kind in _OPEN or (kind in _OF_RUNS and self._scope.is_whole):
             return records
+        if kind == "run":
+            return [record for record in records if _covers_run(self._scope, record)]
+        if kind == "proposal":
+            runs = {"/".join(record.id.split("/")[:2]) for record in records}
+            begun = self.records("run", runs)
+            return [record for record in records if "/".join(record.id.split("/")[:2]) in begun]
         if kind == "access" and self._scope.is_whole and permits(self._scope.role, "administer"):
             from backlog_store.rules.granting import without_secrets  # few look at these
 

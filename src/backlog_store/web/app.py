@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, BinaryIO
 
 import anyio
+from anyio.to_thread import run_sync
 from litestar import Litestar, Request, Response
 from litestar.config.compression import CompressionConfig
 from litestar.handlers import HTTPRouteHandler
@@ -16,9 +17,10 @@ from litestar.response import Stream
 from litestar.types import Receive, Scope, Send
 
 from backlog_store.web.observing import observe
-from backlog_store.web.problems import HttpProblem, told
+from backlog_store.web.problems import told
+from backlog_store.web.receiving import received
 from backlog_store.web.routing import Ask, Reply, Route
-from backlog_store.web.site import Site
+from backlog_store.web.site import Asker, Site
 
 __all__ = ["create_app"]
 
@@ -73,23 +75,37 @@ class _Service(Litestar):
 
 def _handler(site: Site, route: Route, limiter: anyio.CapacityLimiter) -> HTTPRouteHandler:
     async def answer(request: Request[Any, Any, Any]) -> Response[Any]:
-        body = await _body(request, site.limits.body_s) if route.method not in ("GET", "DELETE") else b""
         path = {name: str(value) for name, value in request.path_params.items()}
+        now = anyio.current_time()
 
-        def work() -> Reply:
-            asker = site.sign_in(request) if route.action is not None else None
-            if asker is not None:
-                request.scope["state"]["asker"] = asker.name
-                route.check(asker)
+        def enter() -> Asker | None:
+            if route.action is None:
+                return None
+            asker = site.sign_in(request)
+            request.scope["state"]["asker"] = asker.name
+            if asker.scope is not None:  # who is on this machine alone waits for nobody
+                site.rates.check(asker.name, now)
+            route.check(asker)
+            return asker
+
+        def work(asker: Asker | None, body: bytes | BinaryIO) -> Reply:
             return route.handler(Ask(site, request, asker, body, path))
 
-        reply = await anyio.to_thread.run_sync(work, limiter=limiter)
-        return _response(site, reply, limiter)
+        if route.method in ("GET", "DELETE"):
+            return _response(site, await run_sync(lambda: work(enter(), b""), limiter=limiter), limiter)
+        # Who may not ask sends no body either: nothing of it is kept for them.
+        asker = await run_sync(enter, limiter=limiter)
+        body = await received(request, site.limits, spooled=route.spooled)
+        try:
+            return _response(site, await run_sync(work, asker, body, limiter=limiter), limiter)
+        finally:
+            if not isinstance(body, bytes):
+                body.close()
 
     answer.__name__ = route.name
     return HTTPRouteHandler(
         route.path, http_method=route.method, name=f"{route.method} {route.path}",  # type: ignore[arg-type]
-        request_max_body_size=route.body_max or site.limits.body, status_code=200,
+        request_max_body_size=site.limits.report if route.spooled else site.limits.body, status_code=200,
     )(answer)  # fmt: skip
 
 
@@ -101,14 +117,6 @@ def _options(path: str, methods: set[str]) -> HTTPRouteHandler:
         return Response(None, status_code=204, headers={**_HEADERS, "Allow": allow})
 
     return HTTPRouteHandler(path, http_method="OPTIONS", name=f"OPTIONS {path}", status_code=204)(answer)
-
-
-async def _body(request: Request[Any, Any, Any], within_s: float) -> bytes:
-    if request.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-        raise HttpProblem(415, "compressed bodies are not read", hint="Send it as it is.")
-    with anyio.move_on_after(within_s):
-        return await request.body()
-    raise HttpProblem(408, f"the body did not arrive within {within_s:g} s", headers={"Connection": "close"})
 
 
 def _response(site: Site, reply: Reply, limiter: anyio.CapacityLimiter) -> Response[Any]:
@@ -131,7 +139,7 @@ async def _live(site: Site, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes
 
 
 async def _sent(chunks: Iterator[bytes], limiter: anyio.CapacityLimiter) -> Any:
-    while chunk := await anyio.to_thread.run_sync(next, chunks, b"", limiter=limiter):
+    while chunk := await run_sync(next, chunks, b"", limiter=limiter):
         yield chunk
 
 

@@ -101,14 +101,16 @@ def list_query(
 _KNOWN = ("q", *CONDITIONS, "closed", "sort", "limit", "after", "fields")
 
 
-def whole(parameters: Mapping[str, Sequence[str]], name: str, default: int, most: int, faults: list[Fault]) -> int:
+def whole(
+    parameters: Mapping[str, Sequence[str]], name: str, default: int, most: int, faults: list[Fault], *, least: int = 1
+) -> int:
     """
-    Return a parameter that is a whole number, 1 to *most*; a fault is noted in *faults*.
+    Return a parameter that is a whole number, *least* to *most*; a fault is noted in *faults*.
     """
     text = parameters.get(name, (str(default),))[-1]
-    if text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= most:
+    if text.isascii() and text.isdecimal() and len(text) < 10 and least <= int(text) <= most:
         return int(text)
-    faults.append(Fault(f"/{name}", text, f"a whole number, 1 to {most}"))
+    faults.append(Fault(f"/{name}", text, f"a whole number, {least} to {most}"))
     return default
 
 

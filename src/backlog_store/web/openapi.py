@@ -28,6 +28,7 @@ _REFUSALS: Mapping[int, str] = {
     401: "Nobody is known by this credential.",
     403: "The role does not include this, or it lies outside of the scope.",
     404: "It is not there, or not for who asks.",
+    408: "The body came too slowly.",
     409: "What is stored speaks against it: a taken key, a forbidden move, an ambiguous id.",
     410: "The answer to this Idempotency-Key is no longer kept.",
     412: "Somebody else was faster: the ETag is stale.",
@@ -35,6 +36,7 @@ _REFUSALS: Mapping[int, str] = {
     415: "The body is of another type than this takes.",
     422: "Every fault of the request, each with its pointer.",
     428: "If-Match is missing.",
+    429: "Too many requests of one credential; try again after `Retry-After`.",
     503: "The database is away; try again after `Retry-After`.",
     504: "Whether it happened is not known; ask again with the same Idempotency-Key.",
 }
@@ -102,11 +104,11 @@ def _operation(route: Route, by_type: Mapping[Any, Any]) -> dict[str, Any]:
 def _refusals(route: Route) -> list[int]:
     found = {400, 422, 503}
     if route.action is not None:
-        found |= {401, 403}
+        found |= {401, 403, 429}
     if "{" in route.path or route.body is not None:
         found |= {404, 409}
     if route.method not in ("GET", "DELETE"):
-        found |= {409, 410, 413, 415, 504}
+        found |= {408, 409, 410, 413, 415, 504}
     if "If-Match" in route.headers:
         found |= {412, 428}
     return sorted(found)

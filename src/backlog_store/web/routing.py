@@ -9,7 +9,8 @@ that is not in it does not exist.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from io import BytesIO
+from typing import Any, BinaryIO, TypeVar
 
 from litestar import Request
 from msgspec import Struct, field
@@ -29,16 +30,21 @@ T = TypeVar("T")
 
 class Ask:
     """
-    One request, read whole: the store bound to who asks, the parts of the path, the parameters, the body.
+    One request: the store bound to who asks, the parts of the path, the parameters, the body.
     """
 
     def __init__(
-        self, site: Site, request: Request[Any, Any, Any], asker: Asker | None, body: bytes, path: Mapping[str, str]
+        self,
+        site: Site,
+        request: Request[Any, Any, Any],
+        asker: Asker | None,
+        body: bytes | BinaryIO,
+        path: Mapping[str, str],
     ) -> None:
         self.site = site
         self.request = request
         self._asker = asker
-        self.body = body
+        self._body = body
         self.path = path
 
     @property
@@ -49,6 +55,20 @@ class Ask:
         if self._asker is None:
             raise HttpProblem(401, "this needs to know who asks")
         return self._asker
+
+    @property
+    def body(self) -> bytes:
+        """
+        Return the body, whole.
+        """
+        return self._body if isinstance(self._body, bytes) else self._body.read()
+
+    @property
+    def stream(self) -> BinaryIO:
+        """
+        Return the body as a file, to be read while it is handled.
+        """
+        return BytesIO(self._body) if isinstance(self._body, bytes) else self._body
 
     @property
     def backlog(self) -> Backlog:
@@ -134,7 +154,7 @@ class Route(Struct, frozen=True, kw_only=True):
     takes: Sequence[str] = ()
     answers: Mapping[int, Any] = field(default_factory=lambda: {200: None})
     gives: str = "application/json"
-    body_max: int = 0  # bytes; 0: the service's own bound
+    spooled: bool = False  # the body may be as large as `Limits.report`, and is read as a file
 
     @property
     def name(self) -> str:

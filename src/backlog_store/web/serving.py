@@ -33,6 +33,7 @@ from backlog_store.web.logs import Form, configure
 from backlog_store.web.metrics import FOLDER
 from backlog_store.web.pages import page_routes
 from backlog_store.web.problems import HttpProblem
+from backlog_store.web.rates import Rates
 from backlog_store.web.signing_in import Accounts, Proxy, check_origin, has_admin
 from backlog_store.web.site import Asker, SignIn, Site
 
@@ -116,6 +117,7 @@ class Running(Struct, frozen=True, kw_only=True):
     everybody: bool = False
     names: tuple[str, ...] = ()
     proxy: Proxy | None = None
+    rate: float = 0  # requests a second of one credential; 0: as many as it likes
     requests: bool = False  # a line in the log for each
     log: Form = "text"
     workers: int = 1
@@ -155,7 +157,7 @@ def create(backlog: Backlog, running: Running) -> Litestar:
     sign_in = sign_in_for(backlog, host=running.host, port=running.port, everybody=running.everybody,
                           names=running.names, proxy=running.proxy)  # fmt: skip
     has_sign_out = running.everybody and not (running.proxy and running.proxy.header)
-    site = Site(backlog=backlog, sign_in=sign_in, has_sign_out=has_sign_out)
+    site = Site(backlog=backlog, sign_in=sign_in, has_sign_out=has_sign_out, rates=Rates(running.rate))
     return create_app(site, [*api_routes(), *page_routes()],
                       lifespan=[lambda _: _stopping(site, running.drain_s)])  # fmt: skip
 

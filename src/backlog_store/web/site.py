@@ -15,6 +15,7 @@ from backlog_store.access import Scope
 from backlog_store.backlog import Backlog
 from backlog_store.errors import BackendError
 from backlog_store.web.metrics import Metrics
+from backlog_store.web.rates import Rates
 from backlog_store.web.tail import Tail
 
 __all__ = ["Asker", "Limits", "SignIn", "Site"]
@@ -27,7 +28,9 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     body: int = 8 * 1024 * 1024  # of a request; reports have their own
     report: int = 64 * 1024 * 1024
-    body_s: float = 60.0  # until the whole body is there
+    in_memory: int = 1024 * 1024  # of a body that is read as a file; the rest of it is in one
+    body_wait_s: float = 20.0  # a body that brings nothing for so long is given up;
+    body_rate: int = 16 * 1024  # what has come earns a second for each so many bytes
     page: int = 1_000
     listeners: int = 1_000  # of the event stream, in one process
 
@@ -60,6 +63,7 @@ class Site(Struct, kw_only=True):
     stream_every_s: float = 0.5
     metrics: Metrics = field(default_factory=Metrics)
     is_draining: bool = False  # it goes on answering, but nobody should send it more
+    rates: Rates = field(default_factory=lambda: Rates(0))
     _tail: Tail | None = None
     _looked: tuple[float, str] = (float("-inf"), "")
 

@@ -17,12 +17,12 @@ from backlog_store.cli.command import command
 from backlog_store.cli.items import json_text
 from backlog_store.cli.options import json_option, not_empty
 from backlog_store.cli.planfiles import find_plan, keep_plan, write_plan
-from backlog_store.cli.reporting import VERDICTS, Account
 from backlog_store.cli.reports import context_of, how, name_of, report_options, take_in_files
-from backlog_store.cli.runtold import STATES, run_words, runs_as_data
+from backlog_store.cli.runtold import STATES, run_words
 from backlog_store.cli.text import neutral, paint, plural, table
 from backlog_store.cli.writing import changes_in_words, say_undo
 from backlog_store.planning import Applied, Plan, Planner
+from backlog_store.taking import Account, changes_of, counts_of, plan_as_data
 
 __all__ = ["apply", "plan"]
 
@@ -72,9 +72,9 @@ def plan(app: App, files: Sequence[BinaryIO], format_: str | None, out: Path | N
     else:
         with out.open("wb") as file:
             write_plan(file, made)
-    rows = _rows(account)
+    rows = changes_of(account)
     if as_json:
-        app.out(json_text(app, _as_data(account, made, rows, out)))
+        app.out(json_text(app, plan_as_data(account, made, rows, str(out) if out is not None else "")))
     else:
         about = ", ".join(sorted(map(neutral, filter(None, account.services))))
         app.out(f"{neutral(name)}: {plural(account.findings, 'finding')}{f' about {about}' if about else ''} "
@@ -84,31 +84,6 @@ def plan(app: App, files: Sequence[BinaryIO], format_: str | None, out: Path | N
         raise click.exceptions.Exit(1)
     if detailed_exitcode and rows:
         raise click.exceptions.Exit(_CHANGES)
-
-
-def _rows(account: Account) -> list[dict[str, Any]]:
-    """
-    Return each change that is planned, of findings and of what they do not name any more.
-    """
-    rows = [{"why": "", **row} for row in account.changed]
-    for run in account.runs:
-        for one in run.outcomes:
-            outcome, item = one.outcome, one.outcome.item
-            if outcome.verdict != "held":
-                rows.append({"verdict": outcome.verdict, "id": outcome.id, "why": outcome.why, "changes": one.changes,
-                             "priority": item.priority if item is not None else "",
-                             "title": item.title if item is not None else ""})  # fmt: skip
-    return rows
-
-
-def _counts(account: Account, rows: Sequence[dict[str, Any]]) -> Counter[str]:
-    counts = Counter(str(row["verdict"]) for row in rows)
-    for verdict in ("unchanged", "suppressed", "held", "refused"):
-        counts[verdict] = account.counts[verdict]
-    # What a run reopens was held while it went on.
-    counts["held"] -= sum(run.counts()["reopened"] for run in account.runs)
-    counts["held"] += sum(run.counts()["held"] for run in account.runs)
-    return counts
 
 
 def _print(app: App, account: Account, made: Plan, rows: Sequence[dict[str, Any]], out: Path | None) -> None:
@@ -127,7 +102,7 @@ def _print(app: App, account: Account, made: Plan, rows: Sequence[dict[str, Any]
             app.out(f"    {paint('held back', 'dim', on=app.colored)}  {plural(count, 'item')}: {neutral(why)}")
     for reason, count in Counter(reason for _, reason in account.refused).most_common(_SHOWN):
         app.say(f"{plural(count, 'finding')} refused: {neutral(reason)}")
-    counts = _counts(account, rows)
+    counts = counts_of(account, rows)
     to_do = ", ".join(f"{counts[verdict]:,} to {word}" for _, word, verdict, _ in _KINDS if counts[verdict])
     rest = ", ".join(f"{counts[verdict]:,} {'held back' if verdict == 'held' else verdict}"
                      for verdict in ("unchanged", "suppressed", "held", "refused") if counts[verdict])  # fmt: skip
@@ -138,25 +113,6 @@ def _print(app: App, account: Account, made: Plan, rows: Sequence[dict[str, Any]
 def _detail(row: dict[str, Any]) -> str:
     changes = changes_in_words(row["changes"]) if row["verdict"] == "updated" else []
     return "; ".join([*changes, *([neutral(str(row["why"]))] if row["why"] else [])])
-
-
-def _as_data(account: Account, made: Plan, rows: Sequence[dict[str, Any]], out: Path | None) -> dict[str, Any]:
-    counts = _counts(account, rows)
-    return {
-        "token": made.token,
-        "file": str(out) if out is not None else "",
-        "policy": made.policy,
-        "made_at": made.made_at,
-        "findings": account.findings,
-        "counts": {verdict: counts[verdict] for verdict in VERDICTS if verdict != "accepted"},
-        "changes": rows,
-        "reasons": {verdict: [{"why": why, "count": count} for why, count in reasons.most_common()]
-                    for verdict, reasons in sorted(account.reasons.items())},
-        "runs": runs_as_data(account.runs),
-        "refused": [{"pointer": pointer, "reason": reason} for pointer, reason in account.refused],
-        "notices": [{"pointer": notice.pointer, "reason": notice.reason, "incomplete": notice.incomplete}
-                    for notice in account.notices],
-    }  # fmt: skip
 
 
 @command("apply", examples=("backlog apply k3jq7a2m4d6f8h2a", "backlog apply checkout.plan"))

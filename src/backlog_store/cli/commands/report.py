@@ -14,14 +14,14 @@ from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import command
 from backlog_store.cli.items import json_text
 from backlog_store.cli.options import json_option
-from backlog_store.cli.reporting import VERDICTS, Account, Plan
 from backlog_store.cli.reports import context_of, how, name_of, report_options, take_in_files
-from backlog_store.cli.runtold import print_runs, runs_as_data
+from backlog_store.cli.runtold import print_runs
 from backlog_store.cli.text import neutral, paint, plural
 from backlog_store.cli.writing import say_undo
 from backlog_store.errors import BackendUnavailable
 from backlog_store.intake import Format
 from backlog_store.planning import Planner
+from backlog_store.taking import VERDICTS, Account, Taking, report_as_data
 
 __all__ = ["report"]
 
@@ -54,13 +54,13 @@ def report(app: App, file: BinaryIO, format_: str | None, dry_run: bool, as_json
     """
     name = name_of(file)
     context = context_of(app, given)
-    plan = how(app, given, context, name, dry_run=dry_run)
-    account, format = take_in_files(app, [file], context, plan, format=format_ or "",
+    taking = how(app, given, context, name, dry_run=dry_run)
+    account, format = take_in_files(app, [file], context, taking, format=format_ or "",
                                     planner=Planner if dry_run else None)  # fmt: skip
     if as_json:
-        app.out(json_text(app, _as_data(account, format, plan)))
+        app.out(json_text(app, report_as_data(account, format, taking)))
     else:
-        _print(app, account, format, name, plan)
+        _print(app, account, format, name, taking)
     if account.counts["accepted"]:
         from backlog_store.cli.outage import tell_accepted
 
@@ -68,36 +68,11 @@ def report(app: App, file: BinaryIO, format_: str | None, dry_run: bool, as_json
     _fail(app, account)
 
 
-def _as_data(account: Account, format: Format, plan: Plan) -> dict[str, Any]:
-    return {
-        "format": format.name,
-        "dry_run": plan.dry_run,
-        "accepted": bool(account.counts["accepted"]),
-        "opens": plan.opens,
-        "batch": account.batch,
-        "sources": sorted(account.sources),
-        "services": sorted(account.services),
-        "findings": account.findings,
-        "counts": {verdict: account.counts[verdict] for verdict in VERDICTS},
-        "priorities": {verdict: dict(sorted(counts.items())) for verdict, counts in sorted(account.priorities.items())},
-        "reasons": {verdict: [{"why": why, "count": count} for why, count in reasons.most_common()]
-                    for verdict, reasons in sorted(account.reasons.items())},
-        "refused": [{"pointer": pointer, "reason": reason} for pointer, reason in account.refused],
-        "notices": [{"pointer": notice.pointer, "reason": notice.reason, "incomplete": notice.incomplete}
-                    for notice in account.notices],
-        "changed": account.changed,
-        "failing": [{"condition": str(on), "priority": priority, "title": title}
-                    for on, priority, title in account.failing],
-        "undecided": sorted({str(on) for on in account.undecided}),
-        "runs": runs_as_data(account.runs),
-    }  # fmt: skip
-
-
-def _print(app: App, account: Account, format: Format, name: str, plan: Plan) -> None:
+def _print(app: App, account: Account, format: Format, name: str, taking: Taking) -> None:
     services = sorted(filter(None, account.services))
     about = ", ".join(map(neutral, services)) if len(services) <= 3 else plural(len(services), "service")
     told = f"{neutral(name)}: {plural(account.findings, 'finding')}" + (f" about {about}" if about else "")
-    app.out(f"{told} ({format.title}){', nothing was written' if plan.dry_run else ''}")
+    app.out(f"{told} ({format.title}){', nothing was written' if taking.dry_run else ''}")
     for verdict in VERDICTS:
         count = account.counts[verdict]
         if count or (verdict in ("created", "unchanged") and not account.counts["accepted"]):
@@ -107,9 +82,9 @@ def _print(app: App, account: Account, format: Format, name: str, plan: Plan) ->
     print_runs(app, account.runs)
     _print_refused(app, account)
     _print_notices(app, account)
-    if not plan.opens and account.counts["suppressed"]:
+    if not taking.opens and account.counts["suppressed"]:
         app.say("This is not the default branch: it opens nothing (--opens, --default-branch).")
-    if (account.changed or any(run.outcomes for run in account.runs)) and not plan.dry_run:
+    if (account.changed or any(run.outcomes for run in account.runs)) and not taking.dry_run:
         say_undo(app, account.batch)
 
 

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from backlog_store import commands as c
@@ -13,14 +11,13 @@ from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import group
 from backlog_store.cli.items import json_text
 from backlog_store.cli.options import json_option, message_option
-from backlog_store.cli.reporting import RunTold
-from backlog_store.cli.runtold import STATES, print_runs, runs_as_data
+from backlog_store.cli.runtold import STATES, print_runs
 from backlog_store.cli.text import neutral, plural, table
 from backlog_store.cli.writing import say_undo
-from backlog_store.codec import to_builtins
 from backlog_store.planning import Planned
 from backlog_store.rules.lanes import Run
 from backlog_store.running import Ended, end_run
+from backlog_store.taking import RunTold, run_as_data, runs_as_data
 
 __all__ = ["run"]
 
@@ -154,7 +151,7 @@ def list_(app: App, state: str | None, source: str, limit: int, as_json: bool) -
     ]
     newest = sorted(found, key=lambda pair: (pair[1].started_at, pair[0]), reverse=True)[:limit]
     if as_json:
-        app.out(json_text(app, [_as_data(id, one) for id, one in newest]))
+        app.out(json_text(app, [run_as_data(id, one) for id, one in newest]))
         return
     if not newest:
         app.say("No run was begun yet: `backlog report FILE --complete`, or `backlog run begin`.")
@@ -162,11 +159,6 @@ def list_(app: App, state: str | None, source: str, limit: int, as_json: bool) -
     cells = [[id, f"{one.started_at[:10]} {one.started_at[11:16]}", neutral(one.source), _scope(one), one.state,
               _did(one)] for id, one in newest]  # fmt: skip
     app.show(table(cells, room=app.room, color=app.colored))
-
-
-def _as_data(id: str, one: Run) -> dict[str, Any]:
-    data: dict[str, Any] = {"id": id, **to_builtins(one)}
-    return data
 
 
 def _scope(one: Run) -> str:
@@ -197,7 +189,7 @@ def show(app: App, name: str, as_json: bool) -> None:
     id, found = app.reading().run(name)
     closes, returns = app.backlog.proposals(id)
     if as_json:
-        app.out(json_text(app, {**_as_data(id, found), "would_close": [item.id for item in closes],
+        app.out(json_text(app, {**run_as_data(id, found), "would_close": [item.id for item in closes],
                                 "would_reopen": [draft.dedupe_key for draft in returns]}))  # fmt: skip
         return
     why = f" ({neutral(found.why)})" if found.why else ""

@@ -31,6 +31,8 @@ __all__ = ["serve"]
               help="The address of a proxy that is believed: that it encrypts, and whom it names.")  # fmt: skip
 @click.option("--proxy-header", default="", metavar="HEADER", callback=not_empty,
               help="The header in which that proxy names who asks, such as X-Forwarded-User.")  # fmt: skip
+@click.option("--rate", default=200, show_default=True, type=click.IntRange(min=0), metavar="N",
+              help="With --sign-in: requests a second of one token or person; 0 is no bound.")  # fmt: skip
 @click.option("--log", is_flag=True, help="Write a line for each request to stderr.")
 @click.option("--log-format", type=Choice(["text", "json"]), default="text", show_default=True,
               help="How lines of the log look; each carries the id of its request.")  # fmt: skip
@@ -40,7 +42,7 @@ __all__ = ["serve"]
               help="On SIGTERM, say so at /readyz for so long, and only then stop: balancers look there.")  # fmt: skip
 @pass_app
 def serve(app: App, host: str, port: int, everybody: bool, names: tuple[str, ...], proxies: tuple[str, ...],
-          proxy_header: str, log: bool, log_format: Form, workers: int, drain_s: float) -> None:  # fmt: skip
+          proxy_header: str, rate: int, log: bool, log_format: Form, workers: int, drain_s: float) -> None:  # fmt: skip
     """
     Serve the pages and the HTTP API of this backlog until it is told to stop.
 
@@ -54,8 +56,8 @@ def serve(app: App, host: str, port: int, everybody: bool, names: tuple[str, ...
         raise ConfigError("serve", "", f"the service needs packages that are not installed ({error.name})",
                           hint=hint) from error  # fmt: skip
     proxy = serving.Proxy(addresses=proxies, header=proxy_header) if proxies or proxy_header else None
-    running = serving.Running(host=host, port=port, everybody=everybody, names=names, proxy=proxy, requests=log,
-                              log=log_format, workers=workers, drain_s=drain_s)  # fmt: skip
+    running = serving.Running(host=host, port=port, everybody=everybody, names=names, proxy=proxy, rate=rate,
+                              requests=log, log=log_format, workers=workers, drain_s=drain_s)  # fmt: skip
     backlog = app.writing()
     serving.sign_in_for(backlog, host=host, port=port, everybody=everybody, names=names, proxy=proxy)
     app.say(f"Serving http://{host}:{port}/ and the API at /api/v1 (stop with Ctrl-C)")

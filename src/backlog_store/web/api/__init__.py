@@ -4,7 +4,7 @@ The HTTP API, version 1: one module a subject, each with its table of routes.
 
 from __future__ import annotations
 
-from backlog_store.web.api import batches, describing, items, looking, operating, remote, stream
+from backlog_store.web.api import batches, describing, items, looking, operating, remote, reports, stream
 from backlog_store.web.routing import Route
 
 __all__ = ["api_routes"]
@@ -17,6 +17,7 @@ def api_routes() -> list[Route]:
     return [
         *items.routes.routes,
         *batches.routes.routes,
+        *reports.routes.routes,
         *looking.routes.routes,
         *remote.routes.routes,
         *stream.routes.routes,

@@ -6,124 +6,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
-
-from msgspec import Struct, field
+from typing import TYPE_CHECKING
 
 from backlog_store import commands as c
-from backlog_store.backlog import Backlog
 from backlog_store.ids import batch_id
-from backlog_store.intake import Finding, Notice, Parsed, Refusal
+from backlog_store.intake import Finding, Parsed, Refusal
 from backlog_store.intake.keys import compact
-from backlog_store.model import LIMITS, PRIORITIES, Draft
+from backlog_store.model import LIMITS, Draft
 from backlog_store.planning import Planned, Planner
 from backlog_store.rules.upsert import NOT_OPENING
+from backlog_store.taking.values import Account, RunTold, Taking
 
-__all__ = ["VERDICTS", "Account", "FailOn", "Plan", "RunPlan", "RunTold", "take_in"]
+if TYPE_CHECKING:
+    from backlog_store.backlog import Backlog
 
-VERDICTS = ("created", "reopened", "updated", "unchanged", "suppressed", "held", "closed", "accepted", "refused")
+__all__ = ["take_in"]
+
 _QUIET = frozenset({"unchanged", "suppressed", "accepted", "held"})
-_KINDS = ("new", "reopened", "any")
 
 
-class FailOn(Struct, frozen=True):
-    """
-    When a pipeline is to fail: ``new:P1`` is any new problem of priority P1 or P0.
-    """
-
-    kind: str
-    priority: str = "P3"
-
-    @classmethod
-    def parse(cls, text: str) -> FailOn:
-        """
-        Return what ``KIND[:PRIORITY]`` means. Raises `ValueError`.
-        """
-        kind, _, priority = text.partition(":")
-        if kind not in _KINDS:
-            raise ValueError(f"{text!r}: one of {', '.join(_KINDS)}, with :P0 to :P3 behind it")
-        priority = priority.upper() or "P3"
-        if priority not in PRIORITIES:
-            raise ValueError(f"{text!r}: the priority is one of {', '.join(PRIORITIES)}")
-        return cls(kind, priority)
-
-    def holds(self, kind: str, priority: str) -> bool:
-        """
-        Tell whether a problem of this kind and priority is one to fail on.
-        """
-        return priority <= self.priority and self.kind in ("any", kind)
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.priority}"
-
-
-class RunPlan(Struct, frozen=True, kw_only=True):
-    """
-    The run that a report is: one that was begun (`id`), or one of its own over `scope`, under a `name`.
-    """
-
-    id: str = ""
-    scope: c.RunScope
-    name: str = ""
-    complete: bool = False
-    expected: int | None = None
-
-
-class RunTold(Struct, kw_only=True):
-    """
-    What became of a run, and the outcomes of the items that it closed, reopened or held back.
-    """
-
-    id: str
-    source: str
-    state: str
-    why: str = ""
-    outcomes: list[Planned] = []
-
-    def counts(self) -> Counter[str]:
-        """
-        Return how many outcomes there are of each verdict.
-        """
-        return Counter(one.outcome.verdict for one in self.outcomes)
-
-
-class Plan(Struct, frozen=True, kw_only=True):
-    """
-    How a report is to be taken in; see `commands.Report`.
-    """
-
-    opens: bool = True
-    baseline: bool = False
-    due_days: dict[str, int] = field(default_factory=dict)
-    dry_run: bool = False
-    request_id: str = ""
-    fail_on: tuple[FailOn, ...] = ()
-    proof: str = ""
-    run: RunPlan | None = None
-    chunk: int = LIMITS.drafts_per_command
-
-
-class Account(Struct, kw_only=True):
-    """
-    What became of every finding: the counts add up to *findings*.
-    """
-
-    batch: str
-    findings: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    priorities: dict[str, Counter[str]] = field(default_factory=dict)
-    reasons: dict[str, Counter[str]] = field(default_factory=dict)  # by verdict
-    refused: list[tuple[str, str]] = field(default_factory=list)
-    notices: list[Notice] = field(default_factory=list)
-    changed: list[dict[str, Any]] = field(default_factory=list)
-    failing: list[tuple[FailOn, str, str]] = field(default_factory=list)  # the condition, priority, title
-    undecided: list[FailOn] = field(default_factory=list)  # conditions that only the database can decide
-    sources: set[str] = field(default_factory=set)
-    services: set[str] = field(default_factory=set)
-    runs: list[RunTold] = field(default_factory=list)
-
-
-def take_in(backlog: Backlog, parsed: Iterable[Parsed], plan: Plan, *, planner: Planner | None = None) -> Account:
+def take_in(backlog: Backlog, parsed: Iterable[Parsed], taking: Taking, *, planner: Planner | None = None) -> Account:
     """
     Report every finding, and withdraw those that are resolved; all of it is one batch. With a run: begin and end it.
 
@@ -131,13 +33,13 @@ def take_in(backlog: Backlog, parsed: Iterable[Parsed], plan: Plan, *, planner: 
     Raises what the store raises; chunks before it are done, and reporting again with the same request id goes on
     behind them.
     """
-    return _Intake(backlog, plan, planner).run(parsed)
+    return _Intake(backlog, taking, planner).run(parsed)
 
 
 class _Intake:
-    def __init__(self, backlog: Backlog, plan: Plan, planner: Planner | None) -> None:
+    def __init__(self, backlog: Backlog, taking: Taking, planner: Planner | None) -> None:
         self.backlog = backlog
-        self.plan = plan
+        self.taking = taking
         self.planner = planner
         self.account = Account(batch=batch_id(backlog.ids()))
         self.open: dict[str, list[Finding]] = {}
@@ -159,7 +61,7 @@ class _Intake:
             self._report(source)
         for env, source, observed_at in list(self.gone):
             self._resolve(env, source, observed_at)
-        if self.plan.run is not None:
+        if self.taking.run is not None:
             self._end_runs()
         return self.account
 
@@ -177,7 +79,7 @@ class _Intake:
             return
         waiting = self.open.setdefault(draft.source, [])
         waiting.append(finding)
-        if len(waiting) >= self.plan.chunk:
+        if len(waiting) >= self.taking.chunk:
             self._report(draft.source)
 
     def _execute(self, body: c.Body, source: str) -> Sequence[Planned]:
@@ -185,7 +87,7 @@ class _Intake:
         if self.planner is not None:
             return self.planner.acting_as(source or "report").foresee(body)
         actor = self.backlog.acting_as(source or "report")
-        request_id = f"{self.plan.request_id}/{self.chunks}" if self.plan.request_id else ""
+        request_id = f"{self.taking.request_id}/{self.chunks}" if self.taking.request_id else ""
         outcomes = actor.execute(body, request_id=request_id, batch=self.account.batch).outcomes
         return [Planned(outcome=outcome, changes={}) for outcome in outcomes]
 
@@ -193,7 +95,7 @@ class _Intake:
         """
         Return the run that a source's findings are reported in; it is begun with the first of them.
         """
-        run = self.plan.run
+        run = self.taking.run
         if run is None or run.id:
             return run.id if run is not None else ""
         if source not in self.runs:
@@ -207,7 +109,7 @@ class _Intake:
         """
         Complete each run, or abort it where the report itself says that not everything was looked at.
         """
-        run = self.plan.run
+        run = self.taking.run
         assert run is not None
         if run.id:
             found = self.backlog.run(run.id)[1]
@@ -237,10 +139,14 @@ class _Intake:
         # Sorted by key: writers that report the same keys take their locks in one order.
         findings = sorted(self.open.pop(source), key=_key)
         run = self._run_of(source)
-        for part in _parts(findings, self.plan.chunk):
+        for part in _parts(findings, self.taking.chunk):
             drafts = tuple(finding.draft for finding in part)
             body = c.Report(
-                drafts=drafts, opens=self.plan.opens, baseline=self.plan.baseline, due_days=self.plan.due_days, run=run
+                drafts=drafts,
+                opens=self.taking.opens,
+                baseline=self.taking.baseline,
+                due_days=self.taking.due_days,
+                run=run,
             )
             if run:
                 # The same for the same findings, in whatever order they come.
@@ -250,9 +156,9 @@ class _Intake:
 
     def _resolve(self, env: str, source: str, observed_at: str) -> None:
         keys = self.gone.pop((env, source, observed_at))
-        for start in range(0, len(keys), self.plan.chunk):
-            part = tuple(keys[start : start + self.plan.chunk])
-            body = c.Resolve(env=env, source=source, dedupe_keys=part, proof=self.plan.proof, observed_at=observed_at)
+        for start in range(0, len(keys), self.taking.chunk):
+            part = tuple(keys[start : start + self.taking.chunk])
+            body = c.Resolve(env=env, source=source, dedupe_keys=part, proof=self.taking.proof, observed_at=observed_at)
             for planned in self._execute(body, source):
                 self._count(None, "", planned)
 
@@ -275,7 +181,7 @@ class _Intake:
         if draft is None:
             return
         kind = _kind(outcome)
-        for condition in self.plan.fail_on:
+        for condition in self.taking.fail_on:
             if outcome.verdict == "accepted" and condition.kind != "any" and priority <= condition.priority:
                 account.undecided.append(condition)
             if kind and condition.holds(kind, priority):
