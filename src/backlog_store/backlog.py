@@ -393,21 +393,21 @@ class Backlog(ReadableBacklog):
         items, so that memory does not grow with them. *dry_run*: say what would be, and write nothing.
         """
         outcomes: list[c.Outcome] = []
-        for step in self.undo_steps(batch, dry_run=dry_run):
+        for step in self.undo_steps(batch, planner=self.planner() if dry_run else None):
             if step.next or outcomes:
                 outcomes += [replace(outcome, item=None) for outcome in step.outcomes]
             else:
                 outcomes += step.outcomes
         return replace(step, outcomes=tuple(outcomes))
 
-    def undo_steps(self, batch: str, *, dry_run: bool = False) -> Iterator[c.Answer]:
+    def undo_steps(self, batch: str, *, planner: Planner | None = None) -> Iterator[c.Answer]:
         """
-        Set back a batch, and yield each step as it is done (*dry_run*: as it would be). All are one batch themselves.
+        Set back a batch, and yield each step as it is done (with a *planner*: decided). All are one batch themselves.
         """
         own, after = batch_id(self.ids()), ""
         while True:
             body = c.Undo(batch=batch, after=after, limit=_UNDONE_A_STEP)
-            step = self.preview(body) if dry_run else self.execute(body, batch=own)
+            step = (planner or self).execute(body, batch=own)
             yield step
             if not step.next:
                 return

@@ -29,6 +29,7 @@ from backlog_store.rules.policies import policy_in_force
 
 if TYPE_CHECKING:
     from backlog_store.backlog import Backlog
+    from backlog_store.rules import Decision
 
 __all__ = ["PLAN_DAYS", "Applied", "Plan", "Planned", "Planner", "Step", "apply_plan"]
 
@@ -104,24 +105,27 @@ class Planner:
         """
         Decide a command. Raises what carrying it out would raise.
         """
-        return c.Answer(batch=batch, outcomes=tuple(one.outcome for one in self.foresee(body, request_id=request_id)))
+        return replace(self._decide(body, request_id).answer, batch=batch)
 
     def foresee(self, body: c.Body, *, request_id: str = "") -> list[Planned]:
         """
         Decide a command; return each outcome with what it changes.
         """
-        command = self.backlog.command(body, request_id=request_id)
-        decision = self.backlog.executor.foresee(command, self.over)
-        self.over.absorb(decision.changes)
+        decision = self._decide(body, request_id)
         changed: dict[str, Mapping[str, tuple[Any, Any]]] = {}
         for change in decision.changes:
             if isinstance(change, Put):
                 changed[change.item.id] = {**changed.get(change.item.id, {}), **change.event.changes}
-        outcomes = decision.answer.outcomes
-        self.steps.append(Step(actor=self.backlog.actor, body=body, decisions=foreseen(body, outcomes)))
         touched = ("unchanged", "suppressed", "held", "refused")
         return [Planned(outcome=one, changes={} if one.verdict in touched else changed.get(one.id, {}))
-                for one in outcomes]  # fmt: skip
+                for one in decision.answer.outcomes]  # fmt: skip
+
+    def _decide(self, body: c.Body, request_id: str) -> Decision:
+        decision = self.backlog.executor.foresee(self.backlog.command(body, request_id=request_id), self.over)
+        self.over.absorb(decision.changes)
+        decisions = foreseen(body, decision.answer.outcomes)
+        self.steps.append(Step(actor=self.backlog.actor, body=body, decisions=decisions))
+        return decision
 
     def plan(self, about: Mapping[str, Any] | None = None) -> Plan:
         """

@@ -22,11 +22,11 @@ from msgspec import Struct
 from backlog_store.codec import digest, encode
 from backlog_store.commands import Body, Bulk, Create, Outcome, Report
 
-__all__ = ["Decided", "departures", "digest_of", "foreseen", "same", "token_of"]
+__all__ = ["TOKEN_DIGITS", "Decided", "departures", "digest_of", "foreseen", "same", "token_of"]
 
 #: Verdicts that leave an item as it is: they rest on no revision.
 _ASIDE = frozenset({"unchanged", "suppressed", "held"})
-_TOKEN_DIGITS = 16
+TOKEN_DIGITS = 16
 
 
 class Decided(Struct, frozen=True, array_like=True, omit_defaults=True):
@@ -82,7 +82,7 @@ def token_of(policy: int, previews: Iterable[tuple[Body, Sequence[Decided]]]) ->
     Return the token of commands and what was decided for each, under this revision of the policy.
     """
     parts = [(digest(encode(body)), digest_of(decisions)) for body, decisions in previews]
-    return digest(encode((policy, parts)))[:_TOKEN_DIGITS]
+    return digest(encode((policy, parts)))[:TOKEN_DIGITS]
 
 
 def same(planned: Sequence[Decided], now: Sequence[Decided]) -> bool:

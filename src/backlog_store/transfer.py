@@ -7,21 +7,23 @@ What the lines are, and how a file of them is proved, stands in `backlog_store.e
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
 from msgspec import Struct
 
 from backlog_store.backends.port import Backend, Change, Load, PutRecord, Reader, Sighting, Writer
-from backlog_store.codec import encode, encode_event, encode_item, from_builtins
-from backlog_store.errors import AlreadyExists, BackendError, InvalidInput
+from backlog_store.codec import digest, encode, encode_event, encode_item, from_builtins
+from backlog_store.digests import blake2b
+from backlog_store.errors import AlreadyExists, BackendError, InvalidInput, PlanChanged
 from backlog_store.exportfile import HEADER, KINDS, Group, LineDigest, check_export, owner_of_events, read_groups
-from backlog_store.model import Event, Item, Key, KeyState, Record, RecordKind, Sighted
+from backlog_store.model import Event, Item, ItemId, Key, KeyState, Record, RecordKind, Sighted
+from backlog_store.preview import TOKEN_DIGITS, Decided, departures
 from backlog_store.query import EventQuery, ItemQuery, order_key
 
-__all__ = ["Transferred", "checked_export", "export_store", "import_store", "migrate_store", "take_in",
-           "write_export"]  # fmt: skip
+__all__ = ["Foreseen", "Transferred", "checked_export", "export_store", "foresee", "import_store", "migrate_store",
+           "take_in", "write_export"]  # fmt: skip
 
 _PAGE = 500
 _CHUNK_GROUPS = 500
@@ -42,6 +44,16 @@ class Transferred(Struct, kw_only=True):
     records: int = 0
     skipped: int = 0
     refused: list[str] = []
+
+    def add(self, step: Transferred) -> None:
+        """
+        Count what one step moved.
+        """
+        self.items += step.items
+        self.events += step.events
+        self.records += step.records
+        self.skipped += step.skipped
+        self.refused += step.refused
 
 
 def export_store(backend: Backend, sink: IO[bytes]) -> Transferred:
@@ -171,14 +183,77 @@ def import_store(backend: Backend, source: IO[bytes]) -> Transferred:
         return take_in(backend, export)
 
 
-def take_in(backend: Backend, export: IO[bytes]) -> Transferred:
+def take_in(backend: Backend, export: IO[bytes], *, token: str = "", shown: Sequence[Decided] = ()) -> Transferred:
     """
     Write what `checked_export` gave into a store, in bounded steps.
+
+    With the *token* that `foresee` gave, and what it showed (*shown*) where that is still known: only if just that
+    would be done now, but for what came to be there meanwhile just as it was to be made. Else `PlanChanged`, before the
+    first step and once more in each.
     """
+    if token:
+        now = foresee(backend, export)
+        if now.token != token:
+            _check_shown(token, shown, now.decided)
+        shown = now.decided
+    export.seek(0)
     done = Transferred(refused=[])
+    at = 0
     for chunk in _chunks(read_groups(export)):
-        _take_in_chunk(backend, chunk, done)
+        expected, at = shown[at : at + len(chunk)], at + len(chunk)
+
+        def run(writer: Writer, chunk: list[Group] = chunk, expected: Sequence[Decided] = expected) -> Transferred:
+            step = _Step(writer, chunk, {})
+            if token:
+                _check_shown(token, expected, step.decided)
+            if step.changes:
+                writer.apply(step.changes)
+            return step.done
+
+        done.add(backend.write(run))
     return done
+
+
+class Foreseen(Struct, frozen=True, kw_only=True):
+    """
+    What an import would do: the account, each decision, and the token that stands for them and the file.
+    """
+
+    done: Transferred
+    decided: tuple[Decided, ...]
+    token: str
+
+
+def foresee(backend: Backend, export: IO[bytes]) -> Foreseen:
+    """
+    Tell what `take_in` would do with what `checked_export` gave; write nothing. Needs memory for each decision.
+    """
+    export.seek(0)
+    hashed = blake2b(digest_size=16)
+    while block := export.read(1 << 20):
+        hashed.update(block)
+    export.seek(0)
+    done = Transferred(refused=[])
+    decided: list[Decided] = []
+    loaded: dict[Key, ItemId] = {}
+    for chunk in _chunks(read_groups(export)):
+        step = backend.read(lambda reader, chunk=chunk: _Step(reader, chunk, loaded))  # type: ignore[misc]
+        done.add(step.done)
+        decided += step.decided
+        loaded.update((change.item.key, change.item.id) for change in step.changes
+                      if isinstance(change, Load) and change.item.key is not None)  # fmt: skip
+    token = digest(encode((hashed.hexdigest(), decided)))[:TOKEN_DIGITS]
+    return Foreseen(done=done, decided=tuple(decided), token=token)
+
+
+def _check_shown(token: str, shown: Sequence[Decided], now: Sequence[Decided]) -> None:
+    if len(shown) != len(now):
+        raise PlanChanged(token, [] if not shown else ["the file is another one"])
+    changed = [line for one, other in zip(shown, now, strict=True)
+               if not (one.verdict == "created" and other.verdict == "unchanged" and one.id == other.id)
+               for line in departures((one,), (other,))]  # fmt: skip
+    if changed:
+        raise PlanChanged(token, changed)
 
 
 def _chunks(groups: Iterable[Group]) -> Iterator[list[Group]]:
@@ -196,44 +271,86 @@ def _chunks(groups: Iterable[Group]) -> Iterator[list[Group]]:
         yield chunk
 
 
-def _take_in_chunk(backend: Backend, chunk: Sequence[Group], done: Transferred) -> None:
-    def run(writer: Writer) -> Transferred:
-        step = Transferred(refused=[])
-        changes = [*_item_changes(writer, chunk, step), *_record_changes(writer, chunk, step)]
-        if changes:
-            writer.apply(changes)
-        return step
+class _Step:
+    """
+    What becomes of a chunk of an export on what is there: changes, an account of them, and a decision a group.
 
-    step = backend.write(run)
-    done.items += step.items
-    done.events += step.events
-    done.records += step.records
-    done.skipped += step.skipped
-    done.refused += step.refused
+    *loaded* are keys of items that steps before would have written, with their items, where nothing is written.
+    """
 
+    def __init__(self, reader: Reader, chunk: Sequence[Group], loaded: Mapping[Key, ItemId]) -> None:
+        self.done = Transferred(refused=[])
+        self.decided: list[Decided] = []
+        self.changes: list[Change] = [*self._of_items(reader, chunk), *self._of_records(reader, chunk, loaded)]
 
-def _item_changes(writer: Writer, chunk: Sequence[Group], step: Transferred) -> Iterator[Change]:
-    items = [(group.head, group) for group in chunk if isinstance(group.head, Item)]
-    present = writer.items([item.id for item, _ in items])
-    holders = dict(writer.items_by_key([item.key for item, _ in items if item.key is not None]))
-    for item, group in items:
-        there = present.get(item.id)
-        if there is not None and there.head == item.head and there.revision == item.revision:
-            step.skipped += 1
-            continue
-        if there is not None:
-            step.refused.append(f"{item.id}: is there already at revision {there.revision}, with another history")
-            continue
-        if item.key is not None and item.key in holders:
-            step.refused.append(str(AlreadyExists("key", item.dedupe_key, held_by=holders[item.key].id)))
-            continue
-        if item.key is not None:
-            holders[item.key] = item
-        yield Load(item, tuple(group.events))
-        yield from map(_sighting, group.sightings)
-        step.items += 1
-        step.events += len(group.events)
-        step.records += len(group.sightings)
+    def _skip(self, id: str) -> None:
+        self.decided.append(Decided("unchanged", id))
+
+    def _refuse(self, id: str, why: str, revision: int = 0) -> None:
+        self.decided.append(Decided("refused", id, revision))
+        self.done.refused.append(f"{id}: {why}")
+
+    def _make(self, id: str, revision: int, group: Group) -> None:
+        self.decided.append(Decided("created", id, revision))
+        self.done.events += len(group.events)
+
+    def _of_items(self, reader: Reader, chunk: Sequence[Group]) -> Iterator[Change]:
+        items = [(group.head, group) for group in chunk if isinstance(group.head, Item)]
+        present = reader.items([item.id for item, _ in items])
+        there_by_key = reader.items_by_key([item.key for item, _ in items if item.key is not None])
+        holders = {key: item.id for key, item in there_by_key.items()}
+        for item, group in items:
+            there = present.get(item.id)
+            if there is not None and there.head == item.head and there.revision == item.revision:
+                self.done.skipped += 1
+                self._skip(item.id)
+                continue
+            if there is not None:
+                self._refuse(item.id, f"is there already at revision {there.revision}, with another history",
+                             there.revision)  # fmt: skip
+                continue
+            if item.key is not None and item.key in holders:
+                self.decided.append(Decided("refused", item.id))
+                self.done.refused.append(str(AlreadyExists("key", item.dedupe_key, held_by=holders[item.key])))
+                continue
+            if item.key is not None:
+                holders[item.key] = item.id
+            yield Load(item, tuple(group.events))
+            yield from map(_sighting, group.sightings)
+            self._make(item.id, item.revision, group)
+            self.done.items += 1
+            self.done.records += len(group.sightings)
+
+    def _of_records(self, reader: Reader, chunk: Sequence[Group], loaded: Mapping[Key, ItemId]) -> Iterator[Change]:
+        """
+        Yield the changes that write each record and the events that explain it; the last one leaves it as it was.
+        """
+        groups = [(group.head, group) for group in chunk if isinstance(group.head, Record)]
+        by_kind: dict[RecordKind, list[str]] = {}
+        for record, _ in groups:
+            by_kind.setdefault(record.kind, []).append(record.id)
+        present = {kind: reader.records(kind, ids) for kind, ids in by_kind.items()}
+        keys = [_key_of(record) for record, _ in groups if record.kind == "key"]
+        holders = {key: item.id for key, item in reader.items_by_key(keys).items()}
+        for record, group in groups:
+            there, id = present[record.kind].get(record.id), f"{record.kind} {record.id}"
+            if there is not None:
+                if there.body != record.body and record.kind in _DECIDED:
+                    self._refuse(id, "is there already, and says something else", there.revision)
+                else:
+                    self._skip(id)
+                continue
+            if record.kind == "key":
+                holder = holders.get(_key_of(record)) or loaded.get(_key_of(record), "")
+                if wrong := _fault_of_key(record, holder):
+                    self._refuse(id, wrong)
+                    continue
+            if group.events:
+                yield from (PutRecord(record, event=event, force=True) for event in group.events)
+            else:
+                yield PutRecord(record, force=True)
+            self._make(id, record.revision, group)
+            self.done.records += 1
 
 
 def _sighting(record: Record) -> Sighting:
@@ -242,49 +359,21 @@ def _sighting(record: Record) -> Sighting:
     return Sighting(item_id, source, seen.first_at, seen.last_at, seen.n, seen.run)
 
 
-def _record_changes(writer: Writer, chunk: Sequence[Group], step: Transferred) -> Iterator[Change]:
-    """
-    Yield the changes that write each record and the events that explain it; the last one leaves it as it was.
-    """
-    groups = [(group.head, group.events) for group in chunk if isinstance(group.head, Record)]
-    by_kind: dict[RecordKind, list[str]] = {}
-    for record, _ in groups:
-        by_kind.setdefault(record.kind, []).append(record.id)
-    present = {kind: writer.records(kind, ids) for kind, ids in by_kind.items()}
-    holders = writer.items_by_key([_key_of(record) for record, _ in groups if record.kind == "key"])
-    for record, events in groups:
-        there = present[record.kind].get(record.id)
-        if there is not None:
-            if there.body != record.body and record.kind in _DECIDED:
-                step.refused.append(f"{record.kind} {record.id}: is there already, and says something else")
-            continue
-        wrong = _fault_of_key(record, holders.get(_key_of(record))) if record.kind == "key" else ""
-        if wrong:
-            step.refused.append(f"{record.kind} {record.id}: {wrong}")
-            continue
-        if events:
-            yield from (PutRecord(record, event=event, force=True) for event in events)
-        else:
-            yield PutRecord(record, force=True)
-        step.records += 1
-        step.events += len(events)
-
-
 def _key_of(record: Record) -> Key:
     env, dedupe_key = record.id.split("/", 1)
     return env, dedupe_key
 
 
-def _fault_of_key(record: Record, holder: Item | None) -> str:
+def _fault_of_key(record: Record, holder: ItemId) -> str:
     """
     Say why the record of a key cannot be taken in: it contradicts the item that holds the key.
     """
     state = from_builtins(record.body, KeyState)
-    if holder is None or state.alias_of:
+    if not holder or state.alias_of:
         return ""
     if state.purged_at:
-        return f"is said to be purged, but {holder.id} holds it"
-    return f"names {state.item_id}, but {holder.id} holds it" if state.item_id not in ("", holder.id) else ""
+        return f"is said to be purged, but {holder} holds it"
+    return f"names {state.item_id}, but {holder} holds it" if state.item_id not in ("", holder) else ""
 
 
 def migrate_store(source: Backend, open_target: Callable[[], Backend]) -> Transferred:

@@ -56,6 +56,22 @@ def test_a_merge_and_a_split_hold_on_every_backend(kept: Cli) -> None:
     kept("verify")
 
 
+def test_a_merge_and_a_split_do_what_was_shown_or_nothing(kept: Cli) -> None:
+    """The token of a preview merges just as shown; once an item changed it is refused, naming the item."""
+    a, b = _id(kept, "slo:a"), _id(kept, "slo:b")
+    token = kept.json("merge", a, "--into", b, "--dry-run")["token"]
+    kept("edit", b, "-p", "P0")
+    refused = kept("merge", a, "--into", b, "--token", token, expect=5).stderr
+    assert f"{b}: was updated (revision 2), is now updated (revision 3)" in refused
+    assert _id(kept, "slo:a") == a
+    token = kept.json("merge", a, "--into", b, "--dry-run")["token"]
+    kept("merge", a, "--into", b, "--token", token)
+    assert _id(kept, "slo:a") == b
+    token = kept.json("split", "slo:a", "--dry-run")["token"]
+    kept("split", "slo:a", "--token", token)
+    assert _id(kept, "slo:a") == a
+
+
 def test_the_keys_of_a_report_are_explained_before_it_is_taken_in(cli: Cli) -> None:
     """Each finding's key is told with the inputs that made it, and nothing is written."""
     report = next(REPORTS.rglob("ruff*.sarif"))

@@ -49,7 +49,7 @@ def test_applying_shows_first_what_changes(cli: Cli, policy: Path) -> None:
     cli("report", str(REPORTS / "trivy.json"), "--service", "web")
     tried = cli("policy", "apply", str(policy), "--dry-run")
     assert "owner  none -> oncall" in tried.stdout
-    assert "--if-revision 0" in tried.stderr
+    assert "Nothing was written; revision 0 is in force" in tried.stderr
     assert cli.json("policy", "show")["revision"] == 0
     cli("policy", "apply", str(policy), "-y", "-m", "somebody has to")
     assert cli("policy", "show").stdout == OWNERS
@@ -64,6 +64,23 @@ def test_a_preview_that_is_out_of_date_is_refused(cli: Cli, policy: Path) -> Non
     cli("policy", "apply", str(policy), "-y")
     refused = cli("policy", "apply", str(policy), "-y", "--if-revision", "0", expect=5)
     assert "revision 1 is in force, not 0" in refused.stderr
+
+
+def test_a_policy_is_applied_just_as_it_was_shown(cli: Cli, policy: Path) -> None:
+    """
+    The token of a preview puts that file in force over that revision, and no other one.
+    """
+    cli("init")
+    token = cli.json("policy", "apply", str(policy), "--dry-run")["token"]
+    shown = policy.read_text()
+    policy.write_text(shown.replace("oncall", "nobody"))
+    assert "not what was shown" in cli("policy", "apply", str(policy), "-y", "--token", token, expect=5).stderr
+    assert cli.json("policy", "show")["revision"] == 0
+    policy.write_text(shown)
+    cli("policy", "apply", str(policy), "-y", "--token", token)
+    assert cli.json("policy", "show")["revision"] == 1
+    refused = cli("policy", "apply", str(policy), "-y", "--token", token, expect=5)
+    assert "revision 1, and was revision 0" in refused.stderr
 
 
 def test_a_machine_applies_no_policy(cli: Cli, policy: Path) -> None:

@@ -51,6 +51,27 @@ def test_export_and_import_are_lossless(full: Cli, tmp_path: Path) -> None:
     assert full.json("--store", "jsonl:other", "import", str(first))["items"] == 0
 
 
+def test_an_import_does_what_was_shown_or_nothing(full: Cli, tmp_path: Path) -> None:
+    """
+    The token of a preview imports just as shown, also where it was interrupted; what differs by now is told, and stays.
+    """
+    file = tmp_path / "a.ndjson"
+    full("export", str(file))
+    there = ("--store", "sqlite:there.db")
+    shown = full.json(*there, "import", str(file), "--dry-run")
+    assert not Path("there.db").exists()
+    assert shown["items"] == len(full.ids("--all"))
+    # The same item, made in between, needs not be made; another history of it is a difference.
+    full(*there, "import", str(file), "--token", shown["token"])
+    full(*there, "import", str(file), "--token", shown["token"])
+    assert full.json(*there, "import", str(file))["items"] == 0
+    again = full.json(*there, "import", str(file), "--dry-run")
+    one = full.ids()[0]
+    full(*there, "edit", one, "--title", "another one")
+    refused = full(*there, "import", str(file), "--token", again["token"], expect=5).stderr
+    assert f"{one}: was unchanged, is now refused" in refused
+
+
 def test_migrate_copies_and_says_what_is_still_in_use(full: Cli, tmp_path: Path) -> None:
     """
     There and back again is byte-equal; the store in use stays the old one.

@@ -115,6 +115,23 @@ def test_a_preview_token_holds_the_set(cli: Cli) -> None:
     assert cli.ids() == []
 
 
+def test_an_undo_does_what_was_shown_or_nothing(cli: Cli) -> None:
+    """
+    A batch is set back under the token of a preview; once one of its items was changed, nothing of it is.
+    """
+    ids = [cli.add(f"web {number}", "-s", "web") for number in range(3)]
+    batch = cli.json("edit", "--query", "service:web", "--priority", "P0", "--yes")["batch"]
+    token = cli.json("undo", batch, "--dry-run")["token"]
+    cli("edit", ids[1], "--title", "another one")
+    refused = cli("undo", batch, "--token", token, expect=5).stderr
+    assert f"{ids[1]}: was updated (revision 3), is now refused" in refused
+    assert set(cli.ids("priority:P0")) == set(ids)
+    cli("undo", "--last")
+    token = cli.json("undo", batch, "--dry-run")["token"]
+    cli("undo", batch, "--token", token)
+    assert cli.ids("priority:P0") == []
+
+
 def test_several_at_once_go_on_past_what_is_refused(cli: Cli) -> None:
     """
     What the workflow refuses is told, the rest is done, and the exit code is 1.

@@ -8,7 +8,7 @@ its owner's eyes only. Plans that can be applied no more are removed when anothe
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -22,16 +22,18 @@ from backlog_store.errors import AmbiguousId, Fault, InvalidInput, NotFound
 from backlog_store.ids import derived
 from backlog_store.instants import to_datetime
 from backlog_store.planning import PLAN_DAYS, Plan, Step
-from backlog_store.preview import token_of
+from backlog_store.preview import Decided, token_of
 from backlog_store.redacting import redacted
 
-__all__ = ["find_plan", "keep_plan", "read_plan", "write_plan"]
+__all__ = ["find_decisions", "find_plan", "keep_decisions", "keep_plan", "read_plan", "write_plan"]
 
 _FORMAT = "backlog-plan"
 _VERSION = 1
 _SUFFIX = ".plan"
 _TOKEN = 16
+_DECISIONS = ".decided"
 _steps = msgspec.json.Decoder(Step)
+_decisions = msgspec.json.Decoder(Decided)
 
 
 class _Head(Struct, frozen=True, kw_only=True):
@@ -86,16 +88,38 @@ def keep_plan(app: App, plan: Plan) -> Path:
     """
     Keep a plan until it is applied, or too old.
     """
+    return _keep(app, f"{plan.token}{_SUFFIX}", lambda file: write_plan(file, plan))
+
+
+def keep_decisions(app: App, token: str, decided: Sequence[Decided]) -> None:
+    """
+    Keep what an import was foreseen to do, to tell later what changed since. It can be too old as well.
+    """
+    _keep(app, f"{token}{_DECISIONS}", lambda file: file.writelines(encode(one) + b"\n" for one in decided))
+
+
+def find_decisions(app: App, token: str) -> list[Decided]:
+    """
+    Return what was kept under a token; nothing if that is not known here.
+    """
+    try:
+        with (_folder(app) / f"{Path(token).name}{_DECISIONS}").open("rb") as file:
+            return list(map(_decisions.decode, file))
+    except FileNotFoundError:
+        return []
+
+
+def _keep(app: App, name: str, write: Callable[[IO[bytes]], None]) -> Path:
     folder = _folder(app)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     oldest = to_datetime(app.now()).timestamp() - PLAN_DAYS * 86_400
-    for old in _plans(folder):
+    for old in (*_plans(folder), *folder.glob(f"*{_DECISIONS}")):
         if old.stat().st_mtime < oldest:
             old.unlink(missing_ok=True)
-    path = folder / f"{plan.token}{_SUFFIX}"
+    path = folder / name
     whole = path.with_suffix(".part")
     with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        write_plan(file, plan)
+        write(file)
     whole.replace(path)
     return path
 

@@ -15,14 +15,14 @@ from msgspec import Struct
 from backlog_store.cli.app import App
 from backlog_store.cli.asking import asked, rows
 from backlog_store.cli.items import fields_of, handy_ids, plain_json, text_of, view
+from backlog_store.cli.previewed import check_token, keep
 from backlog_store.cli.text import neutral, padded, paint, plural, table, width
 from backlog_store.commands import Answer, Body, Bulk, Outcome, Single
-from backlog_store.errors import NotFound, PlanChanged
 from backlog_store.ids import batch_id
 from backlog_store.instants import Instant
 from backlog_store.model import LIMITS, Item
-from backlog_store.planning import Plan, Step
-from backlog_store.preview import departures, digest_of
+from backlog_store.planning import Planner, Step
+from backlog_store.preview import digest_of
 from backlog_store.query import All, In, Where, live
 from backlog_store.trail import difference
 
@@ -79,10 +79,10 @@ def change(app: App, targets: Targets, make: Callable[[Item], Single], verb: str
     if targets.dry_run or targets.token or asks:
         outcomes = [one for part in _parts(bodies) for one in planner.execute(part).outcomes]
     if targets.dry_run:
-        _print_preview(app, items, Answer(batch="", outcomes=tuple(outcomes)), planner.plan(), targets)
+        _print_preview(app, items, Answer(batch="", outcomes=tuple(outcomes)), planner, targets)
         return
     if targets.token:
-        _check_token(app, planner.plan(), targets.token)
+        check_token(app, planner, targets.token)
     if asks:
         for line in _preview_lines(app, items, outcomes):
             app.say(line)
@@ -131,23 +131,6 @@ def _picked(app: App, targets: Targets) -> list[Item]:
 def _parts(bodies: Sequence[Single]) -> Iterator[Bulk]:
     for start in range(0, len(bodies), LIMITS.drafts_per_command):
         yield Bulk(bodies=tuple(bodies[start : start + LIMITS.drafts_per_command]), keep_going=True)
-
-
-def _check_token(app: App, now: Plan, token: str) -> None:
-    """
-    Refuse where anything else would be done than what a preview showed under this token.
-    """
-    if token == now.token:
-        return
-    from backlog_store.cli.planfiles import find_plan
-
-    try:
-        shown = find_plan(app, token)
-    except NotFound:
-        raise PlanChanged(token, ()) from None
-    changed = [line for one, other in zip_longest(shown.steps, now.steps)
-               for line in departures(one.decisions if one else (), other.decisions if other else ())]  # fmt: skip
-    raise PlanChanged(token, changed or ["what is asked for is not what was shown"])
 
 
 def _execute(app: App, bodies: Sequence[Single], shown: Sequence[Step]) -> Answer:
@@ -216,11 +199,8 @@ def _preview_lines(app: App, items: Sequence[Item], outcomes: Sequence[Outcome])
     return lines
 
 
-def _print_preview(app: App, items: Sequence[Item], answer: Answer, plan: Plan, targets: Targets) -> None:
-    from backlog_store.cli.planfiles import keep_plan
-
-    token = plan.token
-    keep_plan(app, plan)
+def _print_preview(app: App, items: Sequence[Item], answer: Answer, planner: Planner, targets: Targets) -> None:
+    token = keep(app, planner)
     if targets.as_json:
         outcomes = [{**_outcome(app, outcome, (), app.now()), "changes": changes_of(item, outcome.item)}
                     for item, outcome in zip(items, answer.outcomes, strict=False)]  # fmt: skip
@@ -260,15 +240,16 @@ def print_answer(
     names: Sequence[str] = (),
     before: Mapping[str, Item] | None = None,
     done: str = "",
+    token: str = "",
 ) -> None:
     """
-    Print what became of each item, what was refused and why, and how to set it back.
+    Print what became of each item, what was refused and why, and how to set it back. *token*: of a preview of it.
     """
     if as_json:
         now = app.now()
         outcomes = [_outcome(app, outcome, names, now) for outcome in answer.outcomes]
-        app.out(plain_json({"batch": answer.batch, "accepted": answer.accepted, "counts": answer.counts(),
-                            "outcomes": outcomes}))  # fmt: skip
+        head = {"dry_run": True, "token": token} if token else {"batch": answer.batch, "accepted": answer.accepted}
+        app.out(plain_json({**head, "counts": answer.counts(), "outcomes": outcomes}))
         _say_accepted(app, answer)
         return
     items = [outcome.item for outcome in answer.outcomes if outcome.item is not None]
@@ -290,7 +271,9 @@ def print_answer(
     if len(answer.outcomes) > 1:
         app.say(f"{plural(len(answer.outcomes), 'item')}: {_counts(answer)}")
     _say_accepted(app, answer)
-    if (
+    if token:
+        app.say(f"Nothing was written. Exactly this: --token {token}")
+    elif (
         not done
         and not answer.accepted
         and any(outcome.verdict not in ("refused", "unchanged") for outcome in answer.outcomes)

@@ -17,6 +17,7 @@ from backlog_store.cli.commands.keyrewrite import rewrite
 from backlog_store.cli.complete import complete_ids
 from backlog_store.cli.items import fields_of, json_text
 from backlog_store.cli.options import fields_option, json_option, message_option, not_empty
+from backlog_store.cli.previewed import carry_out, check_token, keep, token_option
 from backlog_store.cli.text import neutral, plural
 from backlog_store.cli.writing import print_answer
 from backlog_store.codec import to_builtins
@@ -33,11 +34,16 @@ _PAGE = 500
 _ENV = click.option("--env", default="", metavar="NAME", help="The key's env; default: the setting env.")
 
 
-def _carry_out(app: App, body: c.Merge | c.Split, *, dry_run: bool, as_json: bool, fields: str) -> None:
-    answer = app.reading().preview(body) if dry_run else app.writing(body).execute(body)
+def _carry_out(app: App, body: c.Merge | c.Split, *, dry_run: bool, token: str, as_json: bool, fields: str) -> None:
+    planner = (app.reading() if dry_run else app.writing(body)).planner()
+    shown = planner.execute(body) if dry_run or token else None
+    if shown is not None and dry_run:
+        print_answer(app, shown, as_json=as_json, names=fields_of(fields), token=keep(app, planner))
+        return
+    if shown is not None:
+        check_token(app, planner, token)
+    answer = carry_out(app, planner) if shown is not None else app.backlog.execute(body)
     print_answer(app, answer, as_json=as_json, names=fields_of(fields))
-    if dry_run and not as_json:
-        app.say("Nothing was written.")
 
 
 @command("merge", examples=("backlog merge k3jq7a2m p7xw2c4d --into q4m2d6f8 -m 'one cause'",
@@ -46,11 +52,13 @@ def _carry_out(app: App, body: c.Merge | c.Split, *, dry_run: bool, as_json: boo
 @click.option("--into", required=True, metavar="ID", shell_complete=complete_ids, callback=not_empty,
               help="The item that stands for all of them from now on.")  # fmt: skip
 @click.option("-n", "--dry-run", is_flag=True, help="Show what would become of each, and change nothing.")
+@token_option
 @message_option
 @fields_option
 @json_option
 @pass_app
-def merge(app: App, ids: tuple[str, ...], into: str, dry_run: bool, message: str, fields: str, as_json: bool) -> None:
+def merge(app: App, ids: tuple[str, ...], into: str, dry_run: bool, token: str, message: str, fields: str,
+          as_json: bool) -> None:  # fmt: skip
     """
     Make items one, for good: what is reported under the key of any of them reaches the one merged into.
 
@@ -59,7 +67,7 @@ def merge(app: App, ids: tuple[str, ...], into: str, dry_run: bool, message: str
     """
     app.reading()
     body = c.Merge(ids=tuple(app.item(id).id for id in ids), into=app.item(into).id, message=message)
-    _carry_out(app, body, dry_run=dry_run, as_json=as_json, fields=fields)
+    _carry_out(app, body, dry_run=dry_run, token=token, as_json=as_json, fields=fields)
 
 
 @command("split", examples=("backlog split slo:checkout:latency -m 'two causes'",
@@ -68,11 +76,13 @@ def merge(app: App, ids: tuple[str, ...], into: str, dry_run: bool, message: str
 @_ENV
 @click.option("--lift", is_flag=True, help="Let it be merged again; joins nothing by itself.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show what would happen, and change nothing.")
+@token_option
 @message_option
 @fields_option
 @json_option
 @pass_app
-def split(app: App, key: str, env: str, lift: bool, dry_run: bool, message: str, fields: str, as_json: bool) -> None:
+def split(app: App, key: str, env: str, lift: bool, dry_run: bool, token: str, message: str, fields: str,
+          as_json: bool) -> None:  # fmt: skip
     """
     Cut a key off from the item that it is another name of: its next report is about an item of its own.
 
@@ -80,7 +90,7 @@ def split(app: App, key: str, env: str, lift: bool, dry_run: bool, message: str,
     """
     app.reading()
     body = c.Split(env=env or app.settings.get("env"), dedupe_key=key, lift=lift, message=message)
-    _carry_out(app, body, dry_run=dry_run, as_json=as_json, fields=fields)
+    _carry_out(app, body, dry_run=dry_run, token=token, as_json=as_json, fields=fields)
     if not as_json and not lift and not dry_run:
         app.hint(f"backlog key explain {key}")
 

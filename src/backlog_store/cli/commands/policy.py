@@ -16,9 +16,10 @@ from backlog_store.cli.command import group
 from backlog_store.cli.items import json_text
 from backlog_store.cli.options import id_argument, json_option, message_option
 from backlog_store.cli.policyfile import Trial, differs_from, load_file, on_trial
+from backlog_store.cli.previewed import carry_out, check_token, keep, token_option
 from backlog_store.cli.text import neutral, paint, plural, table
 from backlog_store.codec import from_builtins, to_builtins
-from backlog_store.commands import ApplyPolicy
+from backlog_store.commands import ApplyPolicy, Outcome
 from backlog_store.errors import EXIT_CODES, Fault, InvalidInput, NotFound, RevisionConflict
 from backlog_store.model import CURRENT_POLICY, Record
 from backlog_store.policy import record_id
@@ -189,10 +190,11 @@ def test(app: App, file: Path, reports: Sequence[BinaryIO], service: str, env: s
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--if-revision", type=click.IntRange(min=0), default=None, metavar="N",
               help="Only if this revision is still in force (0: the built-in policy).")  # fmt: skip
+@token_option
 @message_option
 @json_option
 @pass_app
-def apply(app: App, file: Path, dry_run: bool, yes: bool, if_revision: int | None, message: str,
+def apply(app: App, file: Path, dry_run: bool, yes: bool, if_revision: int | None, token: str, message: str,
           as_json: bool) -> None:  # fmt: skip
     """
     Put a policy in force, after showing what it changes. Only a person does this.
@@ -208,18 +210,18 @@ def apply(app: App, file: Path, dry_run: bool, yes: bool, if_revision: int | Non
                                detail=f"revision {trial.revision} is in force, not {if_revision}")  # fmt: skip
     body = ApplyPolicy(text=loaded.text, over=trial.revision, format=format_of(file.name),
                        name=file.name, files=loaded.files, message=message)  # fmt: skip
-    if dry_run:
-        outcome = backlog.preview(body).outcomes[0]
-        _tell_trial(app, trial, file, as_json=as_json)
-        if not as_json:
-            app.say(f"Nothing was written; revision {trial.revision} is in force"
-                    + (", and this is it." if outcome.verdict == "unchanged" else
-                       f": --if-revision {trial.revision} applies exactly to it."))  # fmt: skip
-        return
+    planner = backlog.planner()
+    if dry_run or token:
+        outcome = planner.execute(body).outcomes[0]
+        if dry_run:
+            _tell_preview(app, trial, file, outcome, keep(app, planner), as_json=as_json)
+            return
+        check_token(app, planner, token)
     if not as_json:
         _tell_trial(app, trial, file, as_json=False)
     app.confirm(f"Put {file} in force over revision {trial.revision}?", yes=yes)
-    outcome = app.writing(body).execute(body).outcomes[0]
+    app.writing(body)
+    outcome = (carry_out(app, planner) if token else app.backlog.execute(body)).outcomes[0]
     if as_json:
         app.out(json_text(app, {"verdict": outcome.verdict, "revision": outcome.revision, **_trial_data(trial)}))
     else:
@@ -227,6 +229,15 @@ def apply(app: App, file: Path, dry_run: bool, yes: bool, if_revision: int | Non
     told = differs_from(app)
     if told:
         app.say(f"{paint('warning', 'yellow', on=app.colored)}  {told}")
+
+
+def _tell_preview(app: App, trial: Trial, file: Path, outcome: Outcome, token: str, *, as_json: bool) -> None:
+    if as_json:
+        app.out(json_text(app, {"dry_run": True, "token": token, "verdict": outcome.verdict, **_trial_data(trial)}))
+        return
+    _tell_trial(app, trial, file, as_json=False)
+    next_step = ", and this is it." if outcome.verdict == "unchanged" else f". Exactly this: --yes --token {token}"
+    app.say(f"Nothing was written; revision {trial.revision} is in force{next_step}")
 
 
 @policy.command("suppressed", examples=("backlog policy suppressed",))

@@ -8,25 +8,27 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
 import click
 
 from backlog_store.backends.port import Backend
-from backlog_store.backends.registry import open_backend
+from backlog_store.backends.registry import is_made, open_backend
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import command
 from backlog_store.cli.items import plain_json
 from backlog_store.cli.options import json_option
+from backlog_store.cli.planfiles import find_decisions, keep_decisions
+from backlog_store.cli.previewed import token_option
 from backlog_store.cli.settingsfile import refuse_password
 from backlog_store.cli.text import neutral, plural
 from backlog_store.codec import to_builtins
 from backlog_store.errors import BackendUnavailable, StorageFull
 from backlog_store.redacting import redacted
 from backlog_store.settings import store_path
-from backlog_store.transfer import Transferred, checked_export, export_store, migrate_store, take_in
+from backlog_store.transfer import Transferred, checked_export, export_store, foresee, migrate_store, take_in
 
 __all__ = ["export", "import_", "migrate"]
 
@@ -107,14 +109,18 @@ def _export_to(backend: Backend, path: Path) -> Transferred:
     is_flag=True,
     help="The files of the original module: items.jsonl, and events.jsonl beside it or named too.",
 )
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would be taken in, and take in nothing.")
+@token_option
 @json_option
 @pass_app
-def import_(app: App, files: tuple[str, ...], legacy: bool, as_json: bool) -> None:
+def import_(app: App, files: tuple[str, ...], legacy: bool, dry_run: bool, token: str, as_json: bool) -> None:
     """
     Take in what export wrote; what is there already, the same, is skipped. Reports and drafts: see `backlog report`.
 
     The whole file is checked first; if anything is wrong with it, nothing is written.
     """
+    if legacy and (dry_run or token):
+        raise click.UsageError("--dry-run and --token are for what `backlog export` wrote, not for --legacy.")
     if legacy:
         from backlog_store.cli.legacy import import_files
 
@@ -124,8 +130,26 @@ def import_(app: App, files: tuple[str, ...], legacy: bool, as_json: bool) -> No
         raise click.UsageError("One file at a time (two go with --legacy).")
     with _opened(files[0]) as source, checked_export(source) as export_:
         # Only now: a faulty file makes no store.
-        done = take_in(_backend(app, make=True), export_)
+        if dry_run:
+            _preview(app, export_, as_json=as_json)
+            return
+        shown = find_decisions(app, token) if token else ()
+        done = take_in(_backend(app, make=True), export_, token=token, shown=shown)
     _print(app, done, "Imported", as_json=as_json)
+
+
+def _preview(app: App, export_: IO[bytes], *, as_json: bool) -> None:
+    if is_made(app.store.value):
+        foreseen = foresee(_backend(app, make=False), export_)
+    else:
+        with closing(open_backend("memory://")) as none:
+            foreseen = foresee(none, export_)
+    keep_decisions(app, foreseen.token, foreseen.decided)
+    if as_json:
+        app.out(plain_json({"dry_run": True, "token": foreseen.token, **to_builtins(foreseen.done)}))
+        return
+    _print(app, foreseen.done, "Would import", as_json=False)
+    app.say(f"Nothing was written. Exactly this: --token {foreseen.token}")
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from backlog_store.cli.command import command
 from backlog_store.cli.history import batch_named, newest_events, what_happened
 from backlog_store.cli.items import fields_of, json_text
 from backlog_store.cli.options import fields_option, json_option, not_empty
+from backlog_store.cli.previewed import carry_out, check_token, keep, token_option
 from backlog_store.cli.text import plural, table
 from backlog_store.cli.writing import print_answer
+from backlog_store.commands import Answer
 from backlog_store.errors import Conflict
 from backlog_store.model import TRAILS, Event
 from backlog_store.query import EventQuery
@@ -24,10 +26,11 @@ __all__ = ["batch", "undo"]
 @click.argument("name", metavar="[BATCH]", required=False, default="", callback=not_empty)
 @click.option("--last", is_flag=True, help="The last batch of yours that is not undone; the same as naming none.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show what would be set back.")
+@token_option
 @fields_option
 @json_option
 @pass_app
-def undo(app: App, name: str, last: bool, dry_run: bool, fields: str, as_json: bool) -> None:
+def undo(app: App, name: str, last: bool, dry_run: bool, token: str, fields: str, as_json: bool) -> None:
     """
     Set back what a command changed, where nobody changed anything since; the rest is refused, saying why.
 
@@ -40,11 +43,18 @@ def undo(app: App, name: str, last: bool, dry_run: bool, fields: str, as_json: b
     full = batch_named(app, name) if name else _last(app)
     ids = {event.item_id for event in backlog.events(EventQuery(batch=full, limit=None))}
     before = backlog.read(lambda reader: reader.items(ids))
-    answer = backlog.undo(full, dry_run=dry_run)
-    print_answer(app, answer, as_json=as_json, names=fields_of(fields), before=before)
-    if dry_run and not as_json:
-        app.say("Nothing was written.")
-    if answer.counts().get("refused"):
+    planner = backlog.planner()
+    if dry_run or token:
+        shown = Answer(batch="", outcomes=tuple(one for step in backlog.undo_steps(full, planner=planner)
+                                                for one in step.outcomes))  # fmt: skip
+    else:
+        shown = backlog.undo(full)
+    if token and not dry_run:
+        check_token(app, planner, token)
+        shown = carry_out(app, planner)
+    print_answer(app, shown, as_json=as_json, names=fields_of(fields), before=before,
+                 token=keep(app, planner) if dry_run else "")  # fmt: skip
+    if shown.counts().get("refused"):
         raise click.exceptions.Exit(1)
 
 
