@@ -352,30 +352,36 @@ class Backlog(ReadableBacklog):
         """
         return self._one(c.LiftVerdict(env=env, dedupe_key=dedupe_key, message=message), "")
 
-    def cleanup(self, retention_days: int = 180, *, env: str = "") -> int:
+    def cleanup(self, retention_days: int | None = None, *, env: str = "") -> int:
         """
-        Purge closed items untouched for so long, in bounded steps; return how many. Their verdicts stay.
+        Purge closed items untouched for so long (by default as `maintain`); return how many. Their verdicts stay.
         """
         from backlog_store import maintenance  # only who asks for it pays for it
 
         done = maintenance.Maintained()
-        maintenance.purge(self, done, retention_days=retention_days, env=env)
+        days = self.read(maintenance.kept_days)[0] if retention_days is None else retention_days
+        maintenance.purge(self, done, retention_days=days, env=env)
         return done.purged
 
-    def maintain(
-        self, retention_days: int | None = 180, *, env: str = "", history_days: int | None = None
-    ) -> Maintained:
+    def maintain(self, retention_days: int | None = -1, *, env: str = "", history_days: int | None = -1) -> Maintained:
         """
         Let go of what is past its time, in bounded steps, and tell what.
 
         That is: records that expired, closed items untouched for *retention_days* (``None``: none), and what happened
-        more than *history_days* ago (``None``: nothing). No writer waits longer than for one step. Interrupted, call it
-        again. The command line's ``cleanup``.
+        more than *history_days* ago (``None``: nothing). -1 is what `retention` of the policy in force says; without
+        it, 180 days and nothing. No writer waits longer than for one step. Interrupted, call it again. The command
+        line's ``cleanup``. Raises `NotAllowed` for less than the policy says.
         """
         from backlog_store import maintenance  # only who asks for it pays for it
 
         now = self.clock()
         done = maintenance.Maintained()
+        if maintenance.BY_POLICY in (retention_days, history_days):
+            kept = self.read(maintenance.kept_days)
+            retention_days, history_days = (
+                days if given == maintenance.BY_POLICY else given
+                for days, given in zip(kept, (retention_days, history_days), strict=True)
+            )
         if retention_days is not None:
             maintenance.purge(self, done, retention_days=retention_days, env=env)
         if history_days is not None:

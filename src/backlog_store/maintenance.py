@@ -20,7 +20,11 @@ from backlog_store.instants import Instant
 from backlog_store.model import ItemId, RecordKind
 from backlog_store.query import EventQuery
 
-__all__ = ["EXPIRING", "Maintained", "Store", "drop_emptied", "drop_expired", "purge", "shorten_history"]
+__all__ = ["BY_POLICY", "EXPIRING", "Maintained", "Store", "drop_emptied", "drop_expired", "kept_days", "purge",
+           "shorten_history"]  # fmt: skip
+
+#: For a number of days: what the policy in force says of it.
+BY_POLICY = -1
 
 T = TypeVar("T")
 
@@ -73,6 +77,17 @@ class Maintained(Struct, kw_only=True):
         """
         self.steps += 1
         self.rows_max = max(self.rows_max, rows)
+
+
+def kept_days(reader: Reader) -> tuple[int, int | None]:
+    """
+    Return how many days closed items stay, and the history of the others (``None``: for ever), by the policy in force.
+    """
+    from backlog_store.policy.retention import CLOSED_DAYS  # only who asks for it pays for it
+    from backlog_store.rules.policies import policy_in_force
+
+    kept = policy_in_force(reader).retention
+    return (CLOSED_DAYS, None) if kept is None else (kept.closed_days, kept.history_days)
 
 
 def purge(store: Store, done: Maintained, *, retention_days: int, env: str = "") -> None:

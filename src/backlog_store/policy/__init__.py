@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from backlog_store.policy.owners import Owners
     from backlog_store.policy.priority import Priorities
     from backlog_store.policy.reopening import Reopening
+    from backlog_store.policy.retention import Retention
     from backlog_store.policy.sla import Sla
     from backlog_store.policy.suppression import Suppression
     from backlog_store.policy.wip import Wip
@@ -80,6 +81,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     due: Due | None = None
     sla: Sla | None = None
     escalation: Escalation | None = None
+    retention: Retention | None = None
 
     @property
     def transitions(self) -> dict[str, tuple[str, ...]]:

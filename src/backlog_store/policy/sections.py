@@ -17,6 +17,7 @@ from backlog_store.policy.opening import Activation, Budgets
 from backlog_store.policy.owners import Owners
 from backlog_store.policy.priority import Priorities
 from backlog_store.policy.reopening import Reopening
+from backlog_store.policy.retention import Retention
 from backlog_store.policy.sla import Sla
 from backlog_store.policy.suppression import Suppression
 from backlog_store.policy.wip import Wip
@@ -52,4 +53,5 @@ SECTIONS: Mapping[str, type[Section]] = {
     "due": Due,
     "sla": Sla,
     "escalation": Escalation,
+    "retention": Retention,
 }

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from backlog_store.backends.port import DropRecord, Trim
 from backlog_store.commands import Cleanup, DropExpired, Outcome, ShortenHistory
+from backlog_store.errors import NotAllowed
 from backlog_store.ids import event_id
 from backlog_store.instants import add_seconds
 from backlog_store.model import CLOSED, LIMITS, Event, Item, ItemId, Key, KeyState, Verdict
@@ -61,6 +62,9 @@ def cleanup(context: Context, body: Cleanup) -> tuple[Outcome, ...]:
     if not 1 <= body.limit <= LIMITS.drafts_per_command:
         check.fault("limit", body.limit, f"1 to {LIMITS.drafts_per_command}")
     check.done("cleanup")
+    kept = context.policy.retention
+    if kept is not None and body.retention_days < kept.closed_days:
+        _refuse(context, "purging items", f"closed items stay {kept.closed_days} days", "closed_days")
     before = add_seconds(context.now, -body.retention_days * _DAY_S)
     # By the instant of closing, which is indexed: by that of the last change each step would pass all that is live.
     parts: list[Where] = [In("status", tuple(sorted(CLOSED))), Compare("closed_at", "<", before),
@@ -77,6 +81,11 @@ def cleanup(context: Context, body: Cleanup) -> tuple[Outcome, ...]:
             part_all(context, item)
         found = [context.item(item.id) for item in found]
     return tuple(_purge(context, item) for item in found)
+
+
+def _refuse(context: Context, action: str, why: str, key: str) -> None:
+    raise NotAllowed(action, f"{why} (policy {context.policy.revision}, retention/{key})",
+                     hint="`backlog cleanup` keeps to the policy by itself.")  # fmt: skip
 
 
 def _fitting(rows: Sequence[int]) -> int:
@@ -118,6 +127,10 @@ def shorten_history(context: Context, body: ShortenHistory) -> tuple[Outcome, ..
     check = Checker()
     check.instant("before", body.before, required=True)
     check.done("shorten_history")
+    kept = context.policy.retention
+    days = kept.history_days if kept is not None else None
+    if days is not None and body.before > add_seconds(context.now, -days * _DAY_S):
+        _refuse(context, "forgetting history", f"history stays {days} days", "history_days")
     context.load_ids(body.ids)
     found = [context.find(id) for id in body.ids]
     ids = body.ids[: _fitting([item.revision if item else 1 for item in found])]
@@ -180,13 +193,14 @@ def drop_expired(context: Context, body: DropExpired) -> tuple[Outcome, ...]:
     taken for a new one.
     """
     outcomes = []
+    kept_days = context.policy.retention.request_days if context.policy.retention is not None else LIMITS.request_days
     context.load_records(body.kind, body.ids)
     for id in body.ids:
         record = context.record(body.kind, id)
         if record is None or not record.expires_at or record.expires_at > context.now:
             outcomes.append(Outcome(verdict="unchanged", id=id))
             continue
-        known_until = add_seconds(record.expires_at, LIMITS.request_days * _DAY_S)
+        known_until = add_seconds(record.expires_at, kept_days * _DAY_S)
         if body.kind == "answer" and "answer" in record.body and known_until > context.now:
             rest = {name: value for name, value in record.body.items() if name != "answer"}
             context.put_record("answer", id, rest, expires_at=known_until)

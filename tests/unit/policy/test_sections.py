@@ -90,6 +90,8 @@ def test_overlapping_owners_are_refused() -> None:
         ("escalation:\n  rules:\n    - {calendar: ofice, steps: []}", 3, "there is no calendar 'ofice'"),
         ("escalation:\n  rules:\n    - {when: {status: [done, canceled]}, steps: []}", 3, "only live items"),
         ("escalation:\n  rules:\n    - {when: {env: prod}, steps: []}\n    - {steps: []}", 3, "never decides"),
+        ("retention:\n  closed_days: 180d", 2, "is no whole number"),
+        ("retention:\n  request_days: 7", 2, "from 14"),
         ("workflow:\n  transitions:\n    open: [open]", 3, "is no move"),
         ("workflow:\n  guards:\n    - {name: a, by: person, reason: [fixed], to: [canceled]}", 3, "guards nothing"),
     ],
@@ -123,6 +125,15 @@ def test_a_window_that_forgets_what_was_decided_or_fixed_is_told(rule: str, said
     ((_, warning, reason),) = told(f"reopen: {{rules: [{rule}]}}")
     assert warning
     assert said in reason
+
+
+def test_a_window_that_is_longer_than_items_stay_is_told() -> None:
+    """What is purged meanwhile can no longer go on; the two sections are held against each other."""
+    window = "reopen: {rules: [{name: long, reason: [fixed], within: 52w, then: same_episode}]}\n"
+    ((line, warning, reason),) = told(f"{window}retention: {{closed_days: 90}}")
+    assert (line, warning) == (2, True)
+    assert "the window of 'long' in reopen is longer" in reason
+    assert told(f"{window}retention: {{closed_days: 364}}") == []
 
 
 def test_a_status_without_a_way_out_is_told() -> None:

@@ -226,3 +226,55 @@ def test_who_may_not_administer_lets_nothing_go(machine: Backlog) -> None:
     worker = machine.acting_as("worker", scope=Scope(role="worker"))
     with pytest.raises(NotAllowed):
         worker.execute(DropExpired(kind="answer", ids=()))
+
+
+RETENTION = "retention: {closed_days: 30, history_days: 60, request_days: 20}\n"
+
+
+def test_the_policy_says_how_long_what_is_over_stays(machine: Backlog, person: Backlog, clock: StepClock) -> None:
+    """Maintenance lets go what the policy in force says, no less and no more; what was decided outlives its item."""
+    person.apply_policy(RETENTION, over=0)
+    long_lived, _ = grown(machine, person, clock)
+    person.close_item(machine.upsert(title="noise", dedupe_key="noise").id, "wont_fix")
+    clock.advance(29 * DAY_S)
+    assert machine.maintain().purged == 0
+    clock.advance(2 * DAY_S)
+    person.close_item(machine.upsert(title="fresh", dedupe_key="fresh").id)
+    clock.advance(40 * DAY_S)
+    done = machine.maintain()
+    assert (done.purged, done.shortened) == (2, 1)
+    assert is_baseline(trail(machine, long_lived)[-1])
+    assert machine.upsert(title="noise", dedupe_key="noise").why == "closed as wont_fix"
+
+
+def test_less_than_the_policy_says_is_refused(machine: Backlog, person: Backlog, clock: StepClock) -> None:
+    """Whoever asks for less gets the rule, also a person; nothing is let go. More may be asked for."""
+    person.apply_policy(RETENTION, over=0)
+    id, between = grown(machine, person, clock)
+    person.close_item(id)
+    with pytest.raises(NotAllowed, match=r"closed items stay 30 days \(policy 1, retention/closed_days\)"):
+        person.cleanup(29)
+    with pytest.raises(NotAllowed, match="history stays 60 days"):
+        machine.maintain(history_days=59)
+    with pytest.raises(NotAllowed, match="history stays 60 days"):
+        person.execute(ShortenHistory(ids=(id,), before=between))
+    clock.advance(50 * DAY_S)
+    assert machine.cleanup(60) == 0
+    assert machine.maintain(30).purged == 1
+
+
+def test_a_request_id_is_known_for_as_long_as_the_policy_says(
+    machine: Backlog, person: Backlog, clock: StepClock
+) -> None:
+    """After its answer went it is refused, and taken for a new one only when the policy's time is over, too."""
+    person.apply_policy(RETENTION, over=0)
+    machine.execute(Report(drafts=(Draft(title="a", dedupe_key="a"),)), request_id="r1")
+    clock.advance((LIMITS.answer_days + 19) * DAY_S)
+    machine.maintain()
+    with pytest.raises(RequestExpired):
+        machine.execute(Report(drafts=(Draft(title="a", dedupe_key="a"),)), request_id="r1")
+    clock.advance(2 * DAY_S)
+    machine.maintain()
+    assert machine.execute(Report(drafts=(Draft(title="b", dedupe_key="b"),)), request_id="r1").counts() == {
+        "created": 1
+    }

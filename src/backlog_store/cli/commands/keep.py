@@ -17,6 +17,7 @@ from backlog_store.cli.text import neutral, plural, table
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.errors import Fault, InvalidInput, NotFound
 from backlog_store.instants import Instant, add_seconds
+from backlog_store.maintenance import kept_days
 from backlog_store.model import CLOSED, KeyState, Verdict, key_record_id
 from backlog_store.query import All, Compare, In, Where
 
@@ -41,25 +42,30 @@ def _days(_: click.Context, parameter: click.Parameter, value: str | None) -> in
 
 @command("cleanup", examples=("backlog cleanup --dry-run", "backlog cleanup --older-than 365 --yes",
                               "backlog cleanup --history 400d --yes"))  # fmt: skip
-@click.option("--older-than", "days", default="180", show_default=True, metavar="DAYS", callback=_days,
-              help="Closed, and untouched for so long.")  # fmt: skip
+@click.option("--older-than", "days", default=None, metavar="DAYS", callback=_days,
+              help="Closed, and untouched for so long; by default as the policy says, or 180.")  # fmt: skip
 @click.option("--env", default="", metavar="NAME", help="Purge only items of this env.")
 @click.option("--history", default=None, metavar="DAYS", callback=_days,
-              help="Also of what stays, keep only so much history.")  # fmt: skip
+              help="Also of what stays, keep only so much history; by default as the policy says.")  # fmt: skip
 @click.option("-n", "--dry-run", is_flag=True, help="Count them, and purge nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
 @pass_app
-def cleanup(app: App, days: int, env: str, history: int | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+def cleanup(app: App, days: int | None, env: str, history: int | None, dry_run: bool, yes: bool,
+            as_json: bool) -> None:  # fmt: skip
     """
     Purge items closed long ago, with their history, and what else is past its time.
 
     What was decided about their keys stays, so that they do not come back as new. With `--history` the older events of
     all that stays are forgotten, too; each item then begins with a baseline that tells what they came to. Answers kept
-    for request ids are let go after 14 days. Nobody waits while this runs: it goes in steps, and once interrupted it
-    can be run again. This cannot be undone: export first, if in doubt.
+    for request ids are let go after 14 days. Less than the policy in force says (`retention`) is refused. Nobody waits
+    while this runs: it goes in steps, and once interrupted it can be run again. This cannot be undone: export first, if
+    in doubt.
     """
     backlog = app.reading()
+    kept = backlog.read(kept_days)
+    days = kept[0] if days is None else days
+    history = kept[1] if history is None else history
     parts: list[Where] = [In("status", tuple(sorted(CLOSED))),
                           Compare("updated_at", "<", add_seconds(app.now(), -days * _DAY_S))]  # fmt: skip
     if env:
