@@ -28,7 +28,8 @@ from backlog_store.model import Draft
 __all__ = ["Served", "Visitor", "browser", "filled"]
 
 _DAY_S = 86_400
-_START_S = 30.0
+_START_S = 120.0
+_PATIENCE_MS = 120_000  # a bound for a machine that is busy, never a measure
 POLICY = """
 closing: {misses: 1, min_age_hours: 0, close_floor: 0}
 priority:
@@ -216,7 +217,7 @@ class Visitor:
             base_url=url, color_scheme=scheme, java_script_enabled=script, viewport={"width": width, "height": 900},
             reduced_motion="reduce",
         )  # fmt: skip
-        self.context.set_default_timeout(30_000)
+        self.context.set_default_timeout(_PATIENCE_MS)
         self.complaints: list[str] = []
         self.ran: list[str] = []
         self.page = self.context.new_page()

@@ -19,11 +19,11 @@ from backlog_store.web.pages.render import page
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.routing import Ask, Reply, Routes
 
-__all__ = ["form_of", "one_of", "routes"]
+__all__ = ["FORM", "back_to", "form_of", "moment", "one_of", "routes"]
 
 routes = Routes()
 
-_FORM = ("application/x-www-form-urlencoded",)
+FORM = ("application/x-www-form-urlencoded",)
 
 
 def form_of(ask: Ask) -> dict[str, list[str]]:
@@ -31,7 +31,7 @@ def form_of(ask: Ask) -> dict[str, list[str]]:
     Return the fields of a form. Raises `HttpProblem` (400, 415).
     """
     media = ask.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media not in _FORM:
+    if media not in FORM:
         raise HttpProblem(415, f"{media[:60] or 'no media type'}: give a form")
     try:
         return parse_qs(ask.body.decode(), keep_blank_values=True, strict_parsing=False, max_num_fields=5_000)
@@ -39,7 +39,7 @@ def form_of(ask: Ask) -> dict[str, list[str]]:
         raise HttpProblem(400, "the form is not UTF-8, or has too many fields", code="malformed") from error
 
 
-def _back(form: Mapping[str, list[str]], verdict: str, batch: str, *, default: str) -> Reply:
+def back_to(form: Mapping[str, list[str]], verdict: str, batch: str, *, default: str) -> Reply:
     """
     Return to where the form was, on this site alone.
     """
@@ -61,7 +61,10 @@ def one_of(form: Mapping[str, list[str]], name: str, default: str = "") -> str:
     return form.get(name, [default])[-1].strip()
 
 
-def _moment(form: Mapping[str, list[str]], name: str, now: str) -> str:
+def moment(form: Mapping[str, list[str]], name: str, now: str) -> str:
+    """
+    Return the instant that a field names (``+7d``, ``fri``, a day); empty for an empty one. Raises `InvalidInput`.
+    """
     from backlog_store.querylang.dates import parse_when
 
     text = one_of(form, name)
@@ -81,7 +84,7 @@ def _edit(id: str, form: Mapping[str, list[str]], now: str, revision: int) -> c.
     names = ("title", "description", "priority", "owner", "service", "category", "due_date", "fix")
     fields: dict[str, Any] = {name: one_of(form, name) for name in names if name in form}
     if fields.get("due_date"):
-        fields["due_date"] = _moment(form, "due_date", now)[:10]
+        fields["due_date"] = moment(form, "due_date", now)[:10]
     if "tags" in form:
         fields["tags"] = [tag for tag in one_of(form, "tags").replace(",", " ").split() if tag]
     return c.Edit(id=id, fields=fields, revision=revision, message=one_of(form, "message"))
@@ -94,10 +97,10 @@ VERBS: dict[str, _Build] = {
                                                  message=one_of(form, "message")),
     "close": lambda item, form, now, revision: c.Close(
         id=item, reason=one_of(form, "reason", "fixed"), message=one_of(form, "message"), revision=revision,
-        approver=one_of(form, "approver"), expires_at=_moment(form, "expires_at", now),
+        approver=one_of(form, "approver"), expires_at=moment(form, "expires_at", now),
         duplicate_of=one_of(form, "duplicate_of")),
     "reopen": lambda item, form, _, revision: c.Reopen(id=item, message=one_of(form, "message"), revision=revision),
-    "snooze": lambda item, form, now, revision: c.Snooze(id=item, until=_moment(form, "until", now), revision=revision,
+    "snooze": lambda item, form, now, revision: c.Snooze(id=item, until=moment(form, "until", now), revision=revision,
                                                        message=one_of(form, "message")),
     "comment": lambda item, form, _, __: c.Comment(id=item, message=one_of(form, "message")),
     "link": lambda item, form, _, __: c.Link(id=item, kind=one_of(form, "kind", "relates"),  # type: ignore[arg-type]
@@ -105,7 +108,7 @@ VERBS: dict[str, _Build] = {
 }  # fmt: skip
 
 
-@routes.add("POST", "/items/{id:str}/{verb:str}", action="work", takes=_FORM, gives="text/html")
+@routes.add("POST", "/items/{id:str}/{verb:str}", action="work", takes=FORM, gives="text/html")
 def change_item(ask: Ask) -> Reply:
     """
     Do what a form of an item says.
@@ -129,10 +132,10 @@ def change_item(ask: Ask) -> Reply:
         # The form again, with what was typed and what is wrong with it.
         context = context_of(ask, backlog.get(item.id))
         return page(ask, "item.html", code=422, refused=error, verb=verb, typed=form, **context)
-    return _back(form, answer.outcomes[0].verdict, answer.batch, default=f"/items/{item.id}")
+    return back_to(form, answer.outcomes[0].verdict, answer.batch, default=f"/items/{item.id}")
 
 
-@routes.add("POST", "/items", action="work", takes=_FORM, gives="text/html")
+@routes.add("POST", "/items", action="work", takes=FORM, gives="text/html")
 def add_item(ask: Ask) -> Reply:
     """
     Add an item by hand.
@@ -141,7 +144,7 @@ def add_item(ask: Ask) -> Reply:
     given = {name: one_of(form, name) for name in ("title", "description", "service", "category", "owner", "due_date")}
     faults: dict[str, str] = {}
     try:
-        due = _moment(form, "due_date", now)[:10]
+        due = moment(form, "due_date", now)[:10]
         priority = one_of(form, "priority", "P2")
         draft = Draft(title=given["title"], description=given["description"], service=given["service"], due_date=due,
                       category=given["category"], owner=given["owner"], priority=priority,
@@ -152,10 +155,10 @@ def add_item(ask: Ask) -> Reply:
         faults = {fault.pointer.rsplit("/", 1)[-1]: fault.reason for fault in error.faults}
         given["priority"] = one_of(form, "priority")
         return page(ask, "new.html", code=422, priorities=PRIORITIES, given=given, faults=faults)
-    return _back({}, "created", answer.batch, default=f"/items/{answer.outcomes[0].id}")
+    return back_to({}, "created", answer.batch, default=f"/items/{answer.outcomes[0].id}")
 
 
-@routes.add("POST", "/bulk", action="work", takes=_FORM, gives="text/html")
+@routes.add("POST", "/bulk", action="work", takes=FORM, gives="text/html")
 def change_items(ask: Ask) -> Reply:
     """
     Do the same with several items: first a preview of the exact set, then, with its revisions, the change.
@@ -179,20 +182,20 @@ def change_items(ask: Ask) -> Reply:
                     ready=sum(outcome.verdict != "refused" for _, outcome in sure))  # fmt: skip
     answer = ask.backlog.execute(body)
     done = [outcome for outcome in answer.outcomes if outcome.verdict != "refused"]
-    return _back(form, done[0].verdict if done else "unchanged", answer.batch, default="/items")
+    return back_to(form, done[0].verdict if done else "unchanged", answer.batch, default="/items")
 
 
-@routes.add("POST", "/undo", action="work", takes=_FORM, gives="text/html")
+@routes.add("POST", "/undo", action="work", takes=FORM, gives="text/html")
 def undo_batch(ask: Ask) -> Reply:
     """
     Set back what a form did.
     """
     form = form_of(ask)
     answer = ask.backlog.undo(one_of(form, "batch"))
-    return _back(form, "updated", answer.batch, default="/items")
+    return back_to(form, "updated", answer.batch, default="/items")
 
 
-@routes.add("POST", "/views", action="work", takes=_FORM, gives="text/html")
+@routes.add("POST", "/views", action="work", takes=FORM, gives="text/html")
 def keep_view(ask: Ask) -> Reply:
     """
     Keep a query under a name.

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from backlog_store.web.pages.changes import form_of, one_of
+from backlog_store.web.pages.changes import FORM, form_of, one_of
 from backlog_store.web.pages.render import plain_page
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.routing import Ask, Param, Reply, Routes
@@ -17,7 +17,6 @@ from backlog_store.web.signing_in import Accounts
 __all__ = ["routes"]
 
 routes = Routes()
-_FORM = ("application/x-www-form-urlencoded",)
 
 
 def _accounts(ask: Ask) -> Accounts:
@@ -45,7 +44,7 @@ def sign_in_page(ask: Ask) -> Reply:
                       secret=accounts.is_secret(ask.request))  # fmt: skip
 
 
-@routes.add("POST", "/sign-in", action=None, takes=_FORM, gives="text/html")
+@routes.add("POST", "/sign-in", action=None, takes=FORM, gives="text/html")
 def sign_in(ask: Ask) -> Reply:
     """
     Sign a person in by name and password.
@@ -63,7 +62,7 @@ def sign_in(ask: Ask) -> Reply:
     return Reply(status=303, headers={"Location": back, "Set-Cookie": cookie})
 
 
-@routes.add("POST", "/sign-out", action=None, takes=_FORM, gives="text/html")
+@routes.add("POST", "/sign-out", action=None, takes=FORM, gives="text/html")
 def sign_out(ask: Ask) -> Reply:
     """
     End the session.

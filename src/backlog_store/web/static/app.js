@@ -75,9 +75,9 @@ document.addEventListener("keydown", (event) => {
     "<": () => slide(row, -1),
   }[key];
   if (done) { event.preventDefault(); done(); }
-  else if ("cspladmezu".includes(key) && key.length === 1) {
+  else if (/^[a-z]$/.test(key)) {
     if (press(key)) event.preventDefault();
-    else if (row && key !== "u") { event.preventDefault(); location.href = `${row.dataset.href}#${key}`; }
+    else if (row && "spladmez".includes(key)) { event.preventDefault(); location.href = `${row.dataset.href}#${key}`; }
   }
 });
 if (location.hash.length === 2) press(location.hash[1]);
