@@ -95,6 +95,8 @@ ROWS: dict[str, Row] = {
     "GET /": Row(path="/"),
     "GET /now": Row(path="/now"),
     "GET /dashboard": Row(path="/dashboard"),
+    "GET /triage": Row(path="/triage"),
+    "POST /triage/{id:str}": _of_item("/triage/{id}", form="do=accept"),
     "GET /items": Row(path="/items"),
     "GET /items.csv": Row(path="/items.csv"),
     "GET /items/new": Row(path="/items/new"),

@@ -50,7 +50,8 @@ def test_each_decision_leads_to_the_next_card(client: Client, backlog: Backlog, 
     Accepted, asleep, a risk, closed for each reason: the item is so, and the card behind it comes.
     """
     steps = [
-        ("accept", {"owner": "ann"}), ("snooze", {"until": "+7d"}), ("risk", {"approver": "cleo", "expires_at": "+90d"}),
+        ("accept", {"owner": "ann"}), ("snooze", {"until": "+7d"}),
+        ("risk", {"approver": "cleo", "expires_at": "+90d"}),
         ("false_positive", {}), ("wont_fix", {}), ("fixed", {}), ("obsolete", {}),
     ]  # fmt: skip
     for number, (do, fields) in enumerate(steps):
