@@ -4,8 +4,7 @@ The dashboard: exact counts, and the few lists that say where to look first. A n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import SimpleNamespace
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -13,14 +12,13 @@ from msgspec import Struct
 from backlog_store.backends.port import Reader
 from backlog_store.instants import Instant, add_seconds, day_of
 from backlog_store.model import CLOSED, LIVE, Item
-from backlog_store.query import ANY, All, Compare, Facet, In, ItemQuery, Not, Where, live, matcher
+from backlog_store.query import ANY, All, Compare, Facet, In, ItemQuery, Not, Where, live
 
 __all__ = ["Attention", "Dashboard", "attention", "dashboard"]
 
 _LIVE = live()
 _WEEK_S = 7 * 86_400
 _UNOWNED = In("owner", ("",))
-_OF_SLEEPERS: tuple[Facet, ...] = ("priority", "due_date", "owner")
 _COUNTED: tuple[Facet, ...] = ("priority", "category", "owner", "source", "service")
 
 
@@ -123,25 +121,17 @@ def attention(reader: Reader, *, env: str, now: Instant, limit: int = 5) -> Atte
         "expiring": All((*scope, In("status", tuple(sorted(CLOSED))), In("closed_reason", ("accepted_risk",)),
                          Compare("expires_at", "<=", from_week))),
     }  # fmt: skip
-    # Those awake are counted as all without those asleep, who are few and looked at once.
-    counts = {name: reader.tally(All((alive, part)), ()) for name, part in [*of_awake.items(), ("unowned", _UNOWNED)]}
-    sleepers = reader.tally(All((alive, asleep)), _OF_SLEEPERS)
+    # Those awake are counted as all without those asleep: both are counts that are kept.
+    counted = {**of_awake, "unowned": _UNOWNED}
+    counts = {name: reader.tally(All((alive, part)), ()) for name, part in counted.items()}
+    sleepers = {name: reader.tally(All((alive, part, asleep)), ()) for name, part in counted.items()}
     rest = {name: reader.tally(where, ()) for name, where in [*others.items(), ("live", alive)]}
     wheres = {**{name: All((alive, part, Not(asleep))) for name, part in of_awake.items()}, **others}
     found: dict[str, Any] = {
         name: tuple(reader.search(ItemQuery(where=where, limit=limit))) for name, where in wheres.items()
     }
-    for name, part in [*of_awake.items(), ("unowned", _UNOWNED)]:
-        found[f"{name}_count"] = counts[name].get((), 0) - _matching(sleepers, part)
+    for name in counted:
+        found[f"{name}_count"] = counts[name].get((), 0) - sleepers[name].get((), 0)
     for name in others:
         found[f"{name}_count"] = rest[name].get((), 0)
     return Attention(at=now, live=rest["live"].get((), 0), **found)
-
-
-def _matching(sleepers: Mapping[tuple[str, ...], int], part: Where) -> int:
-    """
-    Return how many of those asleep, counted by `_OF_SLEEPERS`, match a condition on these fields.
-    """
-    matches: Callable[[Any], bool] = matcher(part)
-    rows = {values: SimpleNamespace(**dict(zip(_OF_SLEEPERS, values, strict=True))) for values in sleepers}
-    return sum(n for values, n in sleepers.items() if matches(rows[values]))

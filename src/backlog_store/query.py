@@ -310,7 +310,7 @@ def _check(where: Any, pointer: str, faults: list[Fault]) -> None:
         case In(name, values):
             if name not in FIELDS:
                 faults.append(Fault(f"{pointer}/field", str(name), "no such field"))
-            if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+            if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
                 faults.append(Fault(f"{pointer}/values", repr(values)[:80], "give a tuple of texts"))
             else:
                 _check_texts(values, f"{pointer}/values", faults)
@@ -324,7 +324,7 @@ def _check(where: Any, pointer: str, faults: list[Fault]) -> None:
             else:
                 _check_texts((value,), f"{pointer}/value", faults)
         case HasWords(words):
-            if isinstance(words, str) or not all(isinstance(word, str) and word for word in words):
+            if not isinstance(words, tuple) or not all(isinstance(word, str) and word for word in words):
                 faults.append(Fault(f"{pointer}/words", repr(words)[:80], "give a tuple of words, none empty"))
             else:
                 _check_texts(words, f"{pointer}/words", faults)

@@ -18,7 +18,8 @@ from backlog_store.backends.postgres.deadlines import Deadlines, moment_after
 from backlog_store.backends.postgres.segments import Batch
 from backlog_store.backends.postgres.sessions import DIALECT, FEED, numbered
 from backlog_store.backends.postgres.wire import Link, Statement
-from backlog_store.backends.sql.compile import compile_events, compile_tally
+from backlog_store.backends.sql.compile import compile_events
+from backlog_store.backends.sql.counting import compile_tally
 from backlog_store.backends.sql.pages import compile_items
 from backlog_store.query import (
     ANY,
@@ -308,14 +309,24 @@ def test_counts_do_not_look_at_items(link: Link, name: str) -> None:
 def test_what_somebody_has_claimed_is_found_by_an_index_of_it(link: Link) -> None:
     """Few items are claimed: looking for them costs those few, however many there are."""
     found = scans(link, numbered(compile_items(ItemQuery(where=In("claimed_by", ("ann",))), DIALECT)))
-    assert found - {"sort", "incremental sort"} == {"items_claimed"}
+    assert found - {"sort", "incremental sort"} == {"items_claimed", "items_pkey"}
 
 
-def test_counts_of_sleepers_look_at_no_others(link: Link) -> None:
-    """Who sleeps is counted from an index of those that have an instant to wake at, without a look at any item."""
-    where = All((live(), In("env", ("prod",)), Compare("wake_at", ">", "2026-04-20")))
-    assert scans(link, numbered(compile_tally(where, (), DIALECT))) == {"items_wake"}
-    assert plan(link, numbered(compile_tally(where, (), DIALECT)))["Plans"][0]["Node Type"] == "Index Only Scan"
+@pytest.mark.parametrize("more", [(), (In("priority", ("P0", "P1")),), (Compare("due_date", "<", "2026-04-20"),)])
+def test_counts_of_sleepers_look_at_one_day_of_an_index(link: Link, more: tuple[Where, ...]) -> None:
+    """Who sleeps is counted by day as it is written; those of the day in question are told from an index alone."""
+    where = All((live(), In("env", ("prod",)), Compare("wake_at", ">", "2026-04-20T09"), *more))
+    statement = numbered(compile_tally(where, (), DIALECT))
+    assert scans(link, statement) <= {"items_wake", "seq tallies", "tallies_pkey", "seq tally_moves"}
+    assert "Index Only Scan" in str(plan(link, statement))
+
+
+def test_a_page_that_is_sorted_reads_the_rows_of_its_page_alone(link: Link) -> None:
+    """What woke is sorted from an index of those that sleep; only the items of the page are looked up."""
+    where = All((live(), Compare("wake_at", "<=", "2026-03-04T")))
+    statement = numbered(compile_items(ItemQuery(where=where, limit=5), DIALECT))
+    assert scans(link, statement) - {"sort"} == {"items_wake", "items_pkey"}
+    assert "Index Only Scan" in str(plan(link, statement))
 
 
 def test_overdue_items_by_priority_are_a_range_of_each_priority(link: Link) -> None:

@@ -143,6 +143,11 @@ COUNTS = {
     "CO-ROUTINE counts", "COMPOUND QUERY", "LEFT-MOST SUBQUERY", "UNION ALL", "SCAN counts", "SCAN tally_moves",
     "SEARCH items USING INTEGER PRIMARY KEY (rowid>?)", "SCAN marks", "USE TEMP B-TREE FOR GROUP BY", "SCALAR SUBQUERY",
 }  # fmt: skip
+#: And a count of those that sleep: the rows of one day, from the index alone.
+SLEEPERS = {
+    "SEARCH items USING COVERING INDEX items_wake (wake_at>? AND wake_at<?)",
+    "SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=?)", *COUNTS,
+}  # fmt: skip
 #: Each hot read, and every step that its plan may have.
 READS: dict[str, tuple[Callable[[Reader], object], set[str]]] = {
     "an item": (lambda reader: reader.items(["bl_a"]), {BY_ID}),
@@ -191,8 +196,23 @@ READS: dict[str, tuple[Callable[[Reader], object], set[str]]] = {
         {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value<?)", *COUNTS},
     ),
     "how many sleep": (
-        lambda reader: reader.tally(All((LIVE, PROD, Compare("wake_at", ">", START))), ()),
-        {"SEARCH items USING COVERING INDEX items_wake (wake_at>?)"},
+        lambda reader: reader.tally(All((LIVE, PROD, Compare("wake_at", ">", START))), ()), SLEEPERS,
+    ),
+    "how many urgent ones sleep": (
+        lambda reader: reader.tally(
+            All((LIVE, PROD, Compare("wake_at", ">", START), In("priority", ("P0", "P1")))), ()
+        ),
+        SLEEPERS | {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value=? AND wake>?)"},
+    ),
+    "how many unowned ones of any env woke": (
+        lambda reader: reader.tally(All((LIVE, Compare("wake_at", "<=", START), In("owner", ("",)))), ()),
+        SLEEPERS | {"SEARCH tallies USING PRIMARY KEY (facet=?)"},
+    ),
+    "how many late ones sleep": (
+        lambda reader: reader.tally(
+            All((LIVE, PROD, Compare("wake_at", ">", START), Compare("due_date", "<", "2026-03-20"))), ()
+        ),
+        SLEEPERS | {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value<?)"},
     ),
 }  # fmt: skip
 
@@ -237,6 +257,17 @@ def test_a_selective_condition_leads(watched: Watched, name: str, others: tuple[
     for plan in plans:
         assert any(index in step for step in plan), plan
         assert not any("items_order" in step or "SCAN items" in step.replace("SCAN item_words", "") for step in plan)
+
+
+def test_a_page_that_is_sorted_reads_the_documents_of_its_rows_alone(watched: Watched) -> None:
+    """What woke is sorted from an index of those that sleep; only the rows of the page are read."""
+    woke = All((LIVE, Compare("wake_at", "<=", START)))
+    _reader(watched).search(ItemQuery(where=woke, limit=5))
+    (plan,) = watched.plans()
+    assert [step for step in plan if "items" in step] == [
+        "SEARCH items USING COVERING INDEX items_wake (wake_at<?)",
+        "SEARCH items USING INTEGER PRIMARY KEY (rowid=?)",
+    ]
 
 
 def _create(writer: Writer) -> None:

@@ -8,18 +8,23 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
-from backlog_store.backends.postgres import migrating, open_postgres
+from backlog_store.backends.port import Reader
+from backlog_store.backends.postgres import migrating, open_postgres, tallies
 from backlog_store.backends.postgres.deadlines import moment_after
 from backlog_store.backends.postgres.migrating import MIGRATIONS, Migration, migrate
+from backlog_store.backends.postgres.reading import PostgresReader
 from backlog_store.backends.postgres.wire import Link, Refused, Statement
 from backlog_store.errors import BackendUnavailable, ConfigError, SchemaMismatch
-from backlog_store.query import EventQuery
+from backlog_store.query import OPERATORS, All, Compare, EventQuery, In
 from backlog_store.testing.conformance.base import apply
+from backlog_store.testing.oracle import count_items
 from backlog_store.testing.postgres import PostgresServer
 from backlog_store.testing.samples import an_item, first
 
@@ -273,3 +278,51 @@ def test_tables_that_vanish_are_told(postgres_dsn: str) -> None:
         backend.read(lambda reader: reader.items(["bl_a"]))
     assert not backend.check().ok
     backend.close()
+
+
+#: As the release before added up what had moved.
+ADD_UP_BEFORE = """
+INSERT INTO tallies (facet, env, status, value, n)
+SELECT cell.facet, env, status, cell.value, sum(n)
+FROM tally_moves
+CROSS JOIN LATERAL (VALUES ('priority', priority), ('owner', owner), ('due', due)) AS cell (facet, value)
+GROUP BY 1, 2, 3, 4;
+DELETE FROM tally_moves;
+"""
+
+
+def test_sleepers_of_an_older_store_are_counted(postgres_dsn: str, link: Link) -> None:
+    """From a store that did not count them, with moves that wait to be added up: each count is exact."""
+    bring_up(link, MIGRATIONS[:5])
+    days = ("", "2026-03-01T00:00:00.000000Z", "2026-03-01T12:00:00.000000Z", "2026-04-02T00:00:00.000000Z")
+    items = [an_item(f"bl_{n:02}", wake_at=days[n % 4], owner=("", "ann")[n % 2]) for n in range(24)]
+    path = "SET search_path = backlog_store;"
+    made = "INSERT INTO items (id, revision, env, priority, owner, wake_at) VALUES ('{0.id}', 1, '{0.env}', "
+    statements = [(made + "'{0.priority}', '{0.owner}', '{0.wake_at}');").format(item) for item in items]
+    link.script(f"{path} {''.join(statements)} {ADD_UP_BEFORE}", moment_after(60))
+    changed = [
+        replace(items[3], wake_at="", status="done"), replace(items[4], wake_at=days[3]),
+        replace(items[5], priority="P0"), replace(items[6], owner="zoe"),
+    ]  # fmt: skip
+    moved = "UPDATE items SET (status, priority, owner, wake_at) = "
+    statements = [
+        (moved + "('{0.status}', '{0.priority}', '{0.owner}', '{0.wake_at}') WHERE id = '{0.id}';").format(item)
+        for item in changed
+    ]
+    link.script(f"{path} {''.join(statements)} DELETE FROM items WHERE id = '{items[7].id}';", moment_after(60))
+    items = [*items[:3], *changed, *items[8:]]
+
+    def check(reader: Reader) -> None:
+        for op, instant in product(OPERATORS, days[1:]):
+            asleep = Compare("wake_at", op, instant)  # type: ignore[arg-type]
+            for where in (asleep, All((asleep, In("owner", ("",)))), All((asleep, In("priority", ("P0",))))):
+                assert reader.tally(where, ()) == count_items(items, where, ()), where
+
+    def check_kept(reader: Reader) -> None:
+        assert isinstance(reader, PostgresReader)
+        assert [found for found in tallies.differences(reader) if "asleep" in found[0]] == []
+
+    store = open_postgres(postgres_dsn)
+    store.read(check)
+    store.read(check_kept)
+    store.close()

@@ -7,14 +7,22 @@ from __future__ import annotations
 import re
 import sqlite3
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+from backlog_store.backends.port import Reader
+from backlog_store.backends.sql.dialects import TALLIED
 from backlog_store.backends.sqlite import open_sqlite, schema
+from backlog_store.backends.sqlite.audit import audit
+from backlog_store.backends.sqlite.writer import SqliteWriter
 from backlog_store.errors import ConfigError, DataCorrupt, SchemaMismatch
+from backlog_store.query import OPERATORS, All, Compare, In
 from backlog_store.testing.conformance.base import apply, item_of
-from backlog_store.testing.samples import an_item, first
+from backlog_store.testing.oracle import count_items
+from backlog_store.testing.samples import an_item, first, then
+from backlog_store.verify import silent
 
 A = an_item("bl_a", dedupe_key="ka")
 
@@ -141,3 +149,41 @@ def test_a_failed_step_leaves_the_store_as_it_was(tmp_path: Path) -> None:
     assert connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone() == (0,)
     assert schema.read_version(connection) == 0
     connection.close()
+
+
+def test_sleepers_of_an_older_store_are_counted(tmp_path: Path) -> None:
+    """From a store that did not count them, with counts that wait and items not counted yet: each count is exact."""
+    path = tmp_path / "backlog.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    schema.upgrade(connection, to=2, fresh=False)
+    writer = SqliteWriter(connection, str(path))
+    days = ("", "2026-03-01T00:00:00.000000Z", "2026-03-01T12:00:00.000000Z", "2026-04-02T00:00:00.000000Z")
+    items = [an_item(f"bl_{n:02}", wake_at=days[n % 4], owner=("", "ann")[n % 2]) for n in range(24)]
+    writer.apply([first(item) for item in items[:16]])
+    for facet in TALLIED:
+        connection.execute(
+            f"INSERT INTO tallies SELECT '{facet}', env, status, {facet}, COUNT(*) FROM items GROUP BY 2, 3, 4"
+        )
+    connection.execute("UPDATE marks SET counted_mark = (SELECT MAX(num) FROM items)")
+    changes = [then(items[3], status="done", wake_at=""), then(items[4], wake_at=days[3])]
+    changes += [then(items[5], priority="P0"), then(items[6], owner="zoe"), *(first(item) for item in items[16:])]
+    writer.apply(changes)
+    writer.finish()
+    connection.execute("DELETE FROM items WHERE id = ?", (items[7].id,))
+    connection.execute("COMMIT")
+    connection.close()
+    for change in changes:
+        items[int(change.item.id[3:])] = change.item
+    del items[7]
+
+    def check(reader: Reader) -> None:
+        for op, instant in product(OPERATORS, days[1:]):
+            asleep = Compare("wake_at", op, instant)  # type: ignore[arg-type]
+            for where in (asleep, All((asleep, In("owner", ("",)))), All((asleep, In("priority", ("P0",))))):
+                assert reader.tally(where, ()) == count_items(items, where, ()), where
+
+    store = open_sqlite(path)
+    store.read(check)
+    assert store.read(lambda reader: [line for line in audit(store, reader, silent) if line.startswith("counts")]) == []
+    store.close()

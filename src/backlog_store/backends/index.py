@@ -42,7 +42,9 @@ from backlog_store.query import (
 __all__ = ["Index", "check_tally"]
 
 #: Orders whose first field is an instant or a day: a comparison with that field is a slice of the order.
-_SLICES = {"due_date": "due", "created_at": "created", "updated_at": "updated", "closed_at": "closed"}
+_SLICES = {
+    "due_date": "due", "created_at": "created", "updated_at": "updated", "closed_at": "closed", "wake_at": "wake",
+}  # fmt: skip
 #: Fields whose values are kept as sets of ids. Instants have nearly one value an item; ids are looked up as they are.
 _SETS = frozenset({
     "env", "service", "category", "priority", "status", "owner", "source", "dedupe_key", "closed_reason", "fix", "tag",
@@ -102,6 +104,8 @@ _decode_row: Callable[[bytes], Any] = msgspec.json.Decoder(_Row).decode
 _KEYS: dict[str, Callable[[Any], OrderKey]] = {
     order: attrgetter(*names) if len(names) > 1 else lambda row: (row.id,) for order, names in ORDERS.items()
 }
+#: No page comes in this order: it holds those alone that have an instant to wake at, so that they are found.
+_KEYS["wake"] = attrgetter("wake_at", "id")
 
 
 class Index:
@@ -126,8 +130,8 @@ class Index:
             self._rows[item_id] = new
         for (order, ready), ordered in self._orders.items():
             key = _KEYS[order]
-            before = None if old is None or (ready and old.stage not in _READY) else key(old)
-            after = None if new is None or (ready and new.stage not in _READY) else key(new)
+            before = key(old) if old is not None and _stands_in(order, ready, old) else None
+            after = key(new) if new is not None and _stands_in(order, ready, new) else None
             if before != after:
                 if before is not None:
                     ordered.remove(before)
@@ -253,8 +257,7 @@ class Index:
     def _order(self, order: str, *, ready: bool = False) -> list[OrderKey]:
         name = order, ready
         if name not in self._orders:
-            rows = self._rows.values()
-            shown = (row for row in rows if row.stage in _READY) if ready else rows
+            shown = (row for row in self._rows.values() if _stands_in(order, ready, row))
             self._orders[name] = Ordered(map(_KEYS[order], shown))
         return self._orders[name].keys()
 
@@ -285,6 +288,10 @@ def check_tally(where: Where, by: Sequence[str]) -> None:
     faults = [Fault(f"/by/{index}", str(name), "no such facet") for index, name in enumerate(by) if name not in FACETS]
     if faults:
         raise InvalidInput(faults, what="tally", hint=f"Facets: {', '.join(FACETS)}.")
+
+
+def _stands_in(order: str, ready: bool, row: Any) -> bool:
+    return (not ready or row.stage in _READY) and (order != "wake" or row.wake_at != "")
 
 
 def _is_ready(where: Where) -> bool:

@@ -11,9 +11,9 @@ import pytest
 
 from backlog_store.backends.sql.compile import (
     compile_events,
-    compile_tally,
     compile_where,
 )
+from backlog_store.backends.sql.counting import compile_tally
 from backlog_store.backends.sql.dialects import POSTGRES, SQLITE, Dialect
 from backlog_store.backends.sql.pages import compile_items
 from backlog_store.backends.sql.stages import tally_keys

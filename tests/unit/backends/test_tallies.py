@@ -73,6 +73,8 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_tallies, "MOVES_MAX", 3)
 
 
+#: An instant of a day on which many of the sampled items wake, before it and after.
+WAKING = "2026-03-01T17:00:00.000000Z"
 WHERES: tuple[Where, ...] = (
     ANY,
     live(),
@@ -82,6 +84,9 @@ WHERES: tuple[Where, ...] = (
     All((live(), In("priority", ("P0", "P1")))),
     In("service", ()),
     In("due_date", ("",)),
+    All((live(), Compare("wake_at", ">", WAKING), Compare("due_date", "<", "2026-03-20"))),
+    All((live(), In("env", ("prod",)), Compare("wake_at", "<=", WAKING), In("owner", ("",)))),
+    All((Compare("wake_at", ">", WAKING), Not(In("priority", ("P2", "P3"))))),
 )
 
 
@@ -110,7 +115,11 @@ def test_counts_are_what_counting_says(request: pytest.FixtureRequest, store: St
             apply(backend, Purge(id, item.revision))
             del items[id]
         else:
-            changed = {"status": "done"} if number % 2 else {"owner": "zoe", "due_date": "2026-03-01"}
+            changed = (
+                {"status": "done"}
+                if number % 2
+                else {"owner": "zoe", "due_date": "2026-03-01", "wake_at": "2026-03-09T00:00:00.000000Z"}
+            )
             change = then(item, **changed)
             apply(backend, change)
             items[id] = change.item
@@ -145,12 +154,13 @@ def test_a_change_that_moves_nothing_writes_no_count(store: Store) -> None:
         "INSERT INTO tally_moves (n, env, status, priority, category, service, owner, source, due)"
         " VALUES (1, 'prod', 'open', 'P0', '', '', '', '', '')"
     ),
+    "UPDATE tallies SET wake = '2026-03-04' WHERE facet = 'due asleep'",
 ])  # fmt: skip
 def test_a_count_that_is_not_so_is_found(store: Store, flip: str) -> None:
     """The audit compares each kept count with the items, and says which is wrong, and by how much."""
     backend, ask, audit = store
     for number in range(4):
-        apply(backend, first(an_item(f"bl_{number}")))
+        apply(backend, first(an_item(f"bl_{number}", wake_at=WAKING)))
     assert audit() == []
     ask(flip)
     found = audit()

@@ -14,7 +14,8 @@ from backlog_store.backends.postgres import statements as sql
 from backlog_store.backends.postgres.deadlines import Deadlines, moment_after
 from backlog_store.backends.postgres.sessions import DIALECT, FEED, Session, numbered, position_text
 from backlog_store.backends.postgres.wire import Rows, Statement
-from backlog_store.backends.sql.compile import compile_events, compile_tally
+from backlog_store.backends.sql.compile import compile_events
+from backlog_store.backends.sql.counting import compile_tally
 from backlog_store.backends.sql.pages import compile_items
 from backlog_store.backends.sql.stages import tally_keys
 from backlog_store.errors import BackendError

@@ -16,7 +16,7 @@ from backlog_store.backends.postgres.reading import PostgresReader
 from backlog_store.backends.postgres.sessions import Session
 from backlog_store.backends.postgres.statements import COMMIT, begin
 from backlog_store.backends.postgres.wire import Link, Refused, Statement
-from backlog_store.backends.sql.dialects import POSTGRES, TALLIED
+from backlog_store.backends.sql.dialects import POSTGRES, SLEEPERS, TALLIED
 
 __all__ = ["MOVES_MAX", "add_up", "differences", "is_due"]
 
@@ -29,22 +29,27 @@ STEP = 20_000
 
 #: Whoever finds another one at it leaves it to that one.
 _TAKE_TURN = "SELECT pg_try_advisory_xact_lock($1)"
+_CELLS = ", ".join([
+    *(f"('{facet}', taken.{facet}, '')" for facet in TALLIED),
+    *(f"('{facet} asleep', taken.{facet}, taken.wake)" for facet in SLEEPERS),
+])  # fmt: skip
 _ADD_UP = f"""
 WITH taken AS (
   DELETE FROM tally_moves
   WHERE ctid = ANY (ARRAY (SELECT ctid FROM tally_moves LIMIT $1))
-  RETURNING n, env, status, {", ".join(TALLIED)}
+  RETURNING n, env, status, {", ".join(TALLIED)}, wake
 ),
 cells AS (
-  SELECT cell.facet, taken.env, taken.status, cell.value, sum(taken.n) AS n
+  SELECT cell.facet, taken.env, taken.status, cell.value, cell.wake, sum(taken.n) AS n
   FROM taken
-  CROSS JOIN LATERAL (VALUES {", ".join(f"('{facet}', taken.{facet})" for facet in TALLIED)}) AS cell (facet, value)
-  GROUP BY cell.facet, taken.env, taken.status, cell.value
+  CROSS JOIN LATERAL (VALUES {_CELLS}) AS cell (facet, value, wake)
+  WHERE cell.wake > '' OR cell.facet NOT LIKE '% asleep'
+  GROUP BY cell.facet, taken.env, taken.status, cell.value, cell.wake
   HAVING sum(taken.n) <> 0
 )
-INSERT INTO tallies AS t (facet, env, status, value, n)
-SELECT facet, env, status, value, n FROM cells
-ON CONFLICT (facet, env, status, value) DO UPDATE SET n = t.n + excluded.n
+INSERT INTO tallies AS t (facet, env, status, value, wake, n)
+SELECT facet, env, status, value, wake, n FROM cells
+ON CONFLICT (facet, env, status, value, wake) DO UPDATE SET n = t.n + excluded.n
 """
 _TIDY = "DELETE FROM tallies WHERE n = 0"
 
@@ -90,6 +95,20 @@ HAVING sum(n) <> 0
 """
         for env, status, value, more in reader._ask(Statement(statement), whole=True):
             yield facet, env.decode(), status.decode(), value.decode(), int(more)
+    for facet in SLEEPERS:
+        statement = f"""
+SELECT env, status, {facet}, wake, sum(n)
+FROM (
+  SELECT * FROM {POSTGRES.sleepers(facet)} AS kept
+  UNION ALL
+  SELECT env, status, {facet}, left(wake_at, 10), -1 FROM items WHERE wake_at > ''
+) AS compared
+GROUP BY env, status, {facet}, wake
+HAVING sum(n) <> 0
+"""
+        for env, status, value, wake, more in reader._ask(Statement(statement), whole=True):
+            asleep = f"asleep until {wake.decode()}, {facet}"
+            yield asleep, env.decode(), status.decode(), value.decode(), int(more)
 
 
 def _lock_number(schema: str) -> int:

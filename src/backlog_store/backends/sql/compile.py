@@ -9,17 +9,14 @@ date, or ``9999-99-99`` for none, so that one index gives the order.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, LiteralString
 
-from msgspec.structs import replace
-
-from backlog_store.backends.sql.dialects import TALLIED, Dialect, Statement
+from backlog_store.backends.sql.dialects import Dialect, Statement
 from backlog_store.backends.sql.stages import staged
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.model import LIMITS
 from backlog_store.query import (
-    FACETS,
     NO_DUE,
     All,
     Any_,
@@ -34,8 +31,8 @@ from backlog_store.query import (
 )
 
 __all__ = [
-    "COLUMNS", "NOTHING", "all_of", "bounds", "compile_events", "compile_tally", "compile_where", "conditions",
-    "is_selective", "parts_of",
+    "COLUMNS", "NOTHING", "all_of", "bounds", "compile_events", "compile_where", "conditions", "flat", "is_selective",
+    "parts_of",
 ]  # fmt: skip
 
 #: Each query field and its column. ``tag`` has a table of its own.
@@ -81,61 +78,7 @@ def compile_where(where: Where, dialect: Dialect) -> Statement:
     Return the condition over the table ``items``. Raises `InvalidInput` for an unknown field.
     """
     check_where(where)
-    return all_of(conditions(list(_flat(staged(where))), dialect))
-
-
-def compile_tally(
-    where: Where, by: Sequence[str], dialect: Dialect, *, envs: Callable[[], Sequence[str]] | None = None
-) -> Statement:
-    """
-    Return the counting SELECT: the facets' columns, then the count. Raises `InvalidInput` for what is no facet.
-
-    Where env, status and one field of `TALLIED` answer it, what was counted at each write is added up.
-    """
-    faults = [Fault(f"/by/{index}", str(name), "no such facet") for index, name in enumerate(by) if name not in FACETS]
-    if faults:
-        raise InvalidInput(faults, what="tally", hint=f"Facets: {', '.join(FACETS)}.")
-    check_where(where)
-    where = staged(where)
-    tallied = _tallied({*by, *_named(where)})
-    counted: LiteralString = "COUNT(*)"
-    source: LiteralString = "items"
-    if tallied:
-        counted, source = "COALESCE(SUM(n), 0)", f"{dialect.tallied(tallied)} AS counts"
-        parts, dialect = list(_flat(where)), replace(dialect, among_known=dialect.among, weaken="")
-    else:
-        parts = parts_of(where, envs)
-    condition = all_of(conditions(parts, dialect))
-    columns = [COLUMNS[name] for name in by]
-    shown: LiteralString = ", ".join([*columns, counted])
-    grouped: LiteralString = "\nGROUP BY " + ", ".join(columns) if columns else ""
-    return Statement(f"SELECT {shown}\nFROM {source}\nWHERE {condition.sql}{grouped}", condition.parameters)
-
-
-def _tallied(fields: set[str]) -> LiteralString | None:
-    """
-    Return the column of `TALLIED` by whose counts a question about these fields is answered, if there is one.
-    """
-    columns = {COLUMNS.get(name, "") for name in fields - {"env", "status", "stage"}}
-    if not columns:
-        return TALLIED[0]
-    return next((column for column in TALLIED if columns == {column}), None)
-
-
-def _named(where: Where) -> Iterator[str]:
-    """
-    Yield the fields that a condition is about; an empty name for text.
-    """
-    match where:
-        case All(parts) | Any_(parts):
-            for part in parts:
-                yield from _named(part)
-        case Not(part):
-            yield from _named(part)
-        case In(name) | Compare(name):
-            yield name
-        case HasWords():
-            yield ""
+    return all_of(conditions(list(flat(staged(where))), dialect))
 
 
 def compile_events(query: EventQuery, dialect: Dialect) -> Statement:
@@ -298,17 +241,20 @@ def parts_of(where: Where, envs: Callable[[], Sequence[str]] | None) -> list[Whe
     """
     Return the conditions that must all hold; a key without an env is looked for in each of *envs*.
     """
-    parts = list(_flat(where))
+    parts = list(flat(where))
     fields = {part.field for part in parts if isinstance(part, In)}
     if "dedupe_key" in fields and "env" not in fields and envs is not None:
         parts.append(In("env", tuple(envs())))  # the index of keys starts with the env
     return parts
 
 
-def _flat(where: Where) -> Iterable[Where]:
+def flat(where: Where) -> Iterable[Where]:
+    """
+    Yield the conditions that must all hold.
+    """
     if isinstance(where, All):
         for part in where.parts:
-            yield from _flat(part)
+            yield from flat(part)
     else:
         yield where
 

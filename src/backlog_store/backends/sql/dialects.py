@@ -11,10 +11,15 @@ from msgspec import Struct
 
 from backlog_store.codec import encode
 
-__all__ = ["POSTGRES", "SQLITE", "TALLIED", "Dialect", "Statement", "sqlite_tallied", "sqlite_term"]
+__all__ = [
+    "POSTGRES", "SLEEPERS", "SQLITE", "TALLIED", "Dialect", "Statement", "sqlite_sleepers", "sqlite_tallied",
+    "sqlite_term",
+]  # fmt: skip
 
 #: Columns whose values are counted as items are written, each by env and status.
 TALLIED: tuple[LiteralString, ...] = ("priority", "category", "service", "owner", "source", "due")
+#: Columns by whose values those that have an instant to wake at are counted besides, each by env, status and day of it.
+SLEEPERS: tuple[LiteralString, ...] = ("priority", "owner", "due")
 #: Columns that SQLite finds through its index of words.
 SQLITE_TERMS = frozenset({"owner", "fix"})
 #: Up to so many values stand in SQLite's text one by one; more go in one JSON parameter, so that few texts are cached.
@@ -34,17 +39,20 @@ class Dialect(Struct, frozen=True):
     """
     How one engine writes what the engines write differently.
 
-    *branches_max* is up to how many branches putting a page together is cheaper than a sort, *unites_max* up to how
-    many they are SELECTs of their own (0: always); *weaken* keeps a column's index out of the plan; *among* is "the
-    column has one of these values" (at least one), *among_known* the same where none of them is empty and the column
-    has an index of what is not empty, *not_empty* how such an index says so; *has_tag* is "the item has one of these
-    tags" (at least one), *has_words* "the item's words hold this phrase" (valid words, at least one), *events_of* "the
-    event is of one of these items" (at least one); *position* are the columns of an event's position, *parse_position*
-    gives their values for a position's text (`ValueError` if it is none), *horizon* says which events may be read yet;
-    *tallied* is the relation of the counts by a column of `TALLIED`: env, status, that column, and n.
+    *row* is the column by which one row of items is found soonest; *branches_max* is up to how many branches putting a
+    page together is cheaper than a sort, *unites_max* up to how many they are SELECTs of their own (0: always);
+    *weaken* keeps a column's index out of the plan; *among* is "the column has one of these values" (at least one),
+    *among_known* the same where none of them is empty and the column has an index of what is not empty, *not_empty* how
+    such an index says so; *has_tag* is "the item has one of these tags" (at least one), *has_words* "the item's words
+    hold this phrase" (valid words, at least one), *events_of* "the event is of one of these items" (at least one);
+    *position* are the columns of an event's position, *parse_position* gives their values for a position's text
+    (`ValueError` if it is none), *horizon* says which events may be read yet; *tallied* is the relation of the counts
+    by a column of `TALLIED`: env, status, that column, and n; *sleepers* that of the counts by a column of `SLEEPERS`,
+    with ``wake`` besides.
     """
 
     placeholder: LiteralString
+    row: LiteralString
     branches_max: int
     no_limit: LiteralString
     weaken: LiteralString
@@ -57,6 +65,7 @@ class Dialect(Struct, frozen=True):
     position: tuple[LiteralString, ...]
     parse_position: Callable[[str], tuple[Any, ...]]
     tallied: Callable[[LiteralString], LiteralString]
+    sleepers: Callable[[LiteralString], LiteralString]
     horizon: Statement | None = None
     unites_max: int = 0
 
@@ -151,6 +160,28 @@ def sqlite_tallied(column: LiteralString) -> LiteralString:
 )"""  # noqa: S608
 
 
+def sqlite_sleepers(column: LiteralString) -> LiteralString:
+    """
+    Return SQLite's counts by *column* and ``wake``, the day of waking, of those that have one; made as all others.
+    """
+    return f"""(
+  SELECT env, status, value AS {column}, wake, n FROM tallies WHERE facet = '{column} asleep'
+  UNION ALL
+  SELECT env, status, {column}, wake, n FROM tally_moves WHERE wake <> ''
+  UNION ALL
+  SELECT env, status, {column}, substr(wake_at, 1, 10), 1 FROM items NOT INDEXED
+  WHERE num > (SELECT counted_mark FROM marks) AND wake_at <> ''
+)"""  # noqa: S608
+
+
+def _postgres_sleepers(column: LiteralString) -> LiteralString:
+    return f"""(
+  SELECT env, status, value AS {column}, wake, n FROM tallies WHERE facet = '{column} asleep'
+  UNION ALL
+  SELECT env, status, {column}, wake, n FROM tally_moves WHERE wake > ''
+)"""  # noqa: S608
+
+
 def _postgres_tallied(column: LiteralString) -> LiteralString:
     return f"""(
   SELECT env, status, value AS {column}, n FROM tallies WHERE facet = '{column}'
@@ -167,6 +198,7 @@ def _decimal(text: str) -> tuple[Any, ...]:
 
 SQLITE = Dialect(
     placeholder="?",
+    row="num",
     branches_max=120,
     no_limit="LIMIT -1",
     weaken="+",  # it has no statistics, and takes two equal columns of an index for better than one rare value
@@ -179,6 +211,7 @@ SQLITE = Dialect(
     position=("position",),
     parse_position=_decimal,
     tallied=sqlite_tallied,
+    sleepers=sqlite_sleepers,
     horizon=Statement("revision > 0"),  # an empty row may hold the place of the last event, if that was purged
 )
 
@@ -208,6 +241,7 @@ def _postgres_words(words: Sequence[str], prefix: bool) -> Statement:
 #: `position` columns and horizon are set by the backend, which knows how its events are numbered.
 POSTGRES = Dialect(
     placeholder="%s",
+    row="id",
     branches_max=120,
     no_limit="LIMIT ALL",
     weaken="",
@@ -220,5 +254,6 @@ POSTGRES = Dialect(
     position=("position",),
     parse_position=_decimal,
     tallied=_postgres_tallied,
+    sleepers=_postgres_sleepers,
     unites_max=6,  # as many stages as there are; a dozen SELECTs cost more to plan than to run
 )

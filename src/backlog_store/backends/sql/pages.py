@@ -57,7 +57,30 @@ def compile_items(query: ItemQuery, dialect: Dialect, *, envs: Callable[[], Sequ
         branches.shared.append(Statement(f"({listed}) {relation} ({marks})", query.after))
     if dialect.unites_max and len(branches.rows) > dialect.unites_max and query.limit is not None:
         return _gathered(branches, query, dialect, order)
+    if not branches.names and query.order in _BRANCHED and query.limit is not None:
+        return _sorted(branches, query, dialect, order)
     return _united(branches, query, dialect, order)
+
+
+def _sorted(branches: _Branches, query: ItemQuery, dialect: Dialect, order: LiteralString) -> Statement:
+    """
+    Return one SELECT that sorts what it finds by order keys alone, and then reads the documents of the page's rows.
+
+    (However many match, no other row's document is read; where an index holds all that is asked, no other row is.)
+    """
+    listed: LiteralString = ", ".join([COLUMNS[name] for name in ORDERS[query.order]])
+    where = all_of(branches.shared)
+    page = bounds(query.limit, query.offset, dialect)
+    sql: LiteralString = f"""SELECT doc, {_prefixed("page.", listed)}
+FROM (
+  SELECT {dialect.row} AS row, {listed}
+  FROM items
+  WHERE {where.sql}
+  ORDER BY {order}{page.sql}
+) AS page
+JOIN items ON items.{dialect.row} = page.row
+ORDER BY {_prefixed("page.", order)}"""  # noqa: S608
+    return Statement(sql, where.parameters + page.parameters)
 
 
 def _united(branches: _Branches, query: ItemQuery, dialect: Dialect, order: LiteralString) -> Statement:

@@ -8,7 +8,8 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, LiteralString
 
-from backlog_store.backends.sql.compile import compile_events, compile_tally
+from backlog_store.backends.sql.compile import compile_events
+from backlog_store.backends.sql.counting import compile_tally
 from backlog_store.backends.sql.dialects import SQLITE, Statement
 from backlog_store.backends.sql.pages import compile_items
 from backlog_store.backends.sql.stages import tally_keys
@@ -53,6 +54,7 @@ class SqliteReader:
         self._connection = connection
         self._path = path
         self._searched_words = self._counted = False
+        self._found_envs: list[str] | None = None
         self.is_over = False
 
     def items(self, ids: Collection[ItemId]) -> Mapping[ItemId, Item]:
@@ -134,7 +136,9 @@ class SqliteReader:
         return statement
 
     def _envs(self) -> list[str]:
-        return [row[0] for row in self._rows(Statement(_ENVS))]
+        if self._found_envs is None:
+            self._found_envs = [row[0] for row in self._rows(Statement(_ENVS))]
+        return self._found_envs
 
     def _item(self, row: tuple[Any, ...]) -> Item:
         return self._decoded(row[0])

@@ -12,7 +12,7 @@ CREATE TABLE marks (
   counted_mark INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO marks VALUES (1, 2, 0, 0);
+INSERT INTO marks VALUES (1, 3, 0, 0);
 
 -- `doc` is the item, whole; the other columns are copies for finding it. Pages in order are merged from one branch for
 -- each status and priority; that no other value is written is seen to before (a CHECK costs a third of the insert).
@@ -55,18 +55,21 @@ CREATE INDEX items_order ON items (env, status, priority, due, id, service, cate
 CREATE INDEX items_closed ON items (closed_at, id) WHERE closed_at <> '';
 CREATE INDEX items_expires ON items (expires_at) WHERE expires_at <> '';
 CREATE INDEX items_claimed ON items (claimed_by) WHERE claimed_by <> '';
-CREATE INDEX items_wake ON items (wake_at, env, status) WHERE wake_at <> '';
+CREATE INDEX items_wake ON items (wake_at, env, status, priority, due, owner, id) WHERE wake_at <> '';
 
 -- Counts, so that nobody has to count: of each counted field (`facet`) how many items there are of each env, status and
--- value of it. They hold items up to `counted_mark`; of those that moved to another cell or were purged since,
+-- value of it; and of each of some fields (`facet` says "priority asleep") how many of these wake on which day, so that the
+-- many that sleep are not looked at to tell those awake. They hold items up to `counted_mark`; of those that moved to another cell or were purged since,
 -- `tally_moves` has one row for the cell that was left (n = -1) and one for the cell that was reached (n = 1).
 CREATE TABLE tallies (
   facet TEXT NOT NULL,
   env TEXT NOT NULL,
   status TEXT NOT NULL,
   value TEXT NOT NULL,
+  -- The day of `wake_at`, for a facet of those that sleep; else empty.
+  wake TEXT NOT NULL,
   n INTEGER NOT NULL,
-  PRIMARY KEY (facet, env, status, value)
+  PRIMARY KEY (facet, env, status, value, wake)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tally_moves (
@@ -79,25 +82,30 @@ CREATE TABLE tally_moves (
   service TEXT NOT NULL,
   owner TEXT NOT NULL,
   source TEXT NOT NULL,
-  due TEXT NOT NULL
+  due TEXT NOT NULL,
+  -- The day of `wake_at`; empty for an item that does not sleep.
+  wake TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
 -- Triggers, so that no way of changing an item can forget them. An update names only the columns that differ: one that
 -- moves nothing meets no trigger.
-CREATE TRIGGER items_moved AFTER UPDATE OF env, status, priority, category, service, owner, source, due ON items
+CREATE TRIGGER items_moved AFTER UPDATE OF env, status, priority, category, service, owner, source, due, wake_at ON items
 WHEN OLD.num <= (SELECT counted_mark FROM marks)
 BEGIN
-  INSERT INTO tally_moves (n, env, status, priority, category, service, owner, source, due)
+  INSERT INTO tally_moves (n, env, status, priority, category, service, owner, source, due, wake)
   VALUES
-    (-1, OLD.env, OLD.status, OLD.priority, OLD.category, OLD.service, OLD.owner, OLD.source, OLD.due),
-    (1, NEW.env, NEW.status, NEW.priority, NEW.category, NEW.service, NEW.owner, NEW.source, NEW.due);
+    (-1, OLD.env, OLD.status, OLD.priority, OLD.category, OLD.service, OLD.owner, OLD.source, OLD.due,
+     substr(OLD.wake_at, 1, 10)),
+    (1, NEW.env, NEW.status, NEW.priority, NEW.category, NEW.service, NEW.owner, NEW.source, NEW.due,
+     substr(NEW.wake_at, 1, 10));
 END;
 
 CREATE TRIGGER items_gone AFTER DELETE ON items
 WHEN OLD.num <= (SELECT counted_mark FROM marks)
 BEGIN
-  INSERT INTO tally_moves (n, env, status, priority, category, service, owner, source, due)
-  VALUES (-1, OLD.env, OLD.status, OLD.priority, OLD.category, OLD.service, OLD.owner, OLD.source, OLD.due);
+  INSERT INTO tally_moves (n, env, status, priority, category, service, owner, source, due, wake)
+  VALUES (-1, OLD.env, OLD.status, OLD.priority, OLD.category, OLD.service, OLD.owner, OLD.source, OLD.due,
+     substr(OLD.wake_at, 1, 10));
 END;
 
 -- `words` come cut and folded, separated by single spaces; `terms` are tags, owner and fix, in letters that no tokenizer

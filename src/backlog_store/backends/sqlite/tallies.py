@@ -1,18 +1,21 @@
 """
 The counts of items by env, status and one more field: kept a little behind, and read so that nobody can tell.
 
+Those that sleep are counted by the day on which they wake, too.
+
 A new item writes nothing here: items numbered above the mark are counted from their own rows when somebody asks. One
 that moves to another cell leaves two rows in ``tally_moves`` (triggers do that). The counts catch up when `PENDING_MAX`
 rows wait, or after a dashboard that had to look at many.
 """
 
+# ruff: noqa: S608 - what is put into these texts are fixed names of columns.
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
 from typing import LiteralString
 
-from backlog_store.backends.sql.dialects import TALLIED, sqlite_tallied
+from backlog_store.backends.sql.dialects import SLEEPERS, TALLIED, sqlite_sleepers, sqlite_tallied
 
 __all__ = ["PENDING_MAX", "catch_up", "differences", "pending", "start_anew"]
 
@@ -21,22 +24,24 @@ PENDING_MAX = 1_024
 
 _LISTED: LiteralString = ", ".join(TALLIED)
 _CELLS: LiteralString = "\nUNION ALL\n".join(
-    [f"SELECT '{facet}' AS facet, env, status, {facet} AS value, n FROM moved" for facet in TALLIED]  # noqa: S608
+    [f"SELECT '{facet}' AS facet, env, status, {facet} AS value, '' AS wake, n FROM moved" for facet in TALLIED]
+    + [f"SELECT '{facet} asleep', env, status, {facet}, wake, n FROM moved WHERE wake <> ''" for facet in SLEEPERS]
 )
 _FOLD: LiteralString = f"""
-    INSERT INTO tallies (facet, env, status, value, n)
+    INSERT INTO tallies (facet, env, status, value, wake, n)
     WITH waiting AS (
-      SELECT env, status, {_LISTED}, n FROM tally_moves
+      SELECT env, status, {_LISTED}, wake, n FROM tally_moves
       UNION ALL
-      SELECT env, status, {_LISTED}, 1 FROM items NOT INDEXED WHERE num > (SELECT counted_mark FROM marks)
+      SELECT env, status, {_LISTED}, substr(wake_at, 1, 10), 1 FROM items NOT INDEXED
+      WHERE num > (SELECT counted_mark FROM marks)
     ),
     -- Those that go the same way together first: of thousands of new items that leaves some dozens.
     moved AS MATERIALIZED (
-      SELECT env, status, {_LISTED}, SUM(n) AS n FROM waiting GROUP BY env, status, {_LISTED}
+      SELECT env, status, {_LISTED}, wake, SUM(n) AS n FROM waiting GROUP BY env, status, {_LISTED}, wake
     )
-    SELECT facet, env, status, value, SUM(n) AS n FROM ({_CELLS}) WHERE TRUE
-    GROUP BY facet, env, status, value HAVING SUM(n) <> 0
-    ON CONFLICT (facet, env, status, value) DO UPDATE SET n = n + excluded.n"""  # noqa: S608
+    SELECT facet, env, status, value, wake, SUM(n) AS n FROM ({_CELLS}) WHERE TRUE
+    GROUP BY facet, env, status, value, wake HAVING SUM(n) <> 0
+    ON CONFLICT (facet, env, status, value, wake) DO UPDATE SET n = n + excluded.n"""
 
 
 def pending(connection: sqlite3.Connection) -> int:
@@ -78,6 +83,17 @@ def differences(connection: sqlite3.Connection) -> Iterator[tuple[str, str, str,
         sql = f"""
             SELECT env, status, {facet}, SUM(n)
             FROM (SELECT * FROM {relation} UNION ALL SELECT env, status, {facet}, -1 FROM items)
-            GROUP BY env, status, {facet} HAVING SUM(n) <> 0"""  # noqa: S608
+            GROUP BY env, status, {facet} HAVING SUM(n) <> 0"""
         for env, status, value, more in connection.execute(sql):
             yield facet, env, status, value, more
+    for facet in SLEEPERS:
+        sql = f"""
+            SELECT env, status, {facet}, wake, SUM(n)
+            FROM (
+              SELECT * FROM {sqlite_sleepers(facet)}
+              UNION ALL
+              SELECT env, status, {facet}, substr(wake_at, 1, 10), -1 FROM items WHERE wake_at <> ''
+            )
+            GROUP BY env, status, {facet}, wake HAVING SUM(n) <> 0"""
+        for env, status, value, wake, more in connection.execute(sql):
+            yield f"asleep until {wake}, {facet}", env, status, value, more

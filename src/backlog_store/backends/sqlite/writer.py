@@ -109,6 +109,7 @@ class SqliteWriter(SqliteReader):
         """
         self._require_open()
         self._glance = {}
+        self._found_envs = None
         one = changes[0] if len(changes) == 1 else None
         # A new item alone is most of what is written: that its id and key are free is left to the indexes.
         new = one if isinstance(one, Put) and one.created else None

@@ -4,18 +4,20 @@ Search and tally: against the same questions asked of a plain list.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import combinations
+from collections.abc import Collection, Iterator
+from itertools import combinations, cycle
 from operator import methodcaller
 
 import pytest
 
 from backlog_store.backends.port import Backend, Purge, Reader
+from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import LIMITS, Item
 from backlog_store.query import (
     ANY,
     FACETS,
     FIELDS,
+    OPERATORS,
     ORDERS,
     All,
     Any_,
@@ -30,6 +32,7 @@ from backlog_store.query import (
     order_key,
     value_of,
 )
+from backlog_store.testing.clocks import START
 from backlog_store.testing.conformance.base import Open, Suite, apply, search
 from backlog_store.testing.oracle import count_items, select_items
 from backlog_store.testing.samples import NASTY, Sampler, an_item, first, then
@@ -256,6 +259,64 @@ class Searches(Suite):
             again = open_backend()
             again.read(check)
             again.close()
+
+    def test_counts_of_those_who_sleep_are_exact(self, backend: Backend, open_backend: Open) -> None:
+        """Before, at and after any instant, by env, status and one more field, they follow each change and purge."""
+        sampler = Sampler(6)
+        items = {item.id: item for item in (sampler.item(number, wake_at=_waking(number)) for number in range(60))}
+        apply(backend, *(first(item) for item in items.values()))
+        questions = list(zip(_of_sleepers(items.values()), cycle(_BY_SLEEPERS)))
+
+        def check(asked: Backend) -> None:
+            for start in range(0, len(questions), 20):  # a read has a deadline
+
+                def look(reader: Reader, start: int = start) -> None:
+                    for where, by in questions[start : start + 20]:
+                        assert reader.tally(where, by) == count_items(items.values(), where, by), (where, by)
+
+                asked.read(look)
+
+        check(backend)
+        for number, id in enumerate(sorted(items)[:40]):
+            if number % 4 == 0:
+                apply(backend, Purge(id, 1))
+                del items[id]
+                continue
+            changed = ({"wake_at": _waking(number + 7)}, {"status": "done", "wake_at": ""}, {"priority": "P0"})
+            change = then(items[id], **changed[number % 4 - 1])
+            apply(backend, change)
+            items[id] = change.item
+        check(backend)
+        if backend.capabilities.durable:
+            backend.close()
+            again = open_backend()
+            check(again)
+            again.close()
+
+
+_BY_SLEEPERS: tuple[tuple[Facet, ...], ...] = (
+    (), ("status",), ("env", "status"), ("priority",), ("owner",), ("service",),
+)  # fmt: skip
+
+
+def _waking(number: int) -> Instant:
+    """
+    Return an instant to wake at; none for one in five, and for the others several on each of a few days.
+    """
+    return add_seconds(START, (number % 5 - 2) * 86_400 + number % 3 * 3_600) if number % 5 else ""
+
+
+def _of_sleepers(items: Collection[Item]) -> list[Where]:
+    known = sorted({item.wake_at for item in items})
+    values = (known[len(known) // 2], known[-1], START[:10], f"{START[:10]}T", "2026-02-30", "2026", "", "zz")
+    others: tuple[Where, ...] = (
+        ANY, In("status", ("open", "blocked")), In("priority", ("P0", "P1")), In("owner", ("",)),
+        In("owner", NASTY[:4]),
+        Compare("due_date", "<", "2026-04-01"), Not(In("priority", ("P2",))), In("env", ()), In("service", ("",)),
+        Compare("wake_at", ">=", START),
+    )  # fmt: skip
+    compared = [Compare("wake_at", op, value) for op in OPERATORS for value in values]  # type: ignore[arg-type]
+    return [All((other, condition)) for condition in compared for other in others]
 
 
 def _facets() -> tuple[Facet, ...]:
