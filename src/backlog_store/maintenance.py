@@ -17,7 +17,7 @@ from backlog_store.backends import keeping
 from backlog_store.backends.port import Backend, Reader
 from backlog_store.commands import Answer, Body, Cleanup, DropExpired, ShortenHistory
 from backlog_store.instants import Instant
-from backlog_store.model import ItemId, RecordKind
+from backlog_store.model import LIMITS, ItemId, RecordKind
 from backlog_store.query import EventQuery
 
 __all__ = ["BY_POLICY", "EXPIRING", "Maintained", "Store", "drop_emptied", "drop_expired", "kept_days", "purge",
@@ -29,7 +29,7 @@ BY_POLICY = -1
 T = TypeVar("T")
 
 #: Kinds of records that are let go once they are past their time.
-EXPIRING: tuple[RecordKind, ...] = ("answer", "session")
+EXPIRING: tuple[RecordKind, ...] = ("answer", "session", "run")
 _PURGED_A_STEP = 500
 _PAGE = 1_000
 #: Events are looked at in the order in which the store recorded them, the oldest first. After so many pages without one
@@ -144,10 +144,13 @@ def drop_expired(store: Store, done: Maintained, *, now: Instant) -> None:
     """
     for kind in EXPIRING:
         for ids in _expired(store, kind, now):
-            answer = store.execute(DropExpired(kind=kind, ids=ids))
-            dropped = sum(outcome.verdict == "purged" for outcome in answer.outcomes)
-            done.expired += dropped
-            done.add_step(dropped)
+            left = ids
+            while left:
+                outcomes = store.execute(DropExpired(kind=kind, ids=left)).outcomes
+                dropped = sum(outcome.verdict == "purged" for outcome in outcomes)
+                left = tuple(outcome.id for outcome in outcomes if outcome.verdict == "held")
+                done.expired += dropped
+                done.add_step(LIMITS.step_rows if left else dropped)
 
 
 def _expired(store: Store, kind: RecordKind, now: Instant) -> Iterator[tuple[str, ...]]:

@@ -100,6 +100,7 @@ class Limits(Struct, frozen=True):
     word: int = 64
     answer_days: int = 14
     request_days: int = 400  # so long a request id is known, though no longer its answer
+    run_days: int = 180  # so long a run is known after it ended, or began and never ended
     step_rows: int = 5_000  # that one step of maintenance may write or remove
 
 

@@ -27,6 +27,7 @@ STATES = {
     "aborted": "aborted: it proves nothing",
     "rejecting": "being rejected",
     "rejected": "rejected: it proves nothing",
+    "superseded": "superseded: a newer run looked again",
 }
 _STYLES = {"completed": "green", "parked": "yellow", "empty": "yellow", "short": "yellow", "aborted": "yellow"}
 

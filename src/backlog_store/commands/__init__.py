@@ -63,6 +63,7 @@ __all__ = [
 OutcomeVerdict = Literal[
     "created", "updated", "unchanged", "reopened", "suppressed", "refused", "closed", "purged", "accepted", "held",
     "begun", "closing", "completed", "parked", "empty", "short", "repeated", "aborted", "rejecting", "rejected",
+    "superseded",
     "claimed", "shortened",
 ]  # fmt: skip
 

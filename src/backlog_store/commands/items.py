@@ -204,6 +204,8 @@ class ShortenHistory(BodyOf, frozen=True, tag="shorten_history"):
 class DropExpired(BodyOf, frozen=True, tag="drop_expired"):
     """
     Let go of these records of one kind, as far as they are past their time. One outcome an id.
+
+    A run goes with its parts and proposals; ``held`` says that some of these are left for the next step.
     """
 
     kind: RecordKind

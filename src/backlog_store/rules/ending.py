@@ -5,6 +5,7 @@ How runs end: completing, aborting, judging one.
 
     begun -> completed, closing, parked, empty, short, repeated, aborted
     parked -> closing, rejecting          (a person decides)
+    parked -> superseded                  (a later run of the lane is complete)
     empty, short -> closing               (a person says that it was complete)
     closing -> completed, empty, short, repeated, aborted
     rejecting -> rejected
@@ -31,7 +32,15 @@ from backlog_store.rules.absence import Absent, absent_among, close_absent, kept
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.closing import too_much, why_nothing_is_proven
 from backlog_store.rules.lanes import Lane, Part, Run, RunRef, lane_of, with_complete
-from backlog_store.rules.runs import lane_record, put_run, remember_complete, run_of, told
+from backlog_store.rules.runs import (
+    lane_record,
+    put_run,
+    remember_complete,
+    remember_parked,
+    run_of,
+    supersede_parked,
+    told,
+)
 from backlog_store.rules.upsert import report_one
 from backlog_store.rules.view import Context
 
@@ -130,7 +139,11 @@ def _end(context: Context, id: str, run: Run, limit: int, *, state: str = "") ->
         ("close", closes, closing.close_share, closing.close_floor),
         ("reopen", len(returns), closing.reopen_share, closing.reopen_floor),
     ))  # fmt: skip
-    if not over and not state:
+    if not state:
+        supersede_parked(context, id, run)
+    if over:
+        remember_parked(context, id, run)
+    elif not state:
         remember_complete(context, id, run)
     if not over and len(absent) + len(returns) <= limit:
         outcomes = [outcome for one in absent if (outcome := close_absent(context, lane, one)) is not None]

@@ -15,7 +15,7 @@ from backlog_store.commands import Cleanup, DropExpired, Outcome, ShortenHistory
 from backlog_store.errors import NotAllowed
 from backlog_store.ids import event_id
 from backlog_store.instants import add_seconds
-from backlog_store.model import CLOSED, LIMITS, Event, Item, ItemId, Key, KeyState, Verdict
+from backlog_store.model import CLOSED, LIMITS, Event, Item, ItemId, Key, KeyState, RecordKind, Verdict
 from backlog_store.query import All, Compare, EventQuery, In, ItemQuery, Where
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.links import part_all
@@ -25,6 +25,8 @@ from backlog_store.trail import difference, is_baseline, sealed
 __all__ = ["cleanup", "drop_expired", "key_event", "shorten_history"]
 
 _DAY_S = 86_400
+#: Kinds of records whose ids begin with that of a run.
+_OF_RUNS: tuple[RecordKind, ...] = ("run", "proposal")
 
 
 def key_event(context: Context, state: KeyState, type: str, message: str) -> Event:
@@ -204,7 +206,23 @@ def drop_expired(context: Context, body: DropExpired) -> tuple[Outcome, ...]:
         if body.kind == "answer" and "answer" in record.body and known_until > context.now:
             rest = {name: value for name, value in record.body.items() if name != "answer"}
             context.put_record("answer", id, rest, expires_at=known_until)
+        elif body.kind == "run" and not _drop_parts_of_run(context, id):
+            outcomes.append(Outcome(verdict="held", id=id, why="some of its parts are left for another step"))
+            continue
         else:
             context.changes.append(DropRecord(body.kind, id, record.revision))
         outcomes.append(Outcome(verdict="purged", id=id, revision=record.revision))
     return tuple(outcomes)
+
+
+def _drop_parts_of_run(context: Context, id: str) -> bool:
+    """
+    Let go of what was reported in a run and proposed by it; tell whether that was all of it.
+    """
+    for kind in _OF_RUNS:
+        room = max(0, LIMITS.step_rows - len(context.changes))
+        page = context.reader.scan(kind, f"{id}/", "", room + 1)
+        context.changes += [DropRecord(kind, record.id, record.revision) for record in page[:room]]
+        if len(page) > room:
+            return False
+    return True

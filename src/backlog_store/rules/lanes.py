@@ -44,12 +44,15 @@ class RunRef(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Lane(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     A source and a scope. `complete` are the newest complete runs, newest first; `last_at` is when the last one began.
+
+    `parked` are runs that were parked; some may have been judged since.
     """
 
     source: str
     scope: RunScope
     last_at: Instant = ""
     complete: tuple[RunRef, ...] = ()
+    parked: tuple[str, ...] = ()
 
 
 class Run(Struct, frozen=True, kw_only=True, omit_defaults=True):

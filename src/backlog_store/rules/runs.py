@@ -20,8 +20,11 @@ from backlog_store.rules.view import Context
 
 __all__ = [
     "begin", "hold_return", "lane_of", "lane_record", "named", "note_reported", "open_run", "part_name", "put_run",
-    "remember_complete", "run_of", "told",
+    "remember_complete", "remember_parked", "run_of", "supersede_parked", "told",
 ]  # fmt: skip
+
+#: What a run does not get out of. (An empty or short one a person may still declare complete.)
+_OVER = frozenset({"completed", "repeated", "aborted", "rejected", "superseded", "empty", "short"})
 
 
 def begin(context: Context, body: BeginRun) -> Outcome:
@@ -45,7 +48,7 @@ def begin(context: Context, body: BeginRun) -> Outcome:
     # A clock that went back must not make a later run look older than an earlier one.
     started_at = context.now if context.now > lane.last_at else add_seconds(lane.last_at, 0.000_001)
     run = Run(source=body.source, scope=scope, state="begun", started_at=started_at, by=context.actor.name)
-    context.put_record("run", id, to_builtins(run))
+    context.put_record("run", id, to_builtins(run), expires_at=add_seconds(context.now, LIMITS.run_days * 86_400))
     context.put_record("run", lane_name, to_builtins(replace(lane, last_at=started_at)))
     return Outcome(verdict="begun", id=id, revision=1)
 
@@ -175,11 +178,43 @@ def remember_complete(context: Context, id: str, run: Run) -> None:
         context.put_record("run", lane_of(id), to_builtins(with_complete(lane, ref)))
 
 
+def remember_parked(context: Context, id: str, run: Run) -> None:
+    """
+    Let the lane remember a run that waits for a person.
+    """
+    lane = lane_record(context, lane_of(id)) or Lane(source=run.source, scope=run.scope)
+    context.put_record("run", lane_of(id), to_builtins(replace(lane, parked=(*lane.parked, id))))
+
+
+def supersede_parked(context: Context, id: str, run: Run) -> None:
+    """
+    Let parked runs of the lane that began before a complete one wait no longer: this one looked again.
+    """
+    lane = lane_record(context, lane_of(id))
+    if lane is None or not lane.parked:
+        return
+    later = []
+    for other_id in lane.parked:
+        record = context.record("run", other_id)
+        other = from_builtins(record.body, Run) if record is not None else None
+        if other_id == id or other is None or other.state != "parked":
+            continue
+        if other.started_at >= run.started_at:
+            later.append(other_id)
+            continue
+        put_run(context, other_id, replace(other, state="superseded", why=f"the run {id} looked again"))
+        # What is left of a very large one goes with the run itself.
+        for one in context.reader.scan("proposal", f"{other_id}/", "", LIMITS.step_rows // 2):
+            context.drop_record("proposal", one.id)
+    context.put_record("run", lane_of(id), to_builtins(replace(lane, parked=tuple(later))))
+
+
 def put_run(context: Context, id: str, run: Run) -> None:
     """
-    Decide what is known of a run.
+    Decide what is known of a run; for a time, once nothing more becomes of it.
     """
-    context.put_record("run", id, to_builtins(run))
+    until = add_seconds(context.now, LIMITS.run_days * 86_400) if run.state in _OVER else ""
+    context.put_record("run", id, to_builtins(run), expires_at=until)
 
 
 def told(context: Context, id: str, run: Run) -> Outcome:

@@ -538,3 +538,57 @@ def test_the_policy_says_how_many_misses_it_takes(machine: Backlog, person: Back
     person.execute(ApplyPolicy(text=text, format="yaml", over=0))
     assert scan([a_draft(number) for number in range(3, 30)]).counts() == {"closed": 3}
     assert scan([a_draft(number) for number in range(7, 30)]).state == "parked"
+
+
+def test_a_complete_run_supersedes_what_was_parked_before_it(machine: Backlog, person: Backlog, scan: Scanner) -> None:
+    """
+    What waits for a person is only what the newest look would do; the older proposal is gone and cannot be accepted.
+    """
+    drafts = [a_draft(number) for number in range(40)]
+    scan(drafts)
+    scan(drafts[:25])
+    first = scan(drafts[:25])
+    assert first.state == "parked"
+    aborted = machine.begin_run("ruff", services=["checkout"])
+    aborted.abort("it crashed")
+    assert machine.run(first.id)[1].state == "parked"
+    second = scan(drafts[:26])
+    assert (second.state, machine.run(first.id)[1].state) == ("parked", "superseded")
+    assert machine.run(first.id)[1].why == f"the run {second.id} looked again"
+    with pytest.raises(Conflict, match="superseded"):
+        person.accept_run(first.id)
+    assert [record.id for record in machine.read(lambda reader: reader.scan("proposal", first.id, "", 10))] == []
+    third = scan(drafts)
+    assert (third.state, machine.run(second.id)[1].state) == ("completed", "superseded")
+    assert len(live(machine)) == 40
+
+
+def test_a_parked_run_that_was_judged_is_not_superseded(machine: Backlog, person: Backlog, scan: Scanner) -> None:
+    """
+    What a person decided stays decided.
+    """
+    drafts = [a_draft(number) for number in range(40)]
+    scan(drafts)
+    scan(drafts[:25])
+    parked = scan(drafts[:25])
+    person.reject_run(parked.id)
+    scan(drafts)
+    assert machine.run(parked.id)[1].state == "rejected"
+
+
+def test_runs_are_let_go_long_after_they_ended(machine: Backlog, scan: Scanner, clock: StepClock) -> None:
+    """
+    A run goes with its parts once it ended, or began and never ended, half a year ago; its lane goes on as before.
+    """
+    drafts = [a_draft(number) for number in range(40)]
+    first = scan(drafts)
+    short = scan(drafts[:5])
+    begun = machine.begin_run("ruff", services=["checkout"], name="lost")
+    list(begun.report(drafts[:25]))
+    assert machine.maintain().expired == 0
+    clock.advance(181 * DAY_S)
+    assert machine.maintain(None).expired >= 3
+    known = machine.read(lambda reader: reader.scan("run", f"{first.id.partition('/')[0]}/", "", 10))
+    assert [record.id for record in known if record.id.startswith((first.id, short.id, begun.id))] == []
+    scan(drafts[:30])
+    assert scan(drafts[:30]).counts()["closed"] == 10

@@ -16,11 +16,17 @@ from backlog_store.backends.port import Backend
 from backlog_store.codec import decode_json, encode, from_builtins
 from backlog_store.executors.local import LocalExecutor
 from backlog_store.instants import add_seconds, day_of, plus_days
-from backlog_store.model import CLOSED, CLOSING_REASONS, PRIORITIES, STATUSES, Actor, Draft, Item
+from backlog_store.model import CLOSED, CLOSING_REASONS, PRIORITIES, STATUSES, Actor, Draft, Item, Key, KeyState
 from backlog_store.query import EventQuery, ItemQuery
 from backlog_store.rules.lanes import Run
 from backlog_store.rules.policies import policy_in_force
 from backlog_store.testing.agreement import Maintain, Reopen, Step, Store
+from backlog_store.testing.agreement.others import (
+    names_of_keys,
+    some_access_body,
+    some_claim_body,
+    some_identity_body,
+)
 from backlog_store.testing.agreement.runs import Foresee, runs_of, some_run_body
 from backlog_store.testing.clocks import CountingIds, StepClock
 from backlog_store.testing.samples import NASTY, Sampler
@@ -158,6 +164,7 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
         self._batches: list[str] = []
         self._runs: list[tuple[str, Run]] = []
         self._touched: list[str] = []
+        self._names: list[tuple[Key, KeyState]] = []
 
     def next(self, model: Backend, /) -> Step:
         """
@@ -202,11 +209,13 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
         self._batches = [event.batch for event in newest if event.batch]
         self._runs = runs_of(model)[-12:]
         self._touched = [event.item_id for event in newest]  # purged ones, too
+        self._names = names_of_keys(model)
         return c.Command(
             body=self._policy(model) if rng.random() < 0.02 else self._body(items), actor=rng.choice(_ACTORS),
             at=self._clock(), seed=self._ids(),
             request_id=f"r{rng.randrange(10_000)}" if rng.random() < 0.3 else "",
             batch=rng.choice(self._batches) if self._batches and rng.random() < 0.05 else "",
+            token=rng.choice((1, 2)) if rng.random() < 0.03 else 0,
         )  # fmt: skip
 
     def _policy(self, model: Backend) -> c.ApplyPolicy:
@@ -244,10 +253,21 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
         if kind < 0.58:
             singles = tuple(self._single(items) for _ in range(rng.randrange(5)))
             return c.Bulk(bodies=singles, keep_going=rng.random() < 0.7)
+        if kind < 0.6:
+            step = rng.choice(("nudge", "late", "nudge", ""))
+            return c.Escalate(id=rng.choice(items).id, step=step, episode=rng.choice((0, 0, 1)))
+        if kind < 0.63:
+            return some_identity_body(rng, items, self._names)
+        if kind < 0.66:
+            return some_claim_body(rng, items)
+        if kind < 0.7:
+            return some_access_body(rng, self._clock())
         return self._single(items)
 
     def _forgetting(self, items: Sequence[Item]) -> Any:
         rng = self._rng
+        if self._runs and rng.random() < 0.1:
+            return c.DropExpired(kind="run", ids=tuple(dict.fromkeys(id for id, _ in self._runs)))
         if rng.random() < 0.2:
             asked = [command for command in self._requests[:200] if rng.random() < 0.2]
             names = {f"{len(one.actor.name)}:{one.actor.name}/{one.request_id}" for one in asked}
@@ -264,8 +284,6 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
         revision = rng.choice((0, 0, 0, item.revision, item.revision, item.revision + 1, max(0, item.revision - 1)))
         later = add_seconds(self._clock(), rng.choice((-1, 1, 100)) * 24 * _HOUR_S)
         kind = rng.randrange(10)
-        if rng.random() < 0.06:
-            return c.Escalate(id=id, step=rng.choice(("nudge", "late", "nudge", "")), episode=rng.choice((0, 0, 1)))
         if item.status in CLOSED and rng.random() < 0.3:
             if item.key and rng.random() < 0.3:
                 return c.LiftVerdict(env=item.env, dedupe_key=item.dedupe_key)
