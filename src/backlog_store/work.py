@@ -5,16 +5,19 @@ Who works on what: `Backlog.work`, the face for people and workers that take ite
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from backlog_store.commands import ClaimItem, Escalate, Outcome, ReleaseItem, RenewClaim
+from backlog_store.commands import ClaimItem, Deactivate, Escalate, Outcome, ReleaseItem, RenewClaim
 from backlog_store.commands.claims import LEASE_S
+from backlog_store.ids import batch_id
 from backlog_store.model import Item, ItemId
 from backlog_store.query import ANY, Where
 from backlog_store.rules.ready import Choice, next_item, ready
 
 if TYPE_CHECKING:
     from backlog_store.backlog import Backlog
+    from backlog_store.rules.deactivating import Quiet
     from backlog_store.rules.escalating import StepState
 
 __all__ = ["Work"]
@@ -93,3 +96,31 @@ class Work:
             outcome = answer.outcomes[0]
             if outcome.verdict == "updated" and not answer.replayed and outcome.item is not None:
                 yield outcome.item, state
+
+    def quiet(self, *, env: str = "") -> Iterator[Quiet]:
+        """
+        Yield the live items below the lower threshold of the policy's `activation`; nothing is written.
+        """
+        from backlog_store.rules.deactivating import quiet_items
+        from backlog_store.rules.policies import policy_in_force
+
+        now, after = self._backlog.clock(), ""
+        while True:
+            page, after = self._backlog.read(lambda reader, after=after: quiet_items(  # type: ignore[misc]
+                reader, policy_in_force(reader), now, env=env, after=after))  # fmt: skip
+            yield from page
+            if not after:
+                return
+
+    def deactivate(self, *, env: str = "") -> Iterator[Outcome]:
+        """
+        Close the items below the lower threshold of the policy's `activation`; yield those that this call closed.
+
+        In steps of 100 items, all of one batch for `undo`.
+        """
+        batch = batch_id(self._backlog.ids())
+        ids = (one.item.id for one in self.quiet(env=env) if not one.kept_by)
+        while some := tuple(islice(ids, 100)):
+            for outcome in self._backlog.execute(Deactivate(ids=some), batch=batch).outcomes:
+                if outcome.verdict == "closed":
+                    yield outcome

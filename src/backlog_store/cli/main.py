@@ -59,6 +59,7 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
         "assign": _in("work", "assign", "Give items an owner."),
         "tag": _in("work", "tag", "Add tags to items and remove them."),
         "escalate": _in("escalate", "escalate", "Let the policy's steps fire that are due, and say whom to tell."),
+        "deactivate": _in("escalate", "deactivate", "Close what is reported too seldom by now to stay open."),
         "comment": _in("say", "comment", "Add a comment to an item."),
         "link": _in("say", "link", "Link an item with another one, or part them."),
         "merge": _in("identity", "merge", "Make items one, for good, under the keys of all of them."),

@@ -30,6 +30,7 @@ from backlog_store.commands.items import (
     Close,
     Comment,
     Create,
+    Deactivate,
     DropExpired,
     DropView,
     Edit,
@@ -52,7 +53,7 @@ from backlog_store.model import Actor, Item, ItemId
 
 __all__ = [
     "AbortRun", "Access", "Answer", "ApplyPolicy", "BeginRun", "BeginSession", "Body", "BodyOf", "Bulk", "ClaimItem",
-    "Cleanup", "Close", "Command", "Comment", "CompleteRun", "Create", "DropExpired", "DropView", "Edit",
+    "Cleanup", "Close", "Command", "Comment", "CompleteRun", "Create", "Deactivate", "DropExpired", "DropView", "Edit",
     "EndSessions", "Escalate", "IssueToken", "JudgeRun", "LiftVerdict", "Link", "LinkKind", "Merge", "Move", "Outcome",
     "OutcomeVerdict", "ReleaseItem", "RemovePerson", "RenewClaim", "Reopen", "Report", "Reporting", "Resolve",
     "RevokeToken", "RotateToken", "RunScope", "SaveView", "SetPerson", "ShortenHistory", "Single", "Snooze", "Split",
@@ -88,6 +89,7 @@ Body = (
     Single
     | Reporting
     | Cleanup
+    | Deactivate
     | ShortenHistory
     | DropExpired
     | Undo

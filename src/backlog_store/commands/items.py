@@ -12,8 +12,8 @@ from backlog_store.instants import Instant
 from backlog_store.model import Draft, ItemId, RecordKind
 
 __all__ = [
-    "BodyOf", "Cleanup", "Close", "Comment", "Create", "DropExpired", "DropView", "Edit", "LiftVerdict", "Link",
-    "LinkKind", "Move", "Reopen", "Report", "Resolve", "SaveView", "ShortenHistory", "Snooze", "Undo",
+    "BodyOf", "Cleanup", "Close", "Comment", "Create", "Deactivate", "DropExpired", "DropView", "Edit", "LiftVerdict",
+    "Link", "LinkKind", "Move", "Reopen", "Report", "Resolve", "SaveView", "ShortenHistory", "Snooze", "Undo",
 ]  # fmt: skip
 
 LinkKind = Literal["blocks", "parent", "relates", "duplicates", "caused_by"]
@@ -188,6 +188,16 @@ class Cleanup(BodyOf, frozen=True, tag="cleanup"):
     retention_days: int = 180
     limit: int = 500
     env: str = ""
+
+
+class Deactivate(BodyOf, frozen=True, tag="deactivate"):
+    """
+    Close those of these items that are reported too seldom by now to stay open (`activation` of the policy in force).
+
+    One outcome an id, in order: ``closed``, with the proof in the event, or ``unchanged`` with the reason.
+    """
+
+    ids: tuple[ItemId, ...]
 
 
 class ShortenHistory(BodyOf, frozen=True, tag="shorten_history"):

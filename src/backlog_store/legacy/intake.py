@@ -33,7 +33,7 @@ from backlog_store.rules import lifecycle, split_by_item
 from backlog_store.rules.checks import text_faults
 from backlog_store.rules.fields import merge_evidence, merge_meta, merge_tags, total_evidence
 from backlog_store.rules.lifecycle import remember_closing
-from backlog_store.rules.upsert import clear_verdict, reopened
+from backlog_store.rules.returning import clear_verdict, reopened
 from backlog_store.rules.view import Context
 from backlog_store.trail import rebuild
 from backlog_store.workflow import REOPENED_BY_REPORTS, reason_of_move

@@ -24,7 +24,7 @@ SIGHTINGS_MAX = 100
 
 class ActivationRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
-    A problem opens an item only once it was reported often enough.
+    A problem opens an item only once it was reported often enough, and may be closed once it is reported too seldom.
     """
 
     name: Annotated[Label, Meta(description="What it is called where it is told.")]
@@ -34,6 +34,18 @@ class ActivationRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     unless: Annotated[When, Meta(description="Which of them open at once all the same.")] = field(default_factory=dict)
     sightings: Annotated[int, Meta(description="So many reports of it …", ge=2, le=SIGHTINGS_MAX)]
     within_hours: Annotated[float, Meta(description="… within so many hours open it.", gt=0, le=8_784)] = 24.0
+    close_below: Annotated[Annotated[int, Meta(ge=0, le=SIGHTINGS_MAX)] | None, Meta(
+        description="Fewer reports than that …; lower than `sightings`, so that an item does not flap. With it a fixed "
+        "item returns as it was opened, too.")] = None  # fmt: skip
+    close_hours: Annotated[Annotated[float, Meta(gt=0, le=8_784)] | None, Meta(
+        description="… within so many hours close it as fixed; as `within_hours`, if left out.")] = None  # fmt: skip
+
+    @property
+    def quiet_hours(self) -> float:
+        """
+        Return over how many hours the lower threshold is counted.
+        """
+        return self.within_hours if self.close_hours is None else self.close_hours
 
 
 class Activation(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,6 +67,8 @@ class Activation(Struct, frozen=True, kw_only=True, omit_defaults=True):
         Yield rules that no problem can reach, and names that stand twice.
         """
         yield from _check_names(policy, "/activation/rules", self.rules)
+        for number, rule in enumerate(self.rules):
+            yield from _check_lower(rule, f"/activation/rules/{number}")
 
 
 class Budget(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,6 +104,26 @@ class Budgets(Struct, frozen=True, kw_only=True, omit_defaults=True):
         Yield budgets that no problem can reach, and names that stand twice.
         """
         yield from _check_names(policy, "/budgets/rules", self.rules)
+
+
+def _check_lower(rule: ActivationRule, pointer: str) -> Iterator[Finding]:
+    """
+    Yield lower thresholds that are never come to, are none, or are come to by what was just opened.
+    """
+    key, reason = "close_below", ""
+    if rule.close_below is None:
+        key = "close_hours"
+        reason = "says over which time close_below is counted; give it, too" if rule.close_hours is not None else ""
+    elif rule.close_below == 0:
+        reason = "a threshold that can never be left: nothing is reported fewer than 0 times"
+    elif rule.close_below >= rule.sightings:
+        reason = f"is not lower than the {rule.sightings} sightings that open it: it would flap"
+    elif rule.quiet_hours < rule.within_hours:
+        key = "close_hours"
+        reason = f"is shorter than the {rule.within_hours:g} hours within which it is opened: "
+        reason += "what was just opened may be below it at once"
+    if reason:
+        yield Finding(pointer=f"{pointer}/{key}", reason=reason)
 
 
 def _check_names(policy: Policy, pointer: str, rules: Sequence[ActivationRule | Budget],

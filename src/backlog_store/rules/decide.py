@@ -22,6 +22,7 @@ from backlog_store.commands import (
     Command,
     CompleteRun,
     Create,
+    Deactivate,
     DropExpired,
     DropView,
     JudgeRun,
@@ -168,7 +169,7 @@ def check_command(command: Command) -> None:
         for priority, days in body.due_days.items():
             if not 0 <= days <= 36_500:
                 check.fault(f"body/due_days/{priority}", days, "0 to 36500 days")
-    elif isinstance(body, ShortenHistory | DropExpired):
+    elif isinstance(body, ShortenHistory | DropExpired | Deactivate):
         _check_count(check, len(body.ids))
         if len(set(body.ids)) < len(body.ids):
             check.fault("body/ids", f"{len(body.ids)} ids", "each id once")

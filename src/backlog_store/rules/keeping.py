@@ -12,7 +12,7 @@ from backlog_store.errors import NotFound
 from backlog_store.model import CLOSED, LIMITS
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.forgetting import key_event
-from backlog_store.rules.upsert import clear_verdict
+from backlog_store.rules.returning import clear_verdict
 from backlog_store.rules.view import Context
 
 __all__ = ["drop_view", "lift_verdict", "save_view"]

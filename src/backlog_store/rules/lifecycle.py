@@ -17,13 +17,11 @@ from backlog_store.rules.assigning import assigned
 from backlog_store.rules.checks import Checker, draft_faults
 from backlog_store.rules.dates import dated
 from backlog_store.rules.policies import check_guards, kept_by_guard
+from backlog_store.rules.returning import clear_verdict, put_verdict, reopened
 from backlog_store.rules.upsert import (
-    clear_verdict,
     identity,
     keep_given_id,
     new_item,
-    put_verdict,
-    reopened,
 )
 from backlog_store.rules.view import Context
 from backlog_store.rules.wip import check_room

@@ -7,13 +7,17 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from backlog_store.instants import Instant
+from backlog_store.model import Item, KeyState, Verdict
 from backlog_store.policy import Policy
 from backlog_store.policy.matching import Subject
+from backlog_store.rules.fields import EPISODE_FIELDS
+from backlog_store.rules.view import Context
 from backlog_store.workflow import REOPENED_BY_REPORTS
 
-__all__ = ["NEW_EPISODE", "Return", "return_of"]
+__all__ = ["NEW_EPISODE", "Return", "clear_verdict", "put_verdict", "reopened", "return_of"]
 
 
 class Return(Struct, frozen=True):
@@ -65,3 +69,49 @@ def _why_suppressed(reason: str, closed_at: Instant, seen_at: Instant) -> str:
 
 def _seen_before(closed_at: Instant, seen_at: Instant) -> str:
     return "" if seen_at >= closed_at else f"seen at {seen_at}, before the close at {closed_at}"
+
+
+def reopened(context: Context, item: Item, *, goes_on: bool = False) -> Item:
+    """
+    Return a closed item in a new episode: open, its closing forgotten, status and owner no longer held.
+
+    If its old episode *goes_on*, what is held stays held.
+    """
+    ended = frozenset() if goes_on else EPISODE_FIELDS
+    return replace(
+        item,
+        status="open",
+        episode=item.episode + (not goes_on),
+        updated_at=max(context.now, item.updated_at),
+        wake_at="",
+        escalated=item.escalated if goes_on else {},
+        closed_at="",
+        closed_reason="",
+        closed_by="",
+        approver="",
+        expires_at="",
+        duplicate_of="",
+        verdict_lifted=False,
+        held={name: holder for name, holder in item.held.items() if name not in ended},
+        held_until={name: end for name, end in item.held_until.items() if name not in ended},
+    )
+
+
+def clear_verdict(context: Context, item: Item) -> None:
+    """
+    Forget the verdict of an item's key, now that the item lives again.
+    """
+    if item.key is None:
+        return
+    state = context.key_state(item.key)
+    if state is not None and state.verdict is not None:
+        context.put_key_state(item.key, replace(state, verdict=None))
+
+
+def put_verdict(context: Context, item: Item, verdict: Verdict) -> None:
+    """
+    Remember what was decided about an item's key. The item's own event explains it.
+    """
+    if item.key is not None:
+        state = context.key_state(item.key) or KeyState(item_id=item.id)
+        context.put_key_state(item.key, replace(state, item_id=item.id, verdict=verdict))

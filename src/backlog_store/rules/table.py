@@ -18,6 +18,7 @@ from backlog_store.commands import (
     Comment,
     CompleteRun,
     Create,
+    Deactivate,
     DropExpired,
     DropView,
     Edit,
@@ -80,6 +81,12 @@ def _escalate(context: Context, body: Escalate) -> Outcome:
     return escalate(context, body)
 
 
+def _deactivate(context: Context, body: Deactivate) -> tuple[Outcome, ...]:
+    from backlog_store.rules.deactivating import deactivate
+
+    return deactivate(context, body)
+
+
 def _let_in(context: Context, body: Access) -> Outcome:
     from backlog_store.rules.granting import grant  # likewise
 
@@ -112,6 +119,7 @@ MANY: Mapping[type, Callable[[Context, Any], tuple[Outcome, ...]]] = {
     Report: upsert.decide_report,
     Resolve: lifecycle.resolve,
     Cleanup: forgetting.cleanup,
+    Deactivate: _deactivate,
     ShortenHistory: forgetting.shorten_history,
     DropExpired: forgetting.drop_expired,
     Undo: undoing.undo,

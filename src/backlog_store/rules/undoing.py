@@ -20,7 +20,7 @@ from backlog_store.rules.following import FOLLOWING, is_consequence
 from backlog_store.rules.identity import is_of_identity, set_back_keys
 from backlog_store.rules.lifecycle import remember_closing
 from backlog_store.rules.links import join, link_ids, part
-from backlog_store.rules.upsert import clear_verdict
+from backlog_store.rules.returning import clear_verdict
 from backlog_store.rules.view import Context
 from backlog_store.trail import is_baseline, plain_fields
 

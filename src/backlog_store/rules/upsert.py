@@ -27,12 +27,11 @@ from backlog_store.commands import Outcome, Report
 from backlog_store.errors import AlreadyExists, BacklogError, Fault, InvalidInput
 from backlog_store.ids import item_id_of_key, unkeyed_item_id
 from backlog_store.instants import Instant
-from backlog_store.model import CLOSED, LIMITS, Claim, Draft, Item, ItemId, Key, KeyState, Verdict
+from backlog_store.model import CLOSED, LIMITS, Claim, Draft, Item, ItemId, Key, KeyState
 from backlog_store.rules.assigning import assigned, held_back, load_held_back, without_ended_holds
 from backlog_store.rules.checks import draft_faults
 from backlog_store.rules.dates import dated
 from backlog_store.rules.fields import (
-    EPISODE_FIELDS,
     MACHINE_FIELDS,
     draft_digest,
     merge_evidence,
@@ -42,11 +41,19 @@ from backlog_store.rules.fields import (
     total_evidence,
 )
 from backlog_store.rules.repeating import repeated, says_the_same
-from backlog_store.rules.returning import NEW_EPISODE, return_of
+from backlog_store.rules.returning import NEW_EPISODE, clear_verdict, reopened, return_of
 from backlog_store.rules.runs import hold_return, note_reported, open_run
 from backlog_store.rules.secondary import report_secondary
 from backlog_store.rules.view import Context
-from backlog_store.rules.waiting import as_counted, has_bounds, held_draft, load_waiting, settle_storms
+from backlog_store.rules.waiting import (
+    as_counted,
+    has_bounds,
+    held_draft,
+    held_return,
+    load_waiting,
+    note_active,
+    settle_storms,
+)
 from backlog_store.workflow import REOPENED_BY_REPORTS
 
 __all__ = ["NOT_OPENING", "decide_report", "identity", "keep_given_id", "new_item", "report_one"]
@@ -76,6 +83,7 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
         except BacklogError as error:
             outcomes.append(_refused(error))
     settle_storms(context)
+    note_active(context, [(draft, outcome) for (draft, _), outcome in zip(checked, outcomes, strict=True)])
     if context.run is not None:
         note_reported(context, context.run, body, [outcome.verdict == "refused" for outcome in outcomes])
     return tuple(outcomes)
@@ -237,9 +245,11 @@ def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: I
         now=context.now, seen_at=seen_at,
     )  # fmt: skip
     why = back.why or (NOT_OPENING if not body.opens else held_back(context, draft, seen_at))
-    if why:
+    seldom = "" if why or item.closed_reason != REOPENED_BY_REPORTS else held_return(context, draft, seen_at)
+    if why or seldom:
         context.sight(item, draft.source, seen_at, body.run)
-        return Outcome(verdict="suppressed", id=item.id, revision=item.revision, why=why, item=item)
+        return Outcome(verdict="suppressed" if why else "held", id=item.id, revision=item.revision, why=why or seldom,
+                       item=item)  # fmt: skip
     if _is_held(context, draft):
         return hold_return(context, draft, body, seen_at, item.id, item)
     before = without_ended_holds(item, context.now)
@@ -257,52 +267,6 @@ def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: I
     clear_verdict(context, result)
     return Outcome(verdict="reopened", id=item.id, revision=result.revision, item=result,
                    why=f"was closed as {item.closed_reason}")  # fmt: skip
-
-
-def reopened(context: Context, item: Item, *, goes_on: bool = False) -> Item:
-    """
-    Return a closed item in a new episode: open, its closing forgotten, status and owner no longer held.
-
-    If its old episode *goes_on*, what is held stays held.
-    """
-    ended = frozenset() if goes_on else EPISODE_FIELDS
-    return replace(
-        item,
-        status="open",
-        episode=item.episode + (not goes_on),
-        updated_at=max(context.now, item.updated_at),
-        wake_at="",
-        escalated=item.escalated if goes_on else {},
-        closed_at="",
-        closed_reason="",
-        closed_by="",
-        approver="",
-        expires_at="",
-        duplicate_of="",
-        verdict_lifted=False,
-        held={name: holder for name, holder in item.held.items() if name not in ended},
-        held_until={name: end for name, end in item.held_until.items() if name not in ended},
-    )
-
-
-def clear_verdict(context: Context, item: Item) -> None:
-    """
-    Forget the verdict of an item's key, now that the item lives again.
-    """
-    if item.key is None:
-        return
-    state = context.key_state(item.key)
-    if state is not None and state.verdict is not None:
-        context.put_key_state(item.key, replace(state, verdict=None))
-
-
-def put_verdict(context: Context, item: Item, verdict: Verdict) -> None:
-    """
-    Remember what was decided about an item's key. The item's own event explains it.
-    """
-    if item.key is not None:
-        state = context.key_state(item.key) or KeyState(item_id=item.id)
-        context.put_key_state(item.key, replace(state, item_id=item.id, verdict=verdict))
 
 
 def _with_claim(context: Context, item: Item, draft: Draft, seen_at: Instant, digest: str, run: str) -> Item:

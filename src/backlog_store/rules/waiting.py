@@ -19,7 +19,7 @@ from backlog_store.codec import digest, encode, from_builtins, to_builtins
 from backlog_store.commands import Outcome
 from backlog_store.ids import item_id_of_key
 from backlog_store.instants import Instant, add_seconds
-from backlog_store.model import CLOSED, Draft, Item, KeyState
+from backlog_store.model import CLOSED, Draft, Item, ItemId, KeyState
 from backlog_store.policy import Policy
 from backlog_store.rules.fields import merge_evidence, total_evidence
 from backlog_store.rules.view import Context
@@ -27,11 +27,15 @@ from backlog_store.rules.view import Context
 if TYPE_CHECKING:
     from backlog_store.policy.opening import Budget
 
-__all__ = ["as_counted", "has_bounds", "held_draft", "load_waiting", "settle_storms"]
+__all__ = [
+    "Active", "active_id", "as_counted", "has_bounds", "held_draft", "held_return", "load_waiting", "note_active",
+    "settle_storms",
+]  # fmt: skip
 
 _HOUR_S = 3_600
 _SEEN_KEPT = 100  # as many as `policy.opening.SIGHTINGS_MAX`
 _KEPT_DAYS = 90
+_ACTIVE_DAYS = 400  # longer than any window of a lower threshold
 
 
 class Waiting(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,6 +47,18 @@ class Waiting(Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_at: Instant
     seen: tuple[Instant, ...]
     storm: str = ""
+
+
+class Active(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    The reports of a live item that has a lower threshold: the newest instants, all of them counted *since* then.
+
+    Whether none was missed is only known as long as the same *policy* is in force.
+    """
+
+    since: Instant
+    seen: tuple[Instant, ...]
+    policy: int
 
 
 def has_bounds(policy: Policy) -> bool:
@@ -91,6 +107,55 @@ def held_draft(context: Context, draft: Draft, seen_at: Instant) -> Outcome | No
         if waiting.storm:
             context.storms.setdefault(waiting.storm, []).append((draft, -1))
     return None
+
+
+def held_return(context: Context, draft: Draft, seen_at: Instant) -> str:
+    """
+    Return why a fixed problem does not return yet: with a lower threshold it does so as often as it is opened.
+    """
+    found = context.policy.activation.rule(draft) if context.policy.activation is not None else None
+    if found is None or found[1].close_below is None or context.is_counted:
+        return ""
+    record = context.record("proposal", _id(draft))
+    before = from_builtins(record.body, Waiting) if record is not None else None
+    waiting = Waiting(n=(before.n if before else 0) + 1, first_at=min(before.first_at, seen_at) if before else seen_at,
+                      seen=tuple(sorted((*(before.seen if before else ()), seen_at))[-_SEEN_KEPT:]))  # fmt: skip
+    why = _too_seldom(context, draft, waiting, seen_at)
+    if why:
+        context.put_record("proposal", _id(draft), to_builtins(waiting),
+                           expires_at=add_seconds(context.now, _KEPT_DAYS * 24 * _HOUR_S))  # fmt: skip
+    else:
+        context.drop_record("proposal", _id(draft))
+    return why
+
+
+def active_id(id: ItemId) -> str:
+    """
+    Return the id of the record that counts the reports of a live item.
+    """
+    return f"active/{id}"
+
+
+def note_active(context: Context, told: Sequence[tuple[Draft, Outcome]]) -> None:
+    """
+    Count the reports of known items that have a lower threshold; of closed ones, too, so that none is ever missed.
+    """
+    activation = context.policy.activation
+    if activation is None or all(rule.close_below is None for rule in activation.rules):
+        return
+    counted = [(draft, outcome.id) for draft, outcome in told
+               if (outcome.item is not None or outcome.verdict == "unchanged") and draft.dedupe_key
+               and (found := activation.rule(draft)) is not None and found[1].close_below is not None]  # fmt: skip
+    context.load_records("proposal", [active_id(id) for _, id in counted])
+    for draft, id in counted:
+        seen_at, record = draft.observed_at or context.now, context.record("proposal", active_id(id))
+        known = from_builtins(record.body, Active) if record is not None else None
+        if known is None or known.policy != context.policy.revision:
+            # Since when is the instant of counting: what was seen before it came was not counted.
+            known = Active(since=context.now, seen=(), policy=context.policy.revision)
+        after = replace(known, seen=tuple(sorted((*known.seen, seen_at))[-_SEEN_KEPT:]))
+        context.put_record("proposal", active_id(id), to_builtins(after),
+                           expires_at=add_seconds(context.now, _ACTIVE_DAYS * 24 * _HOUR_S))  # fmt: skip
 
 
 def _too_seldom(context: Context, draft: Draft, waiting: Waiting, seen_at: Instant) -> str:

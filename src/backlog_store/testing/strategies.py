@@ -178,6 +178,7 @@ def commands() -> SearchStrategy[c.Command]:
         st.builds(c.Snooze, id=ids, until=st.one_of(st.just(""), instants())),
         st.builds(c.Comment, id=ids, message=texts(), meta=documents()),
         st.builds(c.Link, id=ids, kind=st.sampled_from(("blocks", "parent")), other=ids, remove=st.booleans()),
+        st.builds(c.Deactivate, ids=st.sampled_from(((), ("bl_1",), ("bl_1", "bl_2")))),
         st.builds(c.Escalate, id=st.just("bl_1"), step=names(), episode=st.integers(0, 2)),
         st.builds(c.LiftVerdict, env=st.just("prod"), dedupe_key=st.sampled_from(("k1", "k2"))),
     )

@@ -91,6 +91,23 @@ def test_overlapping_owners_are_refused() -> None:
         ("escalation:\n  rules:\n    - {when: {status: [done, canceled]}, steps: []}", 3, "only live items"),
         ("escalation:\n  rules:\n    - {when: {env: prod}, steps: []}\n    - {steps: []}", 3, "never decides"),
         ("retention:\n  closed_days: 180d", 2, "is no whole number"),
+        (
+            "activation:\n  rules:\n    - {name: a, sightings: 3, close_below: 0}",
+            3,
+            "a threshold that can never be left",
+        ),
+        (
+            "activation:\n  rules:\n    - {name: a, sightings: 3, close_below: 3}",
+            3,
+            "is not lower than the 3 sightings",
+        ),
+        ("activation:\n  rules:\n    - {name: a, sightings: 3, close_hours: 3}", 3, "give it, too"),
+        (
+            "activation:\n  rules:\n    - {name: a, sightings: 3, within_hours: 24, close_below: 1, close_hours: 12}",
+            3,
+            "may be below it at once",
+        ),
+        ("activation:\n  rules:\n    - {name: a, sightings: 3}\n    - {name: b, sightings: 2}", 4, "is never reached"),
         ("retention:\n  request_days: 7", 2, "from 14"),
         ("workflow:\n  transitions:\n    open: [open]", 3, "is no move"),
         ("workflow:\n  guards:\n    - {name: a, by: person, reason: [fixed], to: [canceled]}", 3, "guards nothing"),
@@ -125,6 +142,15 @@ def test_a_window_that_forgets_what_was_decided_or_fixed_is_told(rule: str, said
     ((_, warning, reason),) = told(f"reopen: {{rules: [{rule}]}}")
     assert warning
     assert said in reason
+
+
+def test_a_threshold_that_can_never_be_left_is_drawn_at_its_place() -> None:
+    """The caret stands under the number that no problem can fall below."""
+    loaded = load_policy("activation:\n  rules:\n    - {name: a, sightings: 3, close_below: 0}\n")
+    assert list(loaded.drawn("p.yaml"))[1:] == [
+        "    3 |     - {name: a, sightings: 3, close_below: 0}",
+        "      |                                            ^",
+    ]
 
 
 def test_a_window_that_is_longer_than_items_stay_is_told() -> None:

@@ -60,7 +60,8 @@ _POLICIES = (
     ),
     (
         "closing: {misses: 1, min_age_hours: 0, close_floor: 2}\n"
-        "activation:\n  rules:\n    - {name: twice, when: {source: slo}, sightings: 2}\n"
+        "activation:\n  rules:\n"
+        "    - {name: twice, when: {source: slo}, sightings: 2, close_below: 1, close_hours: 30}\n"
         "budgets:\n  rules:\n    - {name: flood, creations: 3, within_hours: 1}\n"
     ),
     (
@@ -254,8 +255,7 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
             singles = tuple(self._single(items) for _ in range(rng.randrange(5)))
             return c.Bulk(bodies=singles, keep_going=rng.random() < 0.7)
         if kind < 0.6:
-            step = rng.choice(("nudge", "late", "nudge", ""))
-            return c.Escalate(id=rng.choice(items).id, step=step, episode=rng.choice((0, 0, 1)))
+            return self._timely(items)
         if kind < 0.63:
             return some_identity_body(rng, items, self._names)
         if kind < 0.66:
@@ -263,6 +263,13 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
         if kind < 0.7:
             return some_access_body(rng, self._clock())
         return self._single(items)
+
+    def _timely(self, items: Sequence[Item]) -> Any:
+        rng = self._rng
+        if rng.random() < 0.4:
+            return c.Deactivate(ids=tuple(item.id for item in items if rng.random() < 0.3))
+        step = rng.choice(("nudge", "late", "nudge", ""))
+        return c.Escalate(id=rng.choice(items).id, step=step, episode=rng.choice((0, 0, 1)))
 
     def _forgetting(self, items: Sequence[Item]) -> Any:
         rng = self._rng
