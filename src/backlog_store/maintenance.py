@@ -29,7 +29,7 @@ BY_POLICY = -1
 T = TypeVar("T")
 
 #: Kinds of records that are let go once they are past their time.
-EXPIRING: tuple[RecordKind, ...] = ("answer", "session", "run", "proposal", "suppressed")
+EXPIRING: tuple[RecordKind, ...] = ("answer", "session", "run", "proposal", "suppressed", "plan")
 _PURGED_A_STEP = 500
 _PAGE = 1_000
 #: Events are looked at in the order in which the store recorded them, the oldest first. After so many pages without one

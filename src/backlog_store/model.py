@@ -42,7 +42,7 @@ UpsertVerdict = Literal["created", "updated", "unchanged", "reopened", "suppress
 #: Only in the store that is a spool (executors/failover): spool, parked, account.
 RecordKind = Literal[
     "key", "answer", "view", "link", "alias", "guard", "sighting", "store", "run", "policy", "lease", "spool", "parked",
-    "account", "proposal", "suppressed", "access", "session",
+    "account", "proposal", "suppressed", "access", "session", "plan",
 ]  # fmt: skip
 
 STATUSES: tuple[Status, ...] = ("open", "in_progress", "blocked", "done", "canceled")

@@ -14,10 +14,11 @@ from msgspec import Struct
 from backlog_store.access import ROLES, Role, Scope, permits
 from backlog_store.backends.memory import open_memory
 from backlog_store.backlog import Backlog
-from backlog_store.commands import IssueToken
+from backlog_store.commands import IssueToken, Report
 from backlog_store.credentials import digest_of, drawn_token, key_of
 from backlog_store.executors.local import LocalExecutor
 from backlog_store.model import Draft
+from backlog_store.planning import Planner, keep_in_store
 from backlog_store.testing.clocks import CountingIds, StepClock
 from backlog_store.web.api import api_routes
 from backlog_store.web.app import create_app
@@ -34,7 +35,7 @@ class Row(Struct, frozen=True, kw_only=True):
     How a route is asked: *path* and *body* with ``{id}`` and ``{key}`` for those of the object.
 
     *beyond* is the status on what is not one's own, and *missing* on what is nobody's (0: as on one's own). *needs* is
-    what the command inside asks of the role, where that is more than the route's own action.
+    what the command inside asks of the role, where that is more than the route's own action; *person*: for people.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Row(Struct, frozen=True, kw_only=True):
     beyond: int = 0
     missing: int = 0
     needs: str = ""
+    person: bool = False
 
 
 def _of_item(path: str, **more: Any) -> Row:
@@ -51,6 +53,7 @@ def _of_item(path: str, **more: Any) -> Row:
 
 
 _ITEM, _KEY = "/api/v1/items/{id}", "/api/v1/items/by-key/prod/{key}"
+_RUN, _PLAN = "/api/v1/runs/{run}", "/api/v1/plans/{plan}"
 #: A row a route; `test_every_route_has_a_row` fails for one that is not here.
 ROWS: dict[str, Row] = {
     "GET /api/v1/items": Row(path="/api/v1/items"),
@@ -71,6 +74,19 @@ ROWS: dict[str, Row] = {
     "POST /api/v1/items/{id:str}/links": _of_item(_ITEM + "/links", body={"kind": "relates", "other": "{mine}"}),
     "POST /api/v1/batch/upsert": Row(path="/api/v1/batch/upsert", lines='{"title":"x","dedupe_key":"{key}"}'),
     "POST /api/v1/reports": Row(path="/api/v1/reports?format=json", body=[{"title": "x", "dedupe_key": "{key}"}]),
+    "GET /api/v1/runs": Row(path="/api/v1/runs"),
+    "POST /api/v1/runs": Row(path="/api/v1/runs", body={"source": "ruff", "services": ["{key}"]}, beyond=403,
+                             missing=403),
+    "GET /api/v1/runs/{lane:str}/{name:str}": _of_item(_RUN),
+    "POST /api/v1/runs/{lane:str}/{name:str}/complete": _of_item(_RUN + "/complete", body={}),
+    "POST /api/v1/runs/{lane:str}/{name:str}/abort": _of_item(_RUN + "/abort", body={"message": "x"}),
+    "POST /api/v1/runs/{lane:str}/{name:str}/accept": _of_item(_RUN + "/accept", body={}, person=True),
+    "POST /api/v1/runs/{lane:str}/{name:str}/reject": _of_item(_RUN + "/reject", body={}, person=True),
+    "GET /api/v1/plans": Row(path="/api/v1/plans"),
+    "POST /api/v1/plans": Row(
+        path="/api/v1/plans?format=ndjson", lines='{"title":"x","service":"web","dedupe_key":"{key}"}'),
+    "GET /api/v1/plans/{token:str}": _of_item(_PLAN),
+    "POST /api/v1/plans/{token:str}/apply": _of_item(_PLAN + "/apply"),
     "POST /api/v1/alertmanager": Row(
         path="/api/v1/alertmanager", body={"alerts": [{"labels": {"alertname": "x", "service": "{key}"}}]}),
     "GET /api/v1/dashboard": Row(path="/api/v1/dashboard"),
@@ -84,6 +100,7 @@ ROWS: dict[str, Row] = {
     "GET /api/v1/verdicts": Row(path="/api/v1/verdicts"),
     "POST /api/v1/commands": _of_item(
         "/api/v1/commands", body={"body": {"command": "comment", "id": "{id}", "message": "x"}}, needs="work"),
+    "POST /api/v1/commands/plan": _of_item("/api/v1/commands/plan", body={"apply": "{plan}"}),
     "POST /api/v1/questions": Row(path="/api/v1/questions", body={"method": "items", "ids": ["{id}"]}),
     "GET /api/v1/health": Row(path="/api/v1/health"),
     "GET /api/v1/stream": Row(path=""),  # it never ends: what it says to whom is held by test_stream
@@ -131,15 +148,34 @@ class World:
         self.backlog.save_view("mine", "status:open")
         self.ids = {"own": made["web"].id, "foreign": made["db"].id, "missing": "bl_neverwasanitemof26letters"}
         self.keys = {"own": "web", "foreign": "db", "missing": "nothing"}
+        runs = {service: self.backlog.begin_run("ruff", services=[service]).id for service in ("web", "db")}
+        self.runs = {"own": runs["web"], "foreign": runs["db"], "missing": "aaaaaaaaaaaaa/none"}
+        self.plans = {
+            "own": "aaaaaaaaaaaaaaab",
+            "foreign": self.planned("db", self.backlog),
+            "missing": "aaaaaaaaaaaaaaaa",
+        }
         app = create_app(Site(backlog=self.backlog, sign_in=Accounts(self.backlog)), ROUTES)
         self.client: TestClient[Litestar] = TestClient(app, raise_server_exceptions=False)
 
-    def token(self, role: Role) -> str:
+    def planned(self, service: str, backlog: Backlog) -> str:
         """
-        Issue a token of a role, bound to one service.
+        Keep a plan that reports something of a service, and return its token.
         """
+        planner = Planner(backlog)
+        planner.execute(Report(drafts=(Draft(title=f"secret of {service}", service=service, dedupe_key="p"),)))
+        plan = planner.plan({"reports": [f"secret of {service}"]})
+        keep_in_store(backlog, plan)
+        return plan.token
+
+    def token(self, role: Role, *, person: bool = False) -> str:
+        """
+        Issue a token of a role, bound to one service; there is a plan of whoever has it.
+        """
+        self.plans["own"] = self.planned("web", self.backlog.acting_as(role))
         secret = drawn_token(self.backlog.ids)
         self.backlog.execute(IssueToken(key=key_of(secret), digest=digest_of(secret), last=secret[-4:], name=role,
+                                        kind="person" if person else "machine",
                                         scope=Scope(role=role, services=("web",))))  # fmt: skip
         return secret
 
@@ -155,6 +191,7 @@ class World:
             if isinstance(value, list):
                 return [filled(one) for one in value]
             text = str(value).replace("{id}", self.ids[object]).replace("{key}", self.keys[object])
+            text = text.replace("{run}", self.runs[object]).replace("{plan}", self.plans[object])
             return text.replace("{mine}", self.mine)
 
         headers = {"If-Match": "*", "Origin": "http://testserver.local"}
@@ -188,7 +225,7 @@ def test_a_role_reaches_what_the_table_of_permissions_says(route: Route) -> None
     for role in ROLES:
         may = permits(role, route.action) and permits(role, row.needs or route.action)  # type: ignore[arg-type]
         world = World()
-        token = world.token(role)
+        token = world.token(role, person=row.person)
         for object in ("missing", "foreign", "own"):
             response = world.ask(route, object, token)
             said = f"{role}, {object}: {response.status_code} {response.text[:200]}"

@@ -1,57 +1,42 @@
 """
 Where plans are kept until they are applied: one file each, found by its token, in the user's folder for state.
 
-A file is lines of JSON: a head that says what it is, then a line a step. It holds what the report held, so it is for
-its owner's eyes only. Plans that can be applied no more are removed when another one is kept.
+What a file holds stands in `planning.kept`: what the report held, too, so it is for its owner's eyes only. Plans that
+can be applied no more are removed when another one is kept. A service keeps its plans in the store.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
 
 from backlog_store.cli.app import App
-from backlog_store.codec import decode_json, encode, from_builtins, to_builtins
-from backlog_store.errors import AmbiguousId, Fault, InvalidInput, NotFound
+from backlog_store.codec import encode
+from backlog_store.errors import AmbiguousId, NotFound
 from backlog_store.ids import derived
 from backlog_store.instants import to_datetime
-from backlog_store.planning import PLAN_DAYS, Plan, Step
-from backlog_store.preview import Decided, token_of
+from backlog_store.planning import PLAN_DAYS, Plan, kept_in_store, lines_of_plan, plan_of_lines
+from backlog_store.preview import Decided
 from backlog_store.redacting import redacted
 
 __all__ = ["find_decisions", "find_plan", "keep_decisions", "keep_plan", "read_plan", "write_plan"]
 
-_FORMAT = "backlog-plan"
-_VERSION = 1
 _SUFFIX = ".plan"
 _TOKEN = 16
 _DECISIONS = ".decided"
-_steps = msgspec.json.Decoder(Step)
 _decisions = msgspec.json.Decoder(Decided)
-
-
-class _Head(Struct, frozen=True, kw_only=True):
-    format: str
-    version: int
-    steps: int
-    plan: dict[str, object]
 
 
 def write_plan(file: IO[bytes], plan: Plan) -> None:
     """
     Write a plan.
     """
-    head = to_builtins(replace(plan, steps=()))
-    head.pop("steps", None)
-    file.write(encode(_Head(format=_FORMAT, version=_VERSION, steps=len(plan.steps), plan=head)) + b"\n")
-    for step in plan.steps:
-        file.write(encode(step) + b"\n")
+    file.writelines(lines_of_plan(plan))
 
 
 def read_plan(path: Path) -> Plan:
@@ -59,23 +44,7 @@ def read_plan(path: Path) -> Plan:
     Read a plan back. Raises `InvalidInput` for what is no whole plan, or another one than its token says.
     """
     with path.open("rb") as file:
-        try:
-            head = from_builtins(decode_json(file.readline()), _Head)
-            plan = from_builtins({**head.plan, "steps": []}, Plan)
-            steps = tuple(map(_steps.decode, file))
-        except (msgspec.DecodeError, ValueError, TypeError) as error:
-            raise _no_plan(path, f"is no plan of this program: {error}") from error
-    if (head.format, head.version) != (_FORMAT, _VERSION):
-        raise _no_plan(path, f"is {head.format} {head.version}, and this program reads {_FORMAT} {_VERSION}")
-    if len(steps) != head.steps:
-        raise _no_plan(path, f"holds {len(steps)} of {head.steps} steps: it was cut off")
-    if token_of(plan.policy, ((step.body, step.decisions) for step in steps)) != plan.token:
-        raise _no_plan(path, f"is another plan than {plan.token}, which it says it is: it was changed")
-    return replace(plan, steps=steps)
-
-
-def _no_plan(path: Path, reason: str) -> InvalidInput:
-    return InvalidInput([Fault("", str(path), reason)], what="plan", hint="Make a new one: backlog plan.")
+        return plan_of_lines(file, str(path))
 
 
 def _folder(app: App) -> Path:
@@ -126,7 +95,9 @@ def _keep(app: App, name: str, write: Callable[[IO[bytes]], None]) -> Path:
 
 def find_plan(app: App, name: str) -> Plan:
     """
-    Return the plan of a token, of an unambiguous beginning of one, or in a file. Raises `NotFound`, `AmbiguousId`.
+    Return the plan of a token, of an unambiguous beginning of one, in a file, or that a service keeps in the store.
+
+    Raises `NotFound`, `AmbiguousId`.
     """
     if len(name) < _TOKEN and not Path(name).is_file():
         found = sorted(path.stem for path in _plans(_folder(app)) if path.stem.startswith(name))
@@ -135,6 +106,9 @@ def find_plan(app: App, name: str) -> Plan:
         name = found[0] if found else name
     kept = _folder(app) / f"{name}{_SUFFIX}"
     path = kept if "/" not in name and kept.is_file() else Path(name)
+    if not path.is_file() and len(name) == _TOKEN and "/" not in name:
+        with suppress(NotFound):
+            return kept_in_store(app.reading(), name)
     if not path.is_file():
         raise NotFound("plan", name, hint="Plans are kept where they were made, for this store; make a new one, or "
                        "carry it over as a file: backlog plan --out FILE.")  # fmt: skip

@@ -46,6 +46,7 @@ from backlog_store.commands.items import (
     Snooze,
     Undo,
 )
+from backlog_store.commands.plans import KeepPlan
 from backlog_store.commands.policies import ApplyPolicy, Escalate
 from backlog_store.commands.runs import AbortRun, BeginRun, CompleteRun, JudgeRun, RunScope
 from backlog_store.instants import Instant
@@ -54,10 +55,10 @@ from backlog_store.model import Actor, Item, ItemId
 __all__ = [
     "AbortRun", "Access", "Answer", "ApplyPolicy", "BeginRun", "BeginSession", "Body", "BodyOf", "Bulk", "ClaimItem",
     "Cleanup", "Close", "Command", "Comment", "CompleteRun", "Create", "Deactivate", "DropExpired", "DropView", "Edit",
-    "EndSessions", "Escalate", "IssueToken", "JudgeRun", "LiftVerdict", "Link", "LinkKind", "Merge", "Move", "Outcome",
-    "OutcomeVerdict", "ReleaseItem", "RemovePerson", "RenewClaim", "Reopen", "Report", "Reporting", "Resolve",
-    "RevokeToken", "RotateToken", "RunScope", "SaveView", "SetPerson", "ShortenHistory", "Single", "Snooze", "Split",
-    "TouchSession", "Undo",
+    "EndSessions", "Escalate", "IssueToken", "JudgeRun", "KeepPlan", "LiftVerdict", "Link", "LinkKind", "Merge", "Move",
+    "Outcome", "OutcomeVerdict", "ReleaseItem", "RemovePerson", "RenewClaim", "Reopen", "Report", "Reporting",
+    "Resolve", "RevokeToken", "RotateToken", "RunScope", "SaveView", "SetPerson", "ShortenHistory", "Single", "Snooze",
+    "Split", "TouchSession", "Undo",
 ]  # fmt: skip
 
 #: Of an item, or of a run: what it is in now. ``held``: taken in and kept, to be acted on later; `why` says when.
@@ -99,6 +100,7 @@ Body = (
     | Escalate
     | Bulk
     | JudgeRun
+    | KeepPlan
     | ClaimItem
     | RenewClaim
     | ReleaseItem

@@ -1,21 +1,30 @@
 """
-What outlives items: verdicts of keys, saved views.
+What is kept apart from items: verdicts of keys, saved views, plans.
 """
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from msgspec.structs import replace
 
 from backlog_store.backends.port import DropRecord
-from backlog_store.commands import DropView, LiftVerdict, Outcome, SaveView
+from backlog_store.commands import DropView, KeepPlan, LiftVerdict, Outcome, SaveView
 from backlog_store.errors import NotFound
+from backlog_store.instants import add_seconds, is_instant
 from backlog_store.model import CLOSED, LIMITS
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.forgetting import key_event
 from backlog_store.rules.returning import clear_verdict
 from backlog_store.rules.view import Context
 
-__all__ = ["drop_view", "lift_verdict", "save_view"]
+__all__ = ["drop_view", "keep_plan", "lift_verdict", "save_view"]
+
+
+_TOKEN = re.compile(r"[0-9a-z]{16}")
+_PART_MAX, _PARTS_MAX = 500_000, 100_000
+_DAY_S = 86_400
 
 
 def lift_verdict(context: Context, body: LiftVerdict) -> Outcome:
@@ -65,6 +74,28 @@ def drop_view(context: Context, body: DropView) -> Outcome:
         raise NotFound("view", body.name)
     context.changes.append(DropRecord("view", body.name, record.revision))
     return Outcome(verdict="purged", id=body.name)
+
+
+def keep_plan(context: Context, body: KeepPlan) -> Outcome:
+    """
+    Keep a part of a plan. It is a working record: what the plan does is said by the events of what is applied.
+    """
+    check = Checker()
+    if not _TOKEN.fullmatch(body.token):
+        check.fault("token", body.token[:60], "a plan's token is 16 letters and digits")
+    if not 0 <= body.number < _PARTS_MAX or not 0 <= body.parts <= _PARTS_MAX:
+        check.fault("number", str(body.number), f"at most {_PARTS_MAX:,} parts")
+    if len(body.text) > _PART_MAX:
+        check.fault("text", f"{len(body.text)} characters", f"at most {_PART_MAX:,}")
+    if not is_instant(body.until) or body.until > add_seconds(context.now, LIMITS.answer_days * _DAY_S):
+        check.fault("until", body.until, f"an instant, {LIMITS.answer_days} days from now at the latest")
+    check.done("plan")
+    told: dict[str, Any] = {"text": body.text}
+    if body.parts:
+        told |= {"parts": body.parts, "by": context.actor.name}
+    id = body.token if body.parts else f"{body.token}/{body.number:06d}"
+    context.put_record("plan", id, told, expires_at=body.until)
+    return Outcome(verdict="updated", id=id)
 
 
 def _check_view_name(name: str, query: str) -> None:

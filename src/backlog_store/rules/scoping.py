@@ -25,6 +25,7 @@ from backlog_store.commands import (
     CompleteRun,
     DropExpired,
     JudgeRun,
+    KeepPlan,
     Outcome,
     Report,
     Reporting,
@@ -43,8 +44,8 @@ __all__ = ["ScopedReader", "action_of", "check_scope", "outcomes_within", "visib
 
 #: Records that belong to an item, whose id their own begins with.
 _OF_ITEMS = frozenset({"link", "sighting", "lease"})
-#: Records of runs, and of what parked ones would do.
-_OF_RUNS = frozenset({"run", "proposal"})
+#: Records that are seen by whoever sees every item: of runs, of what parked ones would do, of what is planned.
+_OF_WHOLE = frozenset({"run", "proposal", "plan"})
 #: Records that anybody may read who may read at all.
 _OPEN = frozenset({"view", "policy"})
 
@@ -53,7 +54,7 @@ def action_of(body: Body) -> Action:
     """
     Return what a role must include to ask this.
     """
-    if isinstance(body, Reporting):
+    if isinstance(body, Reporting | KeepPlan):
         return "report"
     return "administer" if isinstance(body, ApplyPolicy | Access | Cleanup | ShortenHistory | DropExpired) else "work"
 
@@ -246,7 +247,7 @@ class ScopedReader:
         if not records:
             return records
         kind = records[0].kind
-        if kind in _OPEN or (kind in _OF_RUNS and self._scope.is_whole):
+        if kind in _OPEN or (kind in _OF_WHOLE and self._scope.is_whole):
             return records
         if kind == "run":
             return [record for record in records if _covers_run(self._scope, record)]

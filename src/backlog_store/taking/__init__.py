@@ -9,7 +9,15 @@ Taking in a report, for whoever brings it: the command line and the service say 
 """
 
 from backlog_store.taking.intake import take_in
-from backlog_store.taking.telling import changes_of, counts_of, plan_as_data, report_as_data, run_as_data, runs_as_data
+from backlog_store.taking.telling import (
+    applied_as_data,
+    changes_of,
+    counts_of,
+    plan_as_data,
+    report_as_data,
+    run_as_data,
+    runs_as_data,
+)
 from backlog_store.taking.values import (
     MAIN,
     VERDICTS,
@@ -23,6 +31,6 @@ from backlog_store.taking.values import (
 )
 
 __all__ = [
-    "MAIN", "VERDICTS", "Account", "FailOn", "RunPlan", "RunTold", "Taking", "branch_of", "changes_of", "counts_of",
-    "opens_on", "plan_as_data", "report_as_data", "run_as_data", "runs_as_data", "take_in",
+    "MAIN", "VERDICTS", "Account", "FailOn", "RunPlan", "RunTold", "Taking", "applied_as_data", "branch_of",
+    "changes_of", "counts_of", "opens_on", "plan_as_data", "report_as_data", "run_as_data", "runs_as_data", "take_in",
 ]  # fmt: skip

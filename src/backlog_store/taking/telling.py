@@ -10,11 +10,25 @@ from typing import Any
 
 from backlog_store.codec import to_builtins
 from backlog_store.intake import Format
-from backlog_store.planning import Plan
+from backlog_store.planning import Applied, Plan
 from backlog_store.rules.lanes import Run
 from backlog_store.taking.values import VERDICTS, Account, RunTold, Taking
 
-__all__ = ["changes_of", "counts_of", "plan_as_data", "report_as_data", "run_as_data", "runs_as_data"]
+__all__ = [
+    "applied_as_data",
+    "changes_of",
+    "counts_of",
+    "plan_as_data",
+    "report_as_data",
+    "run_as_data",
+    "runs_as_data",
+]
+
+#: What changes no item: verdicts, and states of runs.
+_QUIET = frozenset({
+    "unchanged", "suppressed", "held", "begun", "completed", "closing", "parked", "empty", "short", "repeated",
+    "aborted", "rejecting", "rejected", "superseded",
+})  # fmt: skip
 
 
 def report_as_data(account: Account, format: Format, taking: Taking) -> dict[str, Any]:
@@ -118,3 +132,18 @@ def plan_as_data(account: Account, plan: Plan, changes: Sequence[dict[str, Any]]
         "runs": runs_as_data(account.runs),
         **_told(account),
     }
+
+
+def applied_as_data(plan: Plan, applied: Applied) -> dict[str, Any]:
+    """
+    Return what became of a plan.
+    """
+    every = [outcome for answer in applied.answers for outcome in answer.outcomes]
+    return {
+        "token": plan.token,
+        "batch": applied.batch,
+        "again": applied.again,
+        "counts": dict(sorted(Counter(outcome.verdict for outcome in every).items())),
+        "outcomes": [{"verdict": one.verdict, "id": one.id, "revision": one.revision, "why": one.why}
+                     for one in every if one.verdict not in _QUIET],
+    }  # fmt: skip

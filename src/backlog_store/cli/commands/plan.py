@@ -18,11 +18,11 @@ from backlog_store.cli.items import json_text
 from backlog_store.cli.options import json_option, not_empty
 from backlog_store.cli.planfiles import find_plan, keep_plan, write_plan
 from backlog_store.cli.reports import context_of, how, name_of, report_options, take_in_files
-from backlog_store.cli.runtold import STATES, run_words
+from backlog_store.cli.runtold import run_words
 from backlog_store.cli.text import neutral, paint, plural, table
 from backlog_store.cli.writing import changes_in_words, say_undo
-from backlog_store.planning import Applied, Plan, Planner
-from backlog_store.taking import Account, changes_of, counts_of, plan_as_data
+from backlog_store.planning import Plan, Planner
+from backlog_store.taking import Account, applied_as_data, changes_of, counts_of, plan_as_data
 
 __all__ = ["apply", "plan"]
 
@@ -127,21 +127,14 @@ def apply(app: App, plan: str, as_json: bool) -> None:
     """
     found = find_plan(app, plan)
     applied = app.writing().apply(found)
-    counts = Counter(outcome.verdict for answer in applied.answers for outcome in answer.outcomes)
+    data = applied_as_data(found, applied)
     if as_json:
-        app.out(json_text(app, {"token": found.token, "batch": applied.batch, "again": applied.again,
-                                "counts": dict(sorted(counts.items())), "outcomes": _outcomes(applied)}))  # fmt: skip
+        app.out(json_text(app, data))
         return
     if applied.again:
         app.say(f"The plan {found.token} was applied before; nothing changed.")
         return
-    for verdict, count in sorted(counts.items()):
+    for verdict, count in data["counts"].items():
         app.out(f"  {count:>7,} {verdict}")
-    if _outcomes(applied):
+    if data["outcomes"]:
         say_undo(app, applied.batch)
-
-
-def _outcomes(applied: Applied) -> list[dict[str, Any]]:
-    quiet = ("unchanged", "suppressed", "held", *STATES)
-    return [{"verdict": outcome.verdict, "id": outcome.id, "revision": outcome.revision, "why": outcome.why}
-            for answer in applied.answers for outcome in answer.outcomes if outcome.verdict not in quiet]  # fmt: skip

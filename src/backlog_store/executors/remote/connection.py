@@ -18,7 +18,7 @@ from backlog_store.codec import decode_json
 __all__ = ["Connection", "error_of"]
 
 NAME = "remote"
-_LISTS = frozenset({"allowed", "candidates", "titles", "faults"})
+_LISTS = frozenset({"allowed", "candidates", "departures", "titles", "faults"})
 
 
 class Connection:

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from backlog_store.backends.port import Backend, Health, Reader
-from backlog_store.codec import encode
+from backlog_store.codec import decode_json, encode
 from backlog_store.commands import Answer, Command, Reporting
 from backlog_store.errors import BackendError, NotAllowed, OutcomeUnknown
 from backlog_store.executors.remote.connection import NAME, Connection
-from backlog_store.executors.remote.wire import CommandAsked, WireReader
+from backlog_store.executors.remote.wire import CommandAsked, PlanAsked, WireReader
 from backlog_store.executors.settling import SETTLE_S, settled
 from backlog_store.ids import derived
 from backlog_store.rules import Decision, check_command, decide
@@ -81,6 +81,15 @@ class RemoteExecutor:
         """
         check_command(command)
         return self.read(lambda reader: decide(over.on(reader), command))
+
+    def apply(self, token: str) -> Any:
+        """
+        Apply the plan that the server keeps by this token; return what became of it, as plain data.
+
+        Asked again it does what is still to be done, so an answer that was lost is no harm. Raises `PlanChanged`.
+        """
+        body = encode(PlanAsked(apply=token))
+        return decode_json(self._connection.send("POST", "/api/v1/commands/plan", body, writes=True))
 
     def read(self, fn: Callable[[Reader], T], /) -> T:
         """

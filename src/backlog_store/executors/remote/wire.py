@@ -20,7 +20,7 @@ from backlog_store.errors import Fault, InvalidInput
 from backlog_store.model import LIMITS, Event, Item, ItemId, Key, Record, RecordKind
 from backlog_store.query import ANY, EventQuery, Facet, ItemQuery, Where, order_key
 
-__all__ = ["CommandAsked", "Question", "WireReader", "answer"]
+__all__ = ["CommandAsked", "PlanAsked", "Question", "WireReader", "answer"]
 
 Method = Literal["items", "items_by_key", "search", "tally", "events", "records", "scan"]
 _PAGE = 1_000
@@ -38,6 +38,14 @@ class CommandAsked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     token: int = 0
     preview: bool = False
     source: str = ""
+
+
+class PlanAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    The token of a plan that the server keeps, and is to apply.
+    """
+
+    apply: str
 
 
 class Question(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

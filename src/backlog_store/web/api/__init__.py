@@ -4,7 +4,7 @@ The HTTP API, version 1: one module a subject, each with its table of routes.
 
 from __future__ import annotations
 
-from backlog_store.web.api import batches, describing, items, looking, operating, remote, reports, stream
+from backlog_store.web.api import batches, describing, items, looking, operating, plans, remote, reports, runs, stream
 from backlog_store.web.routing import Route
 
 __all__ = ["api_routes"]
@@ -18,6 +18,8 @@ def api_routes() -> list[Route]:
         *items.routes.routes,
         *batches.routes.routes,
         *reports.routes.routes,
+        *runs.routes.routes,
+        *plans.routes.routes,
         *looking.routes.routes,
         *remote.routes.routes,
         *stream.routes.routes,

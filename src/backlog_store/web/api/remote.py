@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from backlog_store.commands import Reporting
 from backlog_store.errors import NotAllowed
-from backlog_store.executors.remote.wire import CommandAsked, Question, answer
+from backlog_store.executors.remote.wire import CommandAsked, PlanAsked, Question, answer
+from backlog_store.web.api.plans import plan_for
 from backlog_store.web.routing import Ask, Reply, Routes
 
 __all__ = ["routes"]
@@ -33,6 +34,14 @@ def execute_command(ask: Ask) -> Reply:
     holding = backlog.holding(asked.token)
     answered = holding.execute(asked.body, request_id=asked.request_id, batch=asked.batch, expect=asked.expect)
     return Reply(data=answered, status=202 if answered.accepted else 200)
+
+
+@routes.add("POST", "/commands/plan", action="report", body=PlanAsked, answers={200: dict})
+def execute_plan(ask: Ask) -> Reply:
+    """
+    Apply a plan that is kept, and answer what its commands answered; for people: `POST /plans/{token}/apply`.
+    """
+    return Reply(data=ask.backlog.apply(plan_for(ask, ask.body_as(PlanAsked).apply)))
 
 
 @routes.add("POST", "/questions", action="read", body=Question, answers={200: list})

@@ -1,12 +1,5 @@
 """
-Plans: what many commands would do, decided by the same rules on the present state, kept, and later applied exactly.
-
-::
-
-    planner = Planner(backlog)
-    planner.execute(body)                    as `Backlog.execute`; nothing is written
-    plan = planner.plan()                    its `token` stands for the decisions and what they rest on
-    apply_plan(backlog, plan)                decides again: does exactly that, or refuses, saying what changed
+Deciding what commands would do, one after the other, and applying exactly that.
 """
 
 from __future__ import annotations
@@ -19,11 +12,12 @@ from msgspec.structs import replace
 
 from backlog_store import commands as c
 from backlog_store.backends.port import Put
+from backlog_store.codec import from_builtins
 from backlog_store.errors import PlanChanged
 from backlog_store.ids import batch_id
-from backlog_store.instants import Instant, add_seconds
-from backlog_store.model import Actor
-from backlog_store.preview import Decided, departures, digest_of, foreseen, same, token_of
+from backlog_store.instants import add_seconds
+from backlog_store.planning.kept import PLAN_DAYS, Plan, Step, keep_in_store
+from backlog_store.preview import departures, digest_of, foreseen, same, token_of
 from backlog_store.rules.overlay import Overlay
 from backlog_store.rules.policies import policy_in_force
 
@@ -31,35 +25,10 @@ if TYPE_CHECKING:
     from backlog_store.backlog import Backlog
     from backlog_store.rules import Decision
 
-__all__ = ["PLAN_DAYS", "Applied", "Plan", "Planned", "Planner", "Step", "apply_plan"]
+__all__ = ["Applied", "Planned", "Planner", "apply_plan"]
 
-#: How long a plan can be applied: less than answers to requests are kept, which make applying it twice harmless.
-PLAN_DAYS = 7
 _DEPARTURES_SHOWN = 1_000
 _DAY_S = 86_400
-
-
-class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """
-    One command of a plan: who asks what, and what was decided.
-    """
-
-    actor: Actor
-    body: c.Body
-    decisions: tuple[Decided, ...]
-
-
-class Plan(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """
-    Commands and what was decided for each, under a revision of the policy. `about` is for people: where it came from.
-    """
-
-    token: str
-    policy: int
-    made_at: Instant
-    by: str
-    steps: tuple[Step, ...]
-    about: dict[str, Any] = {}
 
 
 class Planned(Struct, frozen=True, kw_only=True):
@@ -144,7 +113,13 @@ def apply_plan(backlog: Backlog, plan: Plan) -> Applied:
     Raises `PlanChanged` with what changed; nothing is written then. Each step is held against its decisions once more
     in its own transaction: should somebody come between, it says how far it got, and applying again after a new plan
     goes on. The same plan again, also after a crash half-way, does only what is still to be done.
+
+    With the backlog on a server the plan is handed over, and all of this happens there, where everything is seen.
     """
+    applied_there = getattr(backlog.executor, "apply", None)
+    if applied_there is not None:
+        keep_in_store(backlog, plan)
+        return from_builtins(applied_there(plan.token), Applied)
     until = add_seconds(plan.made_at, PLAN_DAYS * _DAY_S)
     if backlog.clock() > until:
         raise PlanChanged(plan.token, [f"it was made at {plan.made_at} and could be applied until {until}"])

@@ -1,0 +1,96 @@
+"""
+Plans: what a report would do, kept by its token, and done exactly so or not at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backlog_store.codec import to_builtins
+from backlog_store.errors import Fault, NotFound
+from backlog_store.intake import read_report
+from backlog_store.planning import Plan, Planner, keep_in_store, kept_in_store, plans_in_store
+from backlog_store.taking import applied_as_data, changes_of, plan_as_data, take_in
+from backlog_store.web.api import asked
+from backlog_store.web.api.reports import REPORTS, named_here
+from backlog_store.web.routing import Ask, Reply, Routes
+
+__all__ = ["plan_for", "routes"]
+
+routes = Routes("/api/v1")
+
+
+@routes.add("POST", "/plans", action="report", takes=REPORTS, spooled=True, params=(*asked.ABOUT, *asked.HOW),
+            answers={201: dict})  # fmt: skip
+def plan_report(ask: Ask) -> Reply:
+    """
+    Show what a report would create, change, reopen and close, and why, as `backlog plan --json` prints it.
+
+    Nothing of it is done. The plan is kept for 7 days, to be applied by its token.
+    """
+    faults: list[Fault] = []
+    asked.known(ask.parameters, (*asked.ABOUT, *asked.HOW), faults)
+    context, backlog = asked.about(ask.parameters, faults), ask.backlog
+    taking = asked.how(ask.parameters, context, backlog, dry_run=True, faults=faults)
+    planner = Planner(backlog)
+    with named_here():
+        format, parsed = read_report(ask.stream, context, format=ask.text("format"))
+        account = take_in(backlog, parsed, taking, planner=planner)
+    plan = planner.plan({"reports": [format.name]})
+    keep_in_store(backlog, plan)
+    return Reply(data=plan_as_data(account, plan, changes_of(account)), status=201)
+
+
+@routes.add("GET", "/plans", action="read", answers={200: dict})
+def list_plans(ask: Ask) -> Reply:
+    """
+    List the plans that can still be applied: one's own, and everybody's for who sees the whole backlog.
+    """
+    plans = [_as_data(plan) for plan in plans_in_store(ask.site.backlog) if _is_for(ask, plan)]
+    return Reply(data={"plans": plans})
+
+
+@routes.add("GET", "/plans/{token:str}", action="read", answers={200: dict})
+def get_plan(ask: Ask) -> Reply:
+    """
+    Show a plan: each command in it, and what was decided for it.
+    """
+    plan = plan_for(ask, ask.path["token"])
+    steps = [
+        {"actor": step.actor.name, "command": step.body.__struct_config__.tag,
+         "decisions": [{"verdict": one.verdict, "id": one.id, "code": one.code} for one in step.decisions]}
+        for step in plan.steps
+    ]  # fmt: skip
+    return Reply(data={**_as_data(plan), "steps": steps})
+
+
+@routes.add("POST", "/plans/{token:str}/apply", action="report", answers={200: dict})
+def apply_plan(ask: Ask) -> Reply:
+    """
+    Do exactly what a plan showed, as one batch; or refuse (409), and tell what changed since.
+
+    Every decision is made again before anything is written. Applying the same plan twice changes nothing more.
+    """
+    plan = plan_for(ask, ask.path["token"])
+    return Reply(data=applied_as_data(plan, ask.backlog.apply(plan)))
+
+
+def plan_for(ask: Ask, token: str) -> Plan:
+    """
+    Return the plan of a token, for who may see it. Raises `NotFound`.
+    """
+    plan = kept_in_store(ask.site.backlog, token)
+    if not _is_for(ask, plan):
+        raise NotFound("plan", token)
+    return plan
+
+
+def _is_for(ask: Ask, plan: Plan) -> bool:
+    # A plan holds what its report held. What of it is done, the scope of who applies it bounds once more.
+    scope = ask.asker.scope
+    return scope is None or scope.is_whole or plan.by == ask.asker.name
+
+
+def _as_data(plan: Plan) -> dict[str, Any]:
+    return {"token": plan.token, "policy": plan.policy, "made_at": plan.made_at, "by": plan.by,
+            "about": to_builtins(plan.about)}  # fmt: skip
