@@ -35,6 +35,10 @@ test-system: $(VENV)/.system  ## tests that need root or Debian packages; instal
 	@./scripts/system-tools
 	root=$$(./scripts/as-root) && $$root $(PYTEST) -q -p no:cacheprovider $(ARGS) tests/system
 
+screenshots: $(VENV)/.system  ## a picture of every page, light and dark, wide and narrow, in build/screenshots
+	@./scripts/system-tools
+	$(BIN)/python scripts/screenshots.py
+
 lint: $(VENV)/.dev  ## style, likely mistakes and formatting
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check --quiet

@@ -14,7 +14,7 @@ from backlog_store.instants import Instant
 from backlog_store.model import Item
 from backlog_store.workflow import effective_status, is_overdue
 
-__all__ = ["FIELDS", "SHORT_NAMES", "csv_cell", "field", "full_name", "plain_json", "text_of", "view"]
+__all__ = ["FIELDS", "RUN_STATES", "SHORT_NAMES", "csv_cell", "field", "full_name", "plain_json", "text_of", "view"]
 
 #: Fields of an item by name, and two that follow from it and the instant.
 FIELDS: tuple[str, ...] = (
@@ -25,6 +25,20 @@ SHORT_NAMES: dict[str, str] = {
     "key": "dedupe_key", "due": "due_date", "created": "created_at", "updated": "updated_at", "closed": "closed_at",
     "reason": "closed_reason",
 }  # fmt: skip
+#: What the state of a run means, in words.
+RUN_STATES = {
+    "begun": "goes on",
+    "completed": "complete",
+    "closing": "being carried out",
+    "parked": "parked until a person decides",
+    "empty": "empty: it proves nothing",
+    "short": "short: it proves nothing",
+    "repeated": "no further run",
+    "aborted": "aborted: it proves nothing",
+    "rejecting": "being rejected",
+    "rejected": "rejected: it proves nothing",
+    "superseded": "superseded: a newer run looked again",
+}
 
 
 def full_name(name: str) -> str:

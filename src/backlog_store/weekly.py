@@ -25,7 +25,8 @@ from backlog_store.query import All, Compare, EventQuery, In, ItemQuery, Not, Or
 from backlog_store.rules.lanes import Lane
 from backlog_store.rules.policies import policy_in_force
 
-__all__ = ["AGED", "Ageing", "Noise", "Part", "Silence", "Weekly", "age_days", "earlier", "shown", "weekly"]
+__all__ = ["AGED", "NOISE", "Ageing", "Noise", "Part", "Silence", "Weekly", "age_days", "earlier", "lanes",
+           "shown", "silent", "weekly"]  # fmt: skip
 
 #: Items of a priority, in the order of work, among which the oldest is looked for.
 AGED = 500
@@ -34,7 +35,7 @@ _PAGE = 1_000
 #: Pages of events without one of the window, after which none is expected any more: what was committed late (drained
 #: from a spool, say) stands behind what is newer.
 _BARREN_MAX = 10
-_NOISE = ("false_positive", "wont_fix")
+NOISE = ("false_positive", "wont_fix")
 _LAST = "\U0010ffff"
 
 
@@ -132,9 +133,9 @@ def weekly(reader: Reader, *, env: str, since: Instant, now: Instant, limit: int
     for (_, reason), n in sorted(closed.items()):
         if reason != "fixed":
             reasons[reason] = reasons.get(reason, 0) + n
-    lanes = _lanes(ask)
-    silent = [one for one in lanes.values() if add_seconds(since, -_seconds(since, now)) <= one.last_at < since]
-    watched = {one.source for one in lanes.values()} | passed.sources
+    known = lanes(reader, env)
+    gone = silent(known, since=since, now=now)
+    watched = {one.source for one in known.values()} | passed.sources
     unwatched = sorted(source for (source,) in sources if source not in watched)
     within = f"closed:>={shown(since)} closed:<{shown(now)}"
     as_fixed = In("closed_reason", ("fixed",))
@@ -160,8 +161,8 @@ def weekly(reader: Reader, *, env: str, since: Instant, now: Instant, limit: int
         unowned=ask.living(In("owner", ("",)), "is:live owner:none", count=owners.get(("",), 0)),
         ending=ask.part((In("status", tuple(sorted(CLOSED))), In("closed_reason", ("accepted_risk",)), *ends),
                         f"reason:accepted_risk expires:>={shown(since)} expires:<{shown(ends[1].value)}"),
-        silent=tuple(silent[:limit]),
-        silent_count=len(silent),
+        silent=tuple(gone[:limit]),
+        silent_count=len(gone),
         unwatched=tuple(unwatched[:limit]),
         unwatched_count=len(unwatched),
         noisy=tuple(_noisy(ask, closed, within)),
@@ -333,19 +334,21 @@ def _ageing(ask: _Asker) -> Iterator[Ageing]:
             )
 
 
-def _lanes(ask: _Asker) -> dict[tuple[str, str, str], Silence]:
+def lanes(reader: Reader, env: str = "") -> dict[tuple[str, str, str], Silence]:
     """
-    Return when the last run of each source over each service began. One look a lane: its runs are leapt over.
+    Return when the last run of each source over each service began, by source, env and service.
+
+    One look a lane: its runs are leapt over.
     """
     found: dict[tuple[str, str, str], Silence] = {}
     after = ""
-    while page := ask.reader.scan("run", "", after, 1):
+    while page := reader.scan("run", "", after, 1):
         name, slash, _ = page[0].id.partition("/")
         after = f"{name}/{_LAST}"
         if slash:
             continue  # what is left of a lane that is gone
         lane = from_builtins(page[0].body, Lane)
-        if ask.env and lane.scope.env != ask.env:
+        if env and lane.scope.env != env:
             continue
         for service in lane.scope.services:
             key = (lane.source, lane.scope.env, service)
@@ -353,6 +356,13 @@ def _lanes(ask: _Asker) -> dict[tuple[str, str, str], Silence]:
             found[key] = Silence(source=lane.source, env=lane.scope.env, service=service,
                                  last_at=max(before, lane.last_at))  # fmt: skip
     return {key: found[key] for key in sorted(found)}
+
+
+def silent(known: Mapping[tuple[str, str, str], Silence], *, since: Instant, now: Instant) -> list[Silence]:
+    """
+    Return those lanes that were heard of in as long a time before *since*, and not from then to *now*.
+    """
+    return [one for one in known.values() if add_seconds(since, -_seconds(since, now)) <= one.last_at < since]
 
 
 def _noisy(ask: _Asker, closed: Mapping[tuple[str, ...], int], within: str) -> Iterator[Noise]:
@@ -363,10 +373,10 @@ def _noisy(ask: _Asker, closed: Mapping[tuple[str, ...], int], within: str) -> I
     noise: dict[str, int] = {}
     for (source, reason), n in closed.items():
         ended[source] = ended.get(source, 0) + n
-        if reason in _NOISE:
+        if reason in NOISE:
             noise[source] = noise.get(source, 0) + n
     for source in sorted(noise, key=lambda one: (-noise[one] / ended[one], -noise[one], one))[: ask.limit]:
-        query = f"source:{_value(source) if source else 'none'} reason:{','.join(_NOISE)} {within}"
+        query = f"source:{_value(source) if source else 'none'} reason:{','.join(NOISE)} {within}"
         yield Noise(source=source, noise=noise[source], closed=ended[source], query=ask.listed(query))
 
 

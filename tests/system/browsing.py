@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+import pytest
 
 from backlog_store import open_backlog
 from backlog_store.backlog import Backlog
@@ -166,7 +168,8 @@ class Served:
             )
         end = time.monotonic() + _START_S
         while not _answers(port):
-            assert self.process.poll() is None, self.log.read_text()
+            with suppress(subprocess.TimeoutExpired):
+                pytest.fail(f"it ended with {self.process.wait(0.05)}: {self.log.read_text()}")
             assert time.monotonic() < end, f"no answer in {_START_S} s: {self.log.read_text()}"
 
     def __enter__(self) -> Self:
@@ -183,7 +186,6 @@ def _answers(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
-        time.sleep(0.05)
         return False
     return True
 

@@ -20,7 +20,7 @@ from backlog_store.query import live
 from backlog_store.testing.postgres import PostgresServer
 from tests.system.browsing import Served, Visitor, browser, filled
 
-#: Every page that stands by itself; `{id}` is an item.
+#: Every page that stands by itself; `{id}` is an item, `{run}` a run that waits.
 PAGES = (
     "/now",
     "/items",
@@ -108,6 +108,15 @@ def visit(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Visit]:
         visitor.close()
 
 
+def pages(place: Place) -> list[str]:
+    """
+    Return the path of every page.
+    """
+    with place.backlog() as backlog:
+        [run] = [id for id, one in backlog.runs() if one.state == "parked"]
+    return [path.format(id=first(place), run=f"/runs/{run}") for path in PAGES]
+
+
 def first(place: Place) -> str:
     """
     Return the id of the most urgent item.
@@ -122,8 +131,8 @@ def test_every_page_loads_from_here_alone(place: Place, visit: Visit, *, script:
     Each page comes with no word on the console and no request to anybody else, and has one heading of its own.
     """
     visitor = visit(place, script=script)
-    for path in PAGES:
-        page = visitor.go(path.format(id=first(place)))
+    for path in pages(place):
+        page = visitor.go(path)
         assert page.locator("h1").count() == 1, path
 
 
@@ -134,8 +143,8 @@ def test_every_page_is_accessible(place: Place, visit: Visit, scheme: str) -> No
     Axe finds nothing wrong, light and dark.
     """
     visitor = visit(place, scheme=scheme)
-    for path in PAGES:
-        visitor.go(path.format(id=first(place)))
+    for path in pages(place):
+        visitor.go(path)
         assert visitor.violations() == [], path
 
 
@@ -314,6 +323,45 @@ def test_the_board_by_dragging(place: Place, visit: Visit) -> None:
     page.wait_for_selector(f".cards[data-status=in_progress] .card[data-id={id}]")
 
 
+def test_a_card_is_decided_by_one_key(place: Place, visit: Visit) -> None:
+    """
+    A key decides, the next card comes, and `u` sets it back.
+    """
+    ids = [place.added(f"Undecided {n}") for n in range(3)]
+    page = visit(place).go("/triage?q=undecided")
+    seen = []
+    for key in "az":
+        seen.append(page.locator("article.one").get_attribute("data-id"))
+        page.keyboard.press(key)
+        page.wait_for_function("id => document.querySelector('article.one')?.dataset.id !== id", arg=seen[-1])
+        page.wait_for_load_state()
+    assert {page.locator("article.one").get_attribute("data-id"), *seen} == set(ids)
+    assert (place.item(seen[0]).tags, bool(place.item(seen[1]).wake_at)) == (("triaged",), True)
+    page.keyboard.press("u")
+    page.wait_for_function("id => document.querySelector('article.one')?.dataset.id === id", arg=seen[1])
+    assert not place.item(seen[1]).wake_at
+
+
+@pytest.mark.parametrize("path", ["/items?q=watched", "/board?q=watched", "/items/{id}"])
+def test_what_others_change_is_told_and_moves_nothing(place: Place, visit: Visit, path: str) -> None:
+    """
+    Another session changes an item: the page says so, its rows stay where they are, and show it when asked.
+    """
+    id = place.added("Watched")
+    page = visit(place).go(path.format(id=id))
+    before = page.locator("[data-id]").evaluate_all("rows => rows.map(row => row.getBoundingClientRect().top)")
+    other = visit(place, script=False).go(f"/items/{id}")
+    other.click("summary:has-text('Edit')")
+    other.fill("#title", "Watched and changed")
+    other.click("button:has-text('Save')")
+    page.wait_for_selector("#news:not([hidden])")
+    assert "changed" in page.locator("#news").inner_text()
+    after = page.locator("[data-id]").evaluate_all("rows => rows.map(row => row.getBoundingClientRect().top)")
+    assert after == before
+    page.click("#news button")
+    page.wait_for_selector("text=Watched and changed")
+
+
 #: Ways to smuggle a script into a page, and what the script would do.
 WAYS = (
     "<script>{0}</script>", "<ScRiPt>{0}</sCrIpT>", "</title><script>{0}</script>", "</textarea><script>{0}</script>",
@@ -347,8 +395,8 @@ def test_stored_text_never_becomes_a_script(chromium: Any, visit: Visit, tmp_pat
     with Served(store, tmp_path) as served:
         visitor = visit(Place(store=store, url=served.url))
         visitor.context.expose_binding("xss", lambda *_: visitor.ran.append("xss"))
-        pages = ["/now", "/items?limit=200", "/board", "/dashboard"]
-        for path in [*pages, *(f"/items/{id}" for id in ids)]:
+        lists = ["/now", "/triage", "/items?limit=200", "/board", "/dashboard", "/sources"]
+        for path in [*lists, *(f"/items/{id}" for id in ids)]:
             page = visitor.go(path)
             assert page.locator("main :is(script, iframe, object, embed, style, base, link, img)").count() == 0, path
             links = page.locator("main a").evaluate_all("links => links.map(one => one.protocol)")

@@ -10,25 +10,12 @@ from collections.abc import Sequence
 
 from backlog_store.cli.app import App
 from backlog_store.cli.text import neutral, paint, plural
+from backlog_store.shown import RUN_STATES as STATES
 from backlog_store.taking import RunTold
 
 __all__ = ["STATES", "print_runs", "run_words"]
 
 _SHOWN = 20
-#: What a state means, in words.
-STATES = {
-    "begun": "goes on",
-    "completed": "complete",
-    "closing": "being carried out",
-    "parked": "parked until a person decides",
-    "empty": "empty: it proves nothing",
-    "short": "short: it proves nothing",
-    "repeated": "no further run",
-    "aborted": "aborted: it proves nothing",
-    "rejecting": "being rejected",
-    "rejected": "rejected: it proves nothing",
-    "superseded": "superseded: a newer run looked again",
-}
 _STYLES = {"completed": "green", "parked": "yellow", "empty": "yellow", "short": "yellow", "aborted": "yellow"}
 
 

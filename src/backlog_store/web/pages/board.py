@@ -10,7 +10,7 @@ from backlog_store.backends.port import Reader
 from backlog_store.query import All, In, ItemQuery, Where
 from backlog_store.rules.policies import policy_in_force
 from backlog_store.web.inputs import list_query
-from backlog_store.web.pages.render import page
+from backlog_store.web.pages.render import page, standing
 from backlog_store.web.routing import Ask, Param, Reply, Routes
 
 __all__ = ["routes"]
@@ -26,12 +26,12 @@ def board_page(ask: Ask) -> Reply:
     """
     Show live items by status.
     """
-    now = ask.site.backlog.clock()
+    live, now = standing(ask), ask.site.backlog.clock()
     given = {name: values for name, values in ask.parameters.items() if name in ("q", "service", "owner", "env")}
     asked = list_query(given, now=now, me=ask.asker.name, page_max=200)
     policy = ask.backlog.read(policy_in_force)
     columns = ask.backlog.read(lambda reader: [_column(reader, asked.where, name) for name in COLUMNS])
-    return page(ask, "board.html", columns=columns, transitions=policy.transitions, q=ask.text("q"))
+    return page(ask, "board.html", live=live, columns=columns, transitions=policy.transitions, q=ask.text("q"))
 
 
 def _column(reader: Reader, where: Where, status: str) -> dict[str, Any]:

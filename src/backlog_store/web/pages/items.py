@@ -10,8 +10,9 @@ from backlog_store.backlog import Backlog
 from backlog_store.instants import to_datetime
 from backlog_store.model import CLOSED, CLOSING_REASONS, PRIORITIES, Event, Item
 from backlog_store.query import EventQuery
-from backlog_store.rules.policies import policy_in_force
-from backlog_store.web.pages.render import page
+from backlog_store.rules.explaining import reasons
+from backlog_store.rules.sla import sla_of
+from backlog_store.web.pages.render import page, standing
 from backlog_store.web.routing import Ask, Reply, Routes
 from backlog_store.workflow import allowed_moves, effective_status, is_overdue
 
@@ -45,8 +46,9 @@ def item_page(ask: Ask) -> Reply:
     """
     Show one item.
     """
+    live = standing(ask)
     item = ask.backlog.get(ask.path["id"])
-    return page(ask, "item.html", **context_of(ask, item))
+    return page(ask, "item.html", live=live, **context_of(ask, item))
 
 
 def context_of(ask: Ask, item: Item) -> dict[str, Any]:
@@ -55,21 +57,22 @@ def context_of(ask: Ask, item: Item) -> dict[str, Any]:
     """
     backlog, now = ask.backlog, ask.site.backlog.clock()
     query = EventQuery(item_ids=(item.id,), newest_first=True, limit=_HISTORY)
-    events = backlog.events(query)
+    events, policy = backlog.events(query), backlog.policy()
+    trail = events[::-1]
     return {
         "item": item,
         "status": effective_status(item, now),
         "overdue": is_overdue(item, now),
         "closed": item.status in CLOSED,
-        "moves": [
-            move for move in allowed_moves(item.status, backlog.read(policy_in_force).transitions) if move not in CLOSED
-        ],
+        "moves": [move for move in allowed_moves(item.status, policy.transitions) if move not in CLOSED],
         "reasons": CLOSING_REASONS,
         "priorities": PRIORITIES,
         "history": [told(event) for event in events],
         "sightings": backlog.sightings(item.id),
         "occurrences": backlog.occurrences(item),
         "links": _links(backlog, item),
+        "why": {reason.field: reason for reason in reasons(item, trail, policy, now)},
+        "sla": sla_of(item, trail, policy, now),
         "age_days": (to_datetime(now) - to_datetime(item.created_at)).days,
     }
 

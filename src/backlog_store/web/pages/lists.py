@@ -15,7 +15,7 @@ from backlog_store.model import PRIORITIES, STATUSES, Item
 from backlog_store.query import All, ItemQuery, Where, live, order_key
 from backlog_store.shown import csv_cell, field
 from backlog_store.web.inputs import CONDITIONS, ListQuery, cursor_of, list_query
-from backlog_store.web.pages.render import page
+from backlog_store.web.pages.render import page, standing
 from backlog_store.web.routing import Ask, Param, Reply, Routes
 
 __all__ = ["routes"]
@@ -34,7 +34,7 @@ def items_page(ask: Ask) -> Reply:
     """
     Show the list of items.
     """
-    backlog, now = ask.backlog, ask.site.backlog.clock()
+    backlog, now, live_behind = ask.backlog, ask.site.backlog.clock(), standing(ask)
     wrong: InvalidInput | None = None
     given = {name: values for name, values in ask.parameters.items() if name not in ("did", "batch", "ids")}
     try:
@@ -43,7 +43,7 @@ def items_page(ask: Ask) -> Reply:
         wrong, asked = error, list_query({}, now=now, me=ask.asker.name, page_max=200)
     view = backlog.read(lambda reader: _seen(reader, asked))
     views = backlog.views()
-    return page(ask, "list.html", code=422 if wrong else 200, wrong=wrong, asked=asked, views=views,
+    return page(ask, "list.html", live=live_behind, code=422 if wrong else 200, wrong=wrong, asked=asked, views=views,
                 q=ask.text("q"), caret=wrong.offset if isinstance(wrong, InvalidQuery) else -1,
                 conditions=[(name, value) for name in CONDITIONS for value in ask.parameters.get(name, [])],
                 sort=ask.text("sort"), is_later=bool(ask.text("after")), **view)  # fmt: skip

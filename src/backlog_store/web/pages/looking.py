@@ -7,10 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from backlog_store.backends.port import Reader
+from backlog_store.dashboard import Dashboard, dashboard
 from backlog_store.model import PRIORITIES, STATUSES
 from backlog_store.query import EventQuery
 from backlog_store.web.pages.items import told
-from backlog_store.web.pages.render import page
+from backlog_store.web.pages.render import page, standing
+from backlog_store.web.pages.trends import Trend, trend
 from backlog_store.web.routing import Ask, Param, Reply, Routes
 
 __all__ = ["routes"]
@@ -41,6 +44,7 @@ def now_page(ask: Ask) -> Reply:
     """
     Show what needs a look now, and what happened last.
     """
+    live = standing(ask)
     found = ask.backlog.attention(ask.text("env"), limit=5)
     queues = [
         {"name": name, "title": title, "items": getattr(found, name), "count": getattr(found, f"{name}_count"),
@@ -51,16 +55,17 @@ def now_page(ask: Ask) -> Reply:
     ids = {event.item_id for event in events}
     known = ask.backlog.read(lambda reader: reader.items(ids))
     latest = [(known[event.item_id], told(event)) for event in events if event.item_id in known]
-    return page(ask, "now.html", queues=queues, live=found.live, unowned=found.unowned_count, latest=latest)
+    return page(ask, "now.html", queues=queues, live=live, total=found.live, unowned=found.unowned_count, latest=latest)
 
 
 @routes.add("GET", "/dashboard", action="read", params=(Param("env", "Of this env alone."),), gives="text/html")
 def dashboard_page(ask: Ask) -> Reply:
     """
-    Show exact counts.
+    Show exact counts, and what happened in the last days.
     """
     env = ask.text("env")
-    found = ask.backlog.dashboard(env)
+    now = ask.site.backlog.clock()
+    found, drawn = ask.backlog.read(lambda reader: _drawn(reader, env, now))
     also = f" env:{env}" if env else ""
     charts = [
         ("Status", "status", [(name, found.status_counts[name]) for name in STATUSES if name in found.status_counts]),
@@ -71,9 +76,15 @@ def dashboard_page(ask: Ask) -> Reply:
         ("Owners of live items", "owner", _most(found.owner_counts)),
         ("Sources of live items", "source", _most(found.source_counts)),
     ]  # fmt: skip
-    return page(ask, "dashboard.html", found=found, charts=charts, env=env, also=also, quote=quote)
+    return page(ask, "dashboard.html", found=found, charts=charts, env=env, also=also, quote=quote,
+                trend=drawn, high=max([1, *(max(day.opened, day.closed) for day in drawn.days)]),
+                most=max([1, *(sum(day.status.values()) for day in drawn.days)]))  # fmt: skip
+
+
+def _drawn(reader: Reader, env: str, now: str) -> tuple[Dashboard, Trend]:
+    found = dashboard(reader, env=env, now=now)
+    return found, trend(reader, env=env, now=now, counts=found.status_counts)
 
 
 def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:10]

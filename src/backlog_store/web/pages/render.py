@@ -14,10 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from backlog_store.instants import day_of, to_datetime
+from backlog_store.query import EventQuery
 from backlog_store.web.pages.static import static_url
 from backlog_store.web.routing import Ask, Reply
 
-__all__ = ["ago", "error_page", "page", "plain_page", "until"]
+__all__ = ["ago", "error_page", "page", "plain_page", "standing", "until"]
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -104,6 +105,8 @@ def _environment() -> Environment:
 def page(ask: Ask, template: str, *, code: int = 200, **context: Any) -> Reply:
     """
     Return a page. Every template knows `now`, `me`, `here` (the path), `query` (new parameters) and `did`.
+
+    *live* (see `standing`): the page is told of what others change behind that position.
     """
     now = ask.site.backlog.clock()
     parameters = ask.parameters
@@ -116,6 +119,14 @@ def page(ask: Ask, template: str, *, code: int = 200, **context: Any) -> Reply:
     }  # fmt: skip
     html = _environment().get_template(template).render(shared | context)
     return Reply(data=html.encode(), status=code, media="text/html", headers=_HEADERS)
+
+
+def standing(ask: Ask) -> str:
+    """
+    Return the position behind which a page asks for what is new. To be asked before the page's own data is read.
+    """
+    newest = ask.backlog.events(EventQuery(newest_first=True, limit=1))
+    return newest[0].position if newest else ""
 
 
 def plain_page(template: str, **context: Any) -> Reply:

@@ -24,7 +24,7 @@ from backlog_store.rules.policies import policy_in_force
 from backlog_store.web.inputs import cursor_of, list_query
 from backlog_store.web.pages.changes import FORM, back_to, form_of, moment, one_of
 from backlog_store.web.pages.items import told
-from backlog_store.web.pages.render import page
+from backlog_store.web.pages.render import page, standing
 from backlog_store.web.routing import Ask, Param, Reply, Routes
 from backlog_store.words import words_of
 
@@ -99,10 +99,12 @@ def triage_page(ask: Ask) -> Reply:
     """
     Show the next card that waits for a decision.
     """
-    where, after = _asked(ask)
+    live, (where, after) = standing(ask), _asked(ask)
     now = ask.site.backlog.clock()
     going = ask.text("going")
-    return _shown(ask, ask.backlog.read(lambda reader: queue(reader, where, now=now, after=after, going=going)))
+    return _shown(
+        ask, ask.backlog.read(lambda reader: queue(reader, where, now=now, after=after, going=going)), live=live
+    )
 
 
 def _shown(ask: Ask, found: Queue, card: Item | None = None, **more: Any) -> Reply:

@@ -169,3 +169,32 @@ if ($(".board")) {
     });
   }
 }
+
+// Live: what others change meanwhile is told at the edge of the page. Nothing on it moves until somebody asks.
+const behind = document.body.dataset.live;
+if (behind !== undefined) {
+  const only = $("article[data-id]")?.dataset.id;
+  const changed = new Set();
+  let last = behind;
+  let stream;
+  const told = (event) => {
+    last = event.lastEventId;
+    const change = JSON.parse(event.data);
+    if (only && change.item_id !== only) return;
+    changed.add(change.item_id);
+    for (const row of all("[data-id]")) if (row.dataset.id === change.item_id) row.classList.add("stale");
+    $("#news span").textContent = only ? `${change.actor} changed this item` : `${changed.size} changed`;
+    $("#news").hidden = false;
+  };
+  // A page that nobody looks at holds no connection: a browser has few of them for one site.
+  const listen = () => {
+    stream?.close();
+    if (document.hidden) return;
+    stream = new EventSource(`/api/v1/stream?after=${encodeURIComponent(last)}`);
+    stream.addEventListener("change", told);
+  };
+  $("#news button").addEventListener("click", () => location.reload());
+  document.addEventListener("visibilitychange", listen);
+  addEventListener("pagehide", () => stream?.close());
+  listen();
+}
