@@ -1,7 +1,8 @@
 """
-Take a picture of every page, light and dark, wide and narrow: ``make screenshots`` puts them into ``build/screenshots``.
+Take a picture of every page, light and dark, wide and narrow, into ``build/screenshots``.
 
-They are there to be looked at; nothing compares them. Needs what ``make test-system`` installs.
+``make screenshots`` does it. They are there to be looked at; nothing compares them.
+Needs what ``make test-system`` installs.
 """
 
 from __future__ import annotations
