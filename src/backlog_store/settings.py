@@ -79,6 +79,8 @@ SETTINGS: tuple[Setting, ...] = (
             "`P0=2,P1=14,P2=60,P3=180`."),
     Setting(key="policy", help="The project's policy file: `backlog doctor` holds it against the one in force. It is "
             "never in force by itself: `backlog policy apply` does that."),
+    Setting(key="webhook_hosts", help="Hosts that webhooks may go to, like `hooks.example.org,*.example.com`."),
+    Setting(key="webhook_networks", help="Private networks that webhooks may go to as well, like `10.20.0.0/16`."),
     Setting(key="format", default="table", choices=("table", "json", "jsonl", "csv", "md"),
             help="How `list` and `search` print."),
     Setting(key="columns", help="What `list` and `search` show, like `id,priority,title`."),

@@ -17,9 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from backlog_store.backends.memory import open_memory
 from backlog_store.backlog import Backlog
 from backlog_store.cli.main import cli
+from backlog_store.commands import SetWebhook
 from backlog_store.executors.failover import FailoverExecutor
 from backlog_store.web.api import api_routes
 from backlog_store.web.metrics import Metrics
+from backlog_store.webhooks.messages import secret_from
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -37,7 +39,10 @@ def told(tmp_path: Path) -> set[str]:
     metrics = Metrics()
     metrics.requests.labels("GET", "/", "200").inc()
     metrics.seconds.labels("GET", "/").observe(0.1)
+    metrics.deliveries.labels("delivered").inc()
     with Backlog(FailoverExecutor(open_memory, tmp_path / "spool", background=False)) as backlog:
+        url = "https://hooks.example.org/"
+        backlog.execute(SetWebhook(name="chat", url=url, over=0, secret=secret_from("ab" * 32)))
         text = metrics.text(backlog).decode()
     return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
 

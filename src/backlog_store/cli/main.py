@@ -82,6 +82,7 @@ SECTIONS: Mapping[str, Mapping[str, Place]] = {
     "Set up": {
         "serve": _in("serve", "serve", "Serve the pages and the HTTP API, to this machine or to who signs in."),
         "token": _in("token", "token", "Issue, rotate and revoke what programs sign in with."),
+        "webhook": _in("webhook", "webhook", "Tell other services of changes: add, try, replay; see what came of it."),
         "person": _in("person", "person", "Say who may sign in to the pages, and what each may do."),
         "policy": _in("policy", "policy", "Check, try and apply the rules: priorities, owners, workflow and more."),
         "config": _in("config", "config", "Look at settings and set them."),

@@ -49,6 +49,7 @@ from backlog_store.commands.items import (
 from backlog_store.commands.plans import KeepPlan
 from backlog_store.commands.policies import ApplyPolicy, Escalate
 from backlog_store.commands.runs import AbortRun, BeginRun, CompleteRun, JudgeRun, RunScope
+from backlog_store.commands.webhooks import NoteDeliveries, Redeliver, RemoveWebhook, SetWebhook
 from backlog_store.instants import Instant
 from backlog_store.model import Actor, Item, ItemId
 
@@ -56,9 +57,9 @@ __all__ = [
     "AbortRun", "Access", "Answer", "ApplyPolicy", "BeginRun", "BeginSession", "Body", "BodyOf", "Bulk", "ClaimItem",
     "Cleanup", "Close", "Command", "Comment", "CompleteRun", "Create", "Deactivate", "DropExpired", "DropView", "Edit",
     "EndSessions", "Escalate", "IssueToken", "JudgeRun", "KeepPlan", "LiftVerdict", "Link", "LinkKind", "Merge", "Move",
-    "Outcome", "OutcomeVerdict", "ReleaseItem", "RemovePerson", "RenewClaim", "Reopen", "Report", "Reporting",
-    "Resolve", "RevokeToken", "RotateToken", "RunScope", "SaveView", "SetPerson", "ShortenHistory", "Single", "Snooze",
-    "Split", "TouchSession", "Undo",
+    "NoteDeliveries", "Outcome", "OutcomeVerdict", "Redeliver", "ReleaseItem", "RemovePerson", "RemoveWebhook",
+    "RenewClaim", "Reopen", "Report", "Reporting", "Resolve", "RevokeToken", "RotateToken", "RunScope", "SaveView",
+    "SetPerson", "SetWebhook", "ShortenHistory", "Single", "Snooze", "Split", "TouchSession", "Undo", "Webhooks",
 ]  # fmt: skip
 
 #: Of an item, or of a run: what it is in now. ``held``: taken in and kept, to be acted on later; `why` says when.
@@ -86,6 +87,8 @@ class Bulk(BodyOf, frozen=True, tag="bulk"):
 Reporting = Report | Resolve | BeginRun | CompleteRun | AbortRun
 #: Who may sign in.
 Access = IssueToken | RotateToken | RevokeToken | SetPerson | RemovePerson | BeginSession | TouchSession | EndSessions
+#: Who is told of events, and what became of that.
+Webhooks = SetWebhook | RemoveWebhook | Redeliver | NoteDeliveries
 Body = (
     Single
     | Reporting
@@ -107,6 +110,7 @@ Body = (
     | Merge
     | Split
     | Access
+    | Webhooks
 )
 
 

@@ -34,6 +34,7 @@ from backlog_store.commands import (
     SaveView,
     ShortenHistory,
     Split,
+    Webhooks,
 )
 from backlog_store.errors import BacklogError, PlanChanged, RequestExpired, RequestReused
 from backlog_store.instants import add_seconds, is_instant
@@ -178,7 +179,9 @@ def check_command(command: Command) -> None:
 
         _check_count(check, len(body.bodies))
         for index, single in enumerate(body.bodies):
-            if type(single) not in ONE or isinstance(single, SaveView | DropView | ApplyPolicy | Access | BeginRun):
+            if type(single) not in ONE or isinstance(
+                single, SaveView | DropView | ApplyPolicy | Access | Webhooks | BeginRun
+            ):
                 check.fault(f"body/bodies/{index}", type(single).__name__, "not a change of one item")
     check.done("command")
 

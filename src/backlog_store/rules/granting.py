@@ -36,12 +36,12 @@ from backlog_store.rules.view import Context
 from backlog_store.trail import sealed
 
 __all__ = [
-    "access_records", "grant", "people", "person_record", "tokens", "without_secrets",
+    "access_records", "check_scope_of", "grant", "people", "person_record", "tell", "tokens", "without_secrets",
 ]  # fmt: skip
 
 _CURRENT = TRAILS[ACCESS_TRAIL]
 _PAGE = 500
-_SECRETS = ("digest", "before", "password")
+_SECRETS = ("digest", "before", "password", "secret")
 
 
 def access_records(reader: Reader) -> Iterator[Record]:
@@ -164,7 +164,7 @@ def _put_token(context: Context, token: Token, type: str, message: str, verdict:
             "scope": to_builtins(token.scope), "expires_at": token.expires_at}  # fmt: skip
     if token.before_until and type == "token_rotated":
         meta["before_until"] = token.before_until
-    return Outcome(verdict=verdict, id=token.key, revision=_tell(context, type, message, meta))
+    return Outcome(verdict=verdict, id=token.key, revision=tell(context, type, message, meta))
 
 
 # --- people -----------------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def _set_person(context: Context, body: SetPerson) -> Outcome:
     if body.password is not None:
         _end(context, body.name)
     meta = {"name": body.name, "scope": to_builtins(body.scope), "password": body.password is not None}
-    revision = _tell(context, "person_set", body.message, meta)
+    revision = tell(context, "person_set", body.message, meta)
     return Outcome(verdict="updated" if is_there else "created", id=body.name, revision=revision)
 
 
@@ -210,7 +210,7 @@ def _remove_person(context: Context, body: RemovePerson) -> Outcome:
     gone = replace(person, password="", removed_at=context.now, by=context.actor.name)
     context.put_record("access", person_record(body.name), to_builtins(gone))
     _end(context, body.name)
-    revision = _tell(context, "person_removed", body.message, {"name": body.name})
+    revision = tell(context, "person_removed", body.message, {"name": body.name})
     return Outcome(verdict="updated", id=body.name, revision=revision)
 
 
@@ -278,6 +278,13 @@ def _check(check: Checker, name: str, scope: Scope, message: str) -> None:
     if name != name.strip() or not name.isprintable():
         check.fault("name", name, "give a printable name, without space around it")
     check.text("message", message, LIMITS.message)
+    check_scope_of(check, scope)
+
+
+def check_scope_of(check: Checker, scope: Scope) -> None:
+    """
+    Look whether a scope is one that can be kept.
+    """
     check.one_of("scope/role", scope.role, ROLES)
     for field in ("envs", "services", "sources"):
         values = getattr(scope, field)
@@ -293,7 +300,10 @@ def _check_secret(check: Checker, digest: str, last: str) -> None:
     check.text("last", last, 4, required=True)
 
 
-def _tell(context: Context, type: str, message: str, meta: Mapping[str, Any]) -> int:
+def tell(context: Context, type: str, message: str, meta: Mapping[str, Any]) -> int:
+    """
+    Write an event into the trail of access, and return its revision there.
+    """
     current = context.record(*_CURRENT)
     revision = current.body["revision"] + 1 if current is not None else 1
     event = sealed(Event(

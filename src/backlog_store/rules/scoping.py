@@ -32,6 +32,7 @@ from backlog_store.commands import (
     Resolve,
     RunScope,
     ShortenHistory,
+    Webhooks,
 )
 from backlog_store.errors import NotAllowed, NotFound
 from backlog_store.model import Draft, Event, Item, ItemId, Key, Record, RecordKind
@@ -56,7 +57,11 @@ def action_of(body: Body) -> Action:
     """
     if isinstance(body, Reporting | KeepPlan):
         return "report"
-    return "administer" if isinstance(body, ApplyPolicy | Access | Cleanup | ShortenHistory | DropExpired) else "work"
+    return (
+        "administer"
+        if isinstance(body, ApplyPolicy | Access | Webhooks | Cleanup | ShortenHistory | DropExpired)
+        else "work"
+    )
 
 
 def check_scope(scope: Scope, body: Body) -> None:
@@ -68,8 +73,8 @@ def check_scope(scope: Scope, body: Body) -> None:
         raise NotAllowed(f"the command {body.__struct_config__.tag}", f"a {scope.role} may not {action}")
     if isinstance(body, ApplyPolicy) and not scope.is_whole:
         raise NotAllowed("applying a policy", "this credential reaches a part of the backlog, and a policy all of it")
-    if isinstance(body, Access) and not (scope.is_whole and scope.sources is None):
-        raise NotAllowed("saying who may sign in", "this credential reaches a part, and could give more than it has")
+    if isinstance(body, Access | Webhooks) and not (scope.is_whole and scope.sources is None):
+        raise NotAllowed("saying who may sign in or is told", "this credential reaches a part, and could give more")
     if isinstance(body, Resolve | BeginRun | CompleteRun | AbortRun):
         _check_source(scope, body.source)
     if isinstance(body, BeginRun):

@@ -40,6 +40,7 @@ from backlog_store.commands import (
     Snooze,
     Split,
     Undo,
+    Webhooks,
 )
 from backlog_store.rules import (
     claiming,
@@ -94,6 +95,12 @@ def _let_in(context: Context, body: Access) -> Outcome:
     return grant(context, body)
 
 
+def _hook(context: Context, body: Webhooks) -> Outcome:
+    from backlog_store.rules.hooking import hook  # likewise
+
+    return hook(context, body)
+
+
 #: One body, one outcome.
 ONE: Mapping[type, Callable[[Context, Any], Outcome]] = {
     Create: lifecycle.create,
@@ -115,6 +122,7 @@ ONE: Mapping[type, Callable[[Context, Any], Outcome]] = {
     Escalate: _escalate,
     BeginRun: runs.begin,
     **dict.fromkeys(get_args(Access), _let_in),
+    **dict.fromkeys(get_args(Webhooks), _hook),
 }
 #: One body, any number of outcomes.
 MANY: Mapping[type, Callable[[Context, Any], tuple[Outcome, ...]]] = {

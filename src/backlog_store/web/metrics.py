@@ -24,6 +24,7 @@ from backlog_store.backlog import Backlog
 from backlog_store.errors import BackendError
 from backlog_store.model import STATUSES
 from backlog_store.query import ANY
+from backlog_store.rules.hooking import standings
 
 __all__ = ["FOLDER", "MEDIA_TYPE", "Metrics"]
 
@@ -31,6 +32,7 @@ __all__ = ["FOLDER", "MEDIA_TYPE", "Metrics"]
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_WAITING_MAX = 1_000
 _OF_PROCESS = re.compile(r"_(\d+)\.db\Z")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # when a count began is a series more for each, and nobody asks for it
@@ -53,15 +55,17 @@ class Metrics:
                              multiprocess_mode="livesum", **own)  # fmt: skip
         self.listeners = Gauge("backlog_stream_listeners", "Listeners of the stream of changes.",
                                multiprocess_mode="livesum", **own)  # fmt: skip
+        self.deliveries = Counter("backlog_webhook_deliveries", "Tries to deliver an event, by what came of them.",
+                                  ["outcome"], **own)  # fmt: skip
         if not os.environ.get(FOLDER):
             ProcessCollector(registry=self._own)
 
-    def text(self, backlog: Backlog) -> bytes:
+    def text(self, backlog: Backlog, asked: Backlog | None = None) -> bytes:
         """
-        Return all of it; what is told of the store is what *backlog* reaches.
+        Return all of it, of the service's *backlog*; items are counted as far as *asked*, that of who asks, reaches.
         """
         told = CollectorRegistry()
-        told.register(_OfStore(backlog))
+        told.register(_OfStore(backlog, asked or backlog))
         folder = os.environ.get(FOLDER)
         if not folder:
             return generate_latest(self._own) + generate_latest(told)
@@ -95,8 +99,9 @@ class _OfStore:
     What is read from the store when Prometheus asks: a store that is away is told as such, with no number made up.
     """
 
-    def __init__(self, backlog: Backlog) -> None:
+    def __init__(self, backlog: Backlog, asked: Backlog) -> None:
         self._backlog = backlog
+        self._asked = asked
 
     def collect(self) -> Iterator[Metric]:
         """
@@ -107,15 +112,28 @@ class _OfStore:
         yield about
         is_up = True
         try:
-            counts = self._backlog.tally(ANY, ["status"])
+            counts = self._asked.tally(ANY, ["status"])
             items = GaugeMetricFamily("backlog_items", "Items, by status.", labels=["status"])
             for status in STATUSES:
                 items.add_metric([status], counts.get((status,), 0))
             yield items
+            if self._asked.scope is None or self._asked.scope.is_whole:
+                yield from self._webhooks()
         except BackendError:
             is_up = False
         yield GaugeMetricFamily("backlog_store_up", "Whether the store could be read just now.", value=float(is_up))
         yield from self._spool()
+
+    def _webhooks(self) -> Iterator[Metric]:
+        waiting = GaugeMetricFamily("backlog_webhook_waiting", f"Events that are still to be looked at; counted up to "
+                                    f"{_WAITING_MAX}.", labels=["webhook"])  # fmt: skip
+        kept = GaugeMetricFamily("backlog_webhook_kept_aside", "Events that a receiver refused, and dead letters.",
+                                 labels=["webhook"])  # fmt: skip
+        for name, progress, count in self._backlog.executor.read(lambda reader: list(standings(reader, _WAITING_MAX))):
+            waiting.add_metric([name], count)
+            kept.add_metric([name], progress.kept)
+        yield waiting
+        yield kept
 
     def _spool(self) -> Iterator[Metric]:
         standing = getattr(self._backlog.executor, "standing", None)

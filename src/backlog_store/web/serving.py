@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
+import anyio
 import uvicorn
 from litestar import Litestar, Request
 from msgspec import Struct
@@ -36,6 +37,8 @@ from backlog_store.web.problems import HttpProblem
 from backlog_store.web.rates import Rates
 from backlog_store.web.signing_in import Accounts, Proxy, check_origin, has_admin
 from backlog_store.web.site import Asker, SignIn, Site
+from backlog_store.webhooks.outlets import Outlets
+from backlog_store.webhooks.running import Delivery
 
 __all__ = ["Proxy", "Running", "alone", "create", "is_loopback", "serve", "sign_in_for"]
 
@@ -122,6 +125,7 @@ class Running(Struct, frozen=True, kw_only=True):
     log: Form = "text"
     workers: int = 1
     drain_s: float = 0.0
+    outlets: Outlets = Outlets()  # where webhooks may go: without a host none is sent
 
 
 def serve(backlog: Backlog, running: Running, *, reopen: Callable[[], Backlog] | None = None) -> None:
@@ -159,7 +163,8 @@ def create(backlog: Backlog, running: Running) -> Litestar:
     has_sign_out = running.everybody and not (running.proxy and running.proxy.header)
     site = Site(backlog=backlog, sign_in=sign_in, has_sign_out=has_sign_out, rates=Rates(running.rate))
     return create_app(site, [*api_routes(), *page_routes()],
-                      lifespan=[lambda _: _stopping(site, running.drain_s)])  # fmt: skip
+                      lifespan=[lambda _: _delivering(site, running.outlets),
+                                lambda _: _stopping(site, running.drain_s)])  # fmt: skip
 
 
 class _Worker:
@@ -189,6 +194,21 @@ def _stop_with_parent() -> None:
     if parent is not None:
         parent.join()  # killed, it could not tell its workers to stop, and they would keep the port for ever
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+@asynccontextmanager
+async def _delivering(site: Site, outlets: Outlets) -> AsyncIterator[None]:
+    """
+    While the service runs: deliver webhooks, if they may go anywhere.
+    """
+    if not outlets.hosts:
+        yield
+        return
+    delivery = Delivery(site.backlog, outlets, lambda outcome: site.metrics.deliveries.labels(outcome).inc())
+    try:
+        yield
+    finally:
+        await anyio.to_thread.run_sync(delivery.stop)
 
 
 @asynccontextmanager

@@ -50,6 +50,7 @@ def serve(app: App, host: str, port: int, everybody: bool, names: tuple[str, ...
     and somebody who may sign in: `backlog person add NAME --role admin`.
     """
     try:
+        from backlog_store.cli.commands.webhook import outlets_of
         from backlog_store.web import serving
     except ImportError as error:
         hint = "pip install 'backlog-store[server]'"
@@ -57,7 +58,8 @@ def serve(app: App, host: str, port: int, everybody: bool, names: tuple[str, ...
                           hint=hint) from error  # fmt: skip
     proxy = serving.Proxy(addresses=proxies, header=proxy_header) if proxies or proxy_header else None
     running = serving.Running(host=host, port=port, everybody=everybody, names=names, proxy=proxy, rate=rate,
-                              requests=log, log=log_format, workers=workers, drain_s=drain_s)  # fmt: skip
+                              requests=log, log=log_format, workers=workers, drain_s=drain_s,
+                              outlets=outlets_of(app))  # fmt: skip
     backlog = app.writing()
     serving.sign_in_for(backlog, host=host, port=port, everybody=everybody, names=names, proxy=proxy)
     app.say(f"Serving http://{host}:{port}/ and the API at /api/v1 (stop with Ctrl-C)")

@@ -35,4 +35,8 @@ def metrics(ask: Ask) -> Reply:
     """
     Tell Prometheus what is counted: requests, streams, the spool; items as far as who asks reaches.
     """
-    return Reply(data=ask.site.metrics.text(ask.backlog), media=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
+    return Reply(
+        data=ask.site.metrics.text(ask.site.backlog, ask.backlog),
+        media=MEDIA_TYPE,
+        headers={"Cache-Control": "no-store"},
+    )

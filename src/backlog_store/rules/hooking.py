@@ -1,0 +1,228 @@
+"""
+Outgoing webhooks: who is told of events, and how far each has come.
+
+Subscriptions are part of what is decided about access, and stand in its trail: what leaves the backlog is a matter of
+who reaches it. What becomes of deliveries is work, in records without events: those would be delivered in turn.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from backlog_store.backends.port import Reader
+from backlog_store.codec import from_builtins, to_builtins
+from backlog_store.commands import NoteDeliveries, Outcome, Redeliver, RemoveWebhook, SetWebhook, Webhooks
+from backlog_store.errors import AlreadyExists, NotFound, RevisionConflict
+from backlog_store.hooks import (
+    LEASE,
+    Aside,
+    Progress,
+    Webhook,
+    aside_record,
+    is_secret,
+    log_record,
+    progress_record,
+    webhook_record,
+)
+from backlog_store.model import LIMITS, Record
+from backlog_store.query import EventQuery
+from backlog_store.rules.checks import Checker
+from backlog_store.rules.granting import check_scope_of, tell
+from backlog_store.rules.view import Context
+
+__all__ = ["asides", "hook", "standings", "webhook_named", "webhooks"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
+_TYPE = re.compile(r"[a-z0-9_.:-]{1,100}\Z")
+_PAGE = 500
+_URL_MAX = 2_000
+_QUERY_MAX = 4_000
+
+
+def webhooks(reader: Reader) -> Iterator[tuple[int, Webhook]]:
+    """
+    Yield every subscription, by name, with the revision of its record.
+    """
+    for record in _scan(reader, "access", "webhook/"):
+        found = from_builtins(record.body, Webhook)
+        if not found.removed_at:
+            yield record.revision, found
+
+
+def webhook_named(reader: Reader, name: str) -> tuple[int, Webhook]:
+    """
+    Return a subscription and the revision of its record. Raises `NotFound`.
+    """
+    return _there(reader.records("access", [webhook_record(name)]).get(webhook_record(name)), name)
+
+
+def asides(reader: Reader, name: str) -> Iterator[Aside]:
+    """
+    Yield what is kept aside for a subscription, in commit order.
+    """
+    return (from_builtins(record.body, Aside) for record in _scan(reader, "delivery", f"{name}/aside/"))
+
+
+def standings(reader: Reader, most: int) -> Iterator[tuple[str, Progress, int]]:
+    """
+    Yield how each subscription stands: name, how far it has come, and how many events, up to *most*, are still behind.
+    """
+    for _, webhook in webhooks(reader):
+        record = reader.records("delivery", [progress_record(webhook.name)]).get(progress_record(webhook.name))
+        progress = from_builtins(record.body, Progress) if record is not None else Progress()
+        yield webhook.name, progress, len(reader.events(EventQuery(after=progress.cursor, limit=most)))
+
+
+def _scan(reader: Reader, kind: Any, prefix: str) -> Iterator[Record]:
+    after = ""
+    while True:
+        page = reader.scan(kind, prefix, after, _PAGE)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].id
+
+
+def _there(record: Record | None, name: str) -> tuple[int, Webhook]:
+    found = from_builtins(record.body, Webhook) if record is not None else None
+    if record is None or found is None or found.removed_at:
+        raise NotFound("webhook", name, hint="`backlog webhook list` shows them.")
+    return record.revision, found
+
+
+def _set(context: Context, body: SetWebhook) -> Outcome:
+    """
+    Tell a receiver of events, or change that.
+    """
+    record = context.record("access", webhook_record(body.name))
+    old = from_builtins(record.body, Webhook) if record is not None else None
+    if old is not None and old.removed_at:
+        old = None
+    _check(body, is_new=old is None)
+    found = record.revision if record is not None and old is not None else 0
+    if old is not None and not body.over:
+        raise AlreadyExists("webhook", body.name, held_by=old.url, hint="`backlog webhook remove` frees the name.")
+    if body.over != found:
+        raise RevisionConflict(f"webhook {body.name}", expected=body.over, found=found)
+    kept = old.secret if old is not None else ""
+    new = Webhook(name=body.name, url=body.url, by=context.actor.name, at=context.now, types=body.types,
+                  query=body.query, scope=body.scope, off=body.off,
+                  secret=kept if body.secret is None else body.secret)  # fmt: skip
+    context.put_record("access", webhook_record(body.name), to_builtins(new))
+    if old is None:
+        newest = context.reader.events(EventQuery(newest_first=True, limit=1))
+        start = Progress(cursor=newest[0].position if newest else "")
+        context.put_record("delivery", progress_record(body.name), to_builtins(start))
+    told = {name: value for name, value in to_builtins(new).items() if name not in ("secret", "by", "at")}
+    revision = tell(context, "webhook_set", body.message, {**told, "secret": body.secret is not None})
+    return Outcome(verdict="updated" if old is not None else "created", id=body.name, revision=revision)
+
+
+def _check(body: SetWebhook, *, is_new: bool) -> None:
+    check = Checker()
+    if not _NAME.match(body.name):
+        check.fault("name", body.name, "1 to 63 of a-z, 0-9, dot, dash and underscore")
+    check.text("url", body.url, _URL_MAX, required=True)
+    if not re.match(r"https?://[^/\s@]+(/\S*)?\Z", body.url):
+        check.fault("url", body.url, "an http or https address, without user, password and spaces")
+    if is_new and body.secret is None:
+        check.fault("secret", "", "a new one needs a secret")
+    if body.secret is not None and not is_secret(body.secret):
+        check.fault("secret", "", "whsec_ and 24 to 64 bytes in base64")
+    for index, type in enumerate(body.types or ()):
+        if not _TYPE.match(type):
+            check.fault(f"types/{index}", type, "the type of an event, such as created or closed")
+    check.text("query", body.query, _QUERY_MAX)
+    check.text("off", body.off, LIMITS.name)
+    check.text("message", body.message, LIMITS.message)
+    if body.scope is not None:
+        check_scope_of(check, body.scope)
+    check.done("webhook")
+
+
+def _remove(context: Context, body: RemoveWebhook) -> Outcome:
+    """
+    Tell a receiver nothing any more.
+    """
+    check = Checker()
+    check.text("message", body.message, LIMITS.message)
+    check.done("webhook")
+    _, old = _there(context.record("access", webhook_record(body.name)), body.name)
+    gone = replace(old, secret="", removed_at=context.now, by=context.actor.name)
+    context.put_record("access", webhook_record(body.name), to_builtins(gone))
+    for record in list(_scan(context.reader, "delivery", f"{body.name}/")):
+        context.drop_record("delivery", record.id)
+    revision = tell(context, "webhook_removed", body.message, {"name": body.name})
+    return Outcome(verdict="updated", id=body.name, revision=revision)
+
+
+def _redeliver(context: Context, body: Redeliver) -> Outcome:
+    """
+    Deliver again what was delivered, or what was kept aside.
+    """
+    _there(context.record("access", webhook_record(body.name)), body.name)
+    count = 0
+    if body.aside:
+        for kept in asides(context.reader, body.name):
+            again = replace(kept, attempts=0, next_at=context.now)
+            context.put_record("delivery", aside_record(body.name, kept.position), to_builtins(again))
+            count += 1
+    progress = _progress(context, body.name)
+    if body.after:
+        progress = replace(progress, cursor=body.after)
+    if body.aside:
+        progress = replace(progress, kept=count, due_at=context.now if count else "")
+    # Whoever asks for it has mended the receiver: what waits is tried now. That it was written stops who delivers.
+    context.put_record("delivery", progress_record(body.name), to_builtins(
+        replace(progress, attempts=0, next_at="", error="")))  # fmt: skip
+    revision = tell(context, "webhook_replayed", body.message, {"name": body.name, "after": body.after, "aside": count})
+    return Outcome(verdict="updated", id=body.name, revision=revision, why=f"{count} kept aside")
+
+
+def _progress(context: Context, name: str) -> Progress:
+    record = context.record("delivery", progress_record(name))
+    return from_builtins(record.body, Progress) if record is not None else Progress()
+
+
+def _note(context: Context, body: NoteDeliveries) -> Outcome:
+    """
+    Note what became of deliveries.
+    """
+    lease = context.record("delivery", LEASE)
+    held = lease.body if lease is not None else {}
+    if held.get("holder") not in ("", None, body.holder) and held.get("until", "") > context.now:
+        return Outcome(verdict="unchanged", id=str(held["holder"]), why="another process delivers")
+    context.put_record("delivery", LEASE, {"holder": body.holder if body.until else "", "until": body.until})
+    if not body.name:
+        return Outcome(verdict="updated")
+    record = context.record("delivery", progress_record(body.name))
+    if (record.revision if record is not None else 0) != body.over or body.progress is None:
+        return Outcome(verdict="unchanged", why="somebody had it delivered anew, or removed it")
+    _there(context.record("access", webhook_record(body.name)), body.name)
+    context.put_record("delivery", progress_record(body.name), to_builtins(body.progress))
+    for attempt in body.log:
+        context.put_record("delivery", log_record(body.name, attempt.number), to_builtins(attempt))
+    for position in body.gone:
+        context.drop_record("delivery", aside_record(body.name, position))
+    for kept in body.aside:
+        context.put_record("delivery", aside_record(body.name, kept.position), to_builtins(kept))
+    return Outcome(verdict="updated", id=body.name)
+
+
+_RULES: Mapping[type, Callable[[Context, Any], Outcome]] = {
+    SetWebhook: _set,
+    RemoveWebhook: _remove,
+    Redeliver: _redeliver,
+    NoteDeliveries: _note,
+}
+
+
+def hook(context: Context, body: Webhooks) -> Outcome:
+    """
+    Decide what is asked about webhooks.
+    """
+    return _RULES[type(body)](context, body)
