@@ -13,13 +13,14 @@ from backlog_store.clock import Clock
 from backlog_store.codec import from_builtins
 from backlog_store.errors import AmbiguousId, NotFound
 from backlog_store.executors.local import Executor
-from backlog_store.instants import Instant
+from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import LIMITS, Event, Item, ItemId, KeyState, Record, RecordKind, Sighted
 from backlog_store.policy import Policy
 from backlog_store.query import ANY, All, Compare, EventQuery, Facet, ItemFilter, ItemQuery, OrderKey, Where, order_key
 
 if TYPE_CHECKING:
     from backlog_store.dashboard import Attention, Dashboard
+    from backlog_store.rules.attainment import Attained
     from backlog_store.weekly import Weekly
 
 __all__ = ["ReadableBacklog"]
@@ -191,6 +192,26 @@ class ReadableBacklog:
         from backlog_store.dashboard import dashboard
 
         return self.read(lambda reader: dashboard(reader, env=env, now=now))
+
+    def attainment(self, env: str = "", *, days: int = 30) -> list[Attained]:
+        """
+        Count the clocks of the policy's targets (`sla`): of live items, and of those closed in the last *days*.
+
+        Reads the trail of each, page by page; see `rules.attainment`.
+        """
+        from collections import Counter
+
+        from backlog_store.rules.attainment import attained_among, in_order  # only who asks for it pays for it
+        from backlog_store.rules.policies import policy_in_force
+
+        now, after, policy = self.clock(), "", self.read(policy_in_force)
+        since, counts = add_seconds(now, -days * 86_400), Counter[tuple[str, str, str]]()
+        while True:
+            page, after = self.read(lambda reader, after=after: attained_among(  # type: ignore[misc]
+                reader, policy, now, since=since, env=env, after=after))  # fmt: skip
+            counts += page
+            if not after:
+                return in_order(counts, policy)
 
     def attention(self, env: str = "", *, limit: int = 5) -> Attention:
         """

@@ -187,3 +187,14 @@ def test_steps_of_escalation_are_listed_and_fire_once(cli: Cli) -> None:
     assert "step desk, to tell desk" in cli("log", "--type", "escalated").stdout
     explained = cli.json("policy", "explain", id)
     assert [(one["step"], one["state"]) for one in explained["escalation"]] == [("desk", "fired")]
+
+
+def test_the_dashboard_counts_targets_only_when_asked(cli: Cli) -> None:
+    """Met and missed targets are a part of the data with --sla alone, because that reads every trail."""
+    (cli.folder / "p.yaml").write_text("sla: {targets: [{name: soon, close_hours: 100}]}")
+    cli("add", "Disk fills")
+    cli("policy", "apply", "p.yaml", "-y")
+    assert "sla" not in cli.json("dashboard")
+    (target,) = cli.json("dashboard", "--sla", "30")["sla"]
+    assert (target["rule"], target["clock"], target["running"]) == ("soon", "close", 1)
+    assert "soon" in cli("dashboard", "--sla", "30").stdout

@@ -4,7 +4,9 @@ Policy files of the command line: reading one with the files that it names, tryi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +18,7 @@ from backlog_store.commands import Report
 from backlog_store.errors import ConfigError
 from backlog_store.intake import Finding as Found
 from backlog_store.intake import ReportContext, read_report
-from backlog_store.model import LIMITS, LIVE, Draft, Item
+from backlog_store.model import LIMITS, LIVE, Draft
 from backlog_store.policy import Policy
 from backlog_store.policy.calendars import HOLIDAY_FILE
 from backlog_store.policy.findings import Finding, Mark
@@ -24,10 +26,12 @@ from backlog_store.policy.holidaylists import holiday_list
 from backlog_store.policy.loading import FILE_MAX, Loaded, format_of, load_policy
 from backlog_store.policy.stored import digest_of
 from backlog_store.query import In
-from backlog_store.rules.backtest import Difference, compare_items, compare_report, idle_conditions
+from backlog_store.rules.backtest import Difference, IdleConditions, compare_items, compare_report
 from backlog_store.rules.policies import policy_in_force
 
 __all__ = ["Trial", "differs_from", "load_file", "on_trial"]
+
+_PAGE = 1_000
 
 
 class Trial(Struct, frozen=True, kw_only=True):
@@ -82,13 +86,22 @@ def on_trial(app: App, loaded: Loaded, reports: Sequence[BinaryIO], *, service: 
     old = backlog.read(policy_in_force)
     # What events would name is no difference.
     new = replace(loaded.policy, revision=old.revision)
-    items: list[Item] = list(backlog.each(In("status", tuple(sorted(LIVE)))))
-    drafts = [draft for report in reports for draft in _drafts(app, report, service=service, env=env)]
-    differences = [*compare_items(items, old, new, app.now()), *_reported(app, drafts, old, new)]
-    idle = list(idle_conditions(new, [*items, *drafts])) if items or drafts else []
-    placed = [replace(one, mark=_mark(loaded, one.pointer)) for one in idle]
-    return Trial(revision=old.revision, items=len(items), drafts=len(drafts), differences=differences, idle=placed,
-                 lines=loaded.lines)  # fmt: skip
+    looking, counts = IdleConditions(new), Counter[str]()
+    differences: list[Difference] = []
+    # A page at a time: only what differs is kept.
+    live = backlog.each(In("status", tuple(sorted(LIVE))))
+    while items := list(islice(live, _PAGE)):
+        differences += compare_items(items, old, new, app.now())
+        looking.see(items)
+        counts["items"] += len(items)
+    found = (draft for report in reports for draft in _drafts(app, report, service=service, env=env))
+    while drafts := tuple(islice(found, LIMITS.drafts_per_command)):
+        differences += _reported(app, drafts, old, new)
+        looking.see(drafts)
+        counts["drafts"] += len(drafts)
+    placed = [replace(one, mark=_mark(loaded, one.pointer)) for one in looking.findings()]
+    return Trial(revision=old.revision, items=counts["items"], drafts=counts["drafts"], differences=differences,
+                 idle=placed, lines=loaded.lines)  # fmt: skip
 
 
 def _mark(loaded: Loaded, pointer: str) -> Mark | None:
@@ -109,12 +122,10 @@ def _drafts(app: App, report: BinaryIO, *, service: str, env: str) -> Iterator[D
     yield from (one.draft for one in parsed if isinstance(one, Found) and not one.resolved)
 
 
-def _reported(app: App, drafts: Sequence[Draft], old: Policy, new: Policy) -> Iterator[Difference]:
+def _reported(app: App, drafts: tuple[Draft, ...], old: Policy, new: Policy) -> list[Difference]:
     backlog = app.reading()
-    for start in range(0, len(drafts), LIMITS.drafts_per_command):
-        part = tuple(drafts[start : start + LIMITS.drafts_per_command])
-        command = backlog.acting_as("policy test").command(Report(drafts=part))
-        yield from backlog.read(lambda reader, command=command: list(compare_report(reader, command, old, new)))  # type: ignore[misc]
+    command = backlog.acting_as("policy test").command(Report(drafts=drafts))
+    return backlog.read(lambda reader: list(compare_report(reader, command, old, new)))
 
 
 def differs_from(app: App) -> str:

@@ -47,7 +47,8 @@ class Report(BodyOf, frozen=True, tag="report"):
     `refresh` names the fields that the report may change on a known item (``None``: every machine field, evidence
     alone being no change; naming ``evidence_refs`` makes it one). `opens` false: nothing is created or reopened (a
     branch that is not the default one). `baseline`: take in quietly, without due dates. `due_days`: days by priority
-    until an item that this report opens is due, if its draft names no day. `run` names the pass of the source.
+    until an item that this report opens is due, if its draft names no day. `undated`: it gets none, also where the
+    policy gives one. `run` names the pass of the source.
     """
 
     drafts: tuple[Draft, ...]
@@ -55,6 +56,7 @@ class Report(BodyOf, frozen=True, tag="report"):
     opens: bool = True
     baseline: bool = False
     due_days: dict[str, int] = field(default_factory=dict)
+    undated: bool = False
     run: str = ""
 
 

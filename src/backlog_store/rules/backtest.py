@@ -7,7 +7,7 @@ the other one; of the items that are there, the fields that a policy gives are d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from msgspec import Struct
@@ -25,10 +25,12 @@ from backlog_store.rules.assigning import assigned, reported_priority
 from backlog_store.rules.decide import decide
 from backlog_store.workflow import held_by
 
-__all__ = ["FIELDS", "Difference", "compare_items", "compare_report", "idle_conditions"]
+__all__ = ["FIELDS", "Difference", "IdleConditions", "compare_items", "compare_report"]
 
 #: Fields of items that a policy gives, and so can move.
 FIELDS = ("priority", "owner")
+#: Values of a field that are remembered, to suggest one of them.
+_KNOWN_MAX = 10_000
 _COMPARED = (*FIELDS, "due_date", "status")
 
 
@@ -94,21 +96,45 @@ def _differences(draft: Draft, was: Outcome, will: Outcome, because: Any) -> Ite
                              because=reason if isinstance(reason, dict) else {})  # fmt: skip
 
 
-def idle_conditions(policy: Policy, subjects: Sequence[Subject]) -> Iterator[Finding]:
+class IdleConditions:
     """
-    Yield a warning for each rule whose condition matches none of *subjects*: a scope that matches nothing.
+    Which rules of a policy match none of the problems that it is shown, some at a time: a scope that matches nothing.
+    """
 
-    The nearest name that is there is suggested for a value that is not.
-    """
-    judged = [_as_reported(subject) for subject in subjects]
-    for pointer, when, unless in _conditions(policy):
-        if not when or any(matches(subject, when, unless) for subject in judged):
-            continue
-        missing = list(_missing(when, judged))
-        said = f": no {missing[0][0]} is {missing[0][1]!r}" if missing else ""
-        close = missing[0][2] if missing else ""
-        yield Finding(pointer=pointer, warning=True, suggestion=close,
-                      reason=f"matches none of the {len(judged):,} problems looked at{said}")  # fmt: skip
+    def __init__(self, policy: Policy) -> None:
+        self._idle = {pointer: (when, unless) for pointer, when, unless in _conditions(policy) if when}
+        self._known: dict[str, set[str]] = {name: set() for when, _ in self._idle.values() for name in when}
+        self._looked_at = 0
+
+    def see(self, subjects: Iterable[Subject]) -> None:
+        """
+        Look at some problems.
+        """
+        for subject in map(_as_reported, subjects):
+            self._looked_at += 1
+            for name, values in self._known.items():
+                if len(values) < _KNOWN_MAX:
+                    values.update(value for value in values_of(subject, name) if value)
+            for pointer in [one for one, (when, unless) in self._idle.items() if matches(subject, when, unless)]:
+                del self._idle[pointer]
+
+    def findings(self) -> Iterator[Finding]:
+        """
+        Yield a warning for each rule that matched nothing. For a value that is not there the nearest one is suggested.
+        """
+        for pointer, (when, _) in self._idle.items() if self._looked_at else ():
+            missing = list(self._missing(when))
+            said = f": no {missing[0][0]} is {missing[0][1]!r}" if missing else ""
+            close = missing[0][2] if missing else ""
+            yield Finding(pointer=pointer, warning=True, suggestion=close,
+                          reason=f"matches none of the {self._looked_at:,} problems looked at{said}")  # fmt: skip
+
+    def _missing(self, when: Condition) -> Iterator[tuple[str, str, str]]:
+        for name, wanted in when.items():
+            known = sorted(self._known[name])
+            values = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+            if len(known) < _KNOWN_MAX and not any(covers({name: values}, {}, {name: one}, {}) for one in known):
+                yield name, values[0], nearest(values[0], known)
 
 
 def _as_reported(subject: Subject) -> Subject:
@@ -129,11 +155,3 @@ def _conditions(policy: Policy) -> Iterator[tuple[str, Condition, Condition]]:
                 when = getattr(rule, "when", None)
                 if isinstance(when, dict):
                     yield f"/{name}/{field}/{number}", when, getattr(rule, "unless", {})
-
-
-def _missing(when: Condition, subjects: Sequence[Subject]) -> Iterator[tuple[str, str, str]]:
-    for name, wanted in when.items():
-        known = sorted({value for subject in subjects for value in values_of(subject, name) if value})
-        values = (wanted,) if isinstance(wanted, str) else tuple(wanted)
-        if not any(covers({name: values}, {}, {name: value}, {}) for value in known):
-            yield name, values[0], nearest(values[0], known)

@@ -22,9 +22,9 @@ def dated(policy: Policy, item: Item, because: dict[str, Any], seen_at: Instant,
     Return an item that was just opened or reopened with its due date, and with the reason in *because*.
 
     A day that is *named*, and one that a person holds, stands. With a section `due` the policy alone decides; without
-    one the `due_days` of the report do, by *priority*. A baseline gives none.
+    one the `due_days` of the report do, by *priority*. A baseline gives none, and so does a report that is `undated`.
     """
-    if named or "due_date" in item.held or (body is not None and body.baseline):
+    if named or "due_date" in item.held or (body is not None and (body.baseline or body.undated)):
         return item, because
     if policy.due is not None:
         day, said = policy.due.decide(item, seen_at, policy)

@@ -146,6 +146,7 @@ class _Intake:
                 opens=self.taking.opens,
                 baseline=self.taking.baseline,
                 due_days=self.taking.due_days,
+                undated=self.taking.undated,
                 run=run,
             )
             if run:

@@ -92,6 +92,7 @@ class Taking(Struct, frozen=True, kw_only=True):
     opens: bool = True
     baseline: bool = False
     due_days: dict[str, int] = field(default_factory=dict)
+    undated: bool = False
     dry_run: bool = False
     request_id: str = ""
     fail_on: tuple[FailOn, ...] = ()

@@ -116,3 +116,14 @@ def test_the_same_day_with_every_clock_that_is_not_asked() -> None:
     one = Item(id="bl_a", title="a", env="prod", status="open", priority="P1", created_at="", updated_at="", revision=1)
     seen_at = "2026-03-06T23:30:00.000000Z"  # it is Saturday in Berlin by then
     assert {dated(policy, one, {}, seen_at)[0].due_date for _ in range(3)} == {"2026-03-10"}
+
+
+def test_an_undated_report_gives_no_date_whatever_the_policy_says(machine: Backlog, person: Backlog) -> None:
+    """`--no-due`: what it opens and reopens has no day; a day that a draft names stands all the same."""
+    put(person)
+    drafts = (Draft(title="a", dedupe_key="a"), Draft(title="b", dedupe_key="b", due_date="2030-01-01"))
+    first = machine.execute(Report(drafts=drafts, undated=True)).outcomes
+    assert [item(one).due_date for one in first] == ["", "2030-01-01"]
+    machine.execute(Close(id=first[0].id))
+    assert item(machine.execute(Report(drafts=drafts[:1], undated=True)).outcomes[0]).due_date == ""
+    assert item(report(machine, "c")).due_date != ""

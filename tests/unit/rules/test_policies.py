@@ -13,7 +13,7 @@ from backlog_store.model import Item
 from backlog_store.policy import DEFAULT_POLICY, Policy
 from backlog_store.policy.loading import load_policy
 from backlog_store.rules import draft_from
-from backlog_store.rules.backtest import compare_items, compare_report, idle_conditions
+from backlog_store.rules.backtest import IdleConditions, compare_items, compare_report
 from backlog_store.rules.explaining import reasons, ways
 from backlog_store.rules.policies import policy_in_force
 from backlog_store.testing.clocks import START, StepClock
@@ -194,7 +194,10 @@ def test_a_scope_that_matches_nothing_is_told(machine: Backlog) -> None:
         "priority: {rules: [{when: {service: chekout}, set: P0}, {when: {env: prod}, set: P1}]}"
     ).policy
     assert isinstance(policy, Policy)
-    (idle,) = idle_conditions(policy, [found])
+    looking = IdleConditions(policy)
+    assert list(looking.findings()) == [], "nothing was looked at"
+    looking.see([found])
+    (idle,) = looking.findings()
     assert (idle.pointer, idle.suggestion, idle.warning) == ("/priority/rules/0", "checkout", True)
 
 

@@ -190,11 +190,11 @@ def test_the_last_rule_that_matches_the_report_wins(machine: Backlog, person: Ba
     assert report(machine).verdict == "reopened"
 
 
-def test_an_old_report_reopens_nothing_whatever_a_rule_says(
+def test_sentry_44881_an_old_report_reopens_nothing_whatever_a_rule_says(
     machine: Backlog, person: Backlog, clock: StepClock
 ) -> None:
     """
-    Sentry #44881: what counts as a return is frozen at the closing; an older sighting is none, in no window.
+    What counts as a return is frozen at the closing: an older sighting is none, in no window.
     """
     put(person, "reopen: {rules: [{reason: [fixed, wont_fix], then: same_episode}]}")
     seen_at = clock()
@@ -241,3 +241,54 @@ def test_explain_says_what_one_more_report_would_do(machine: Backlog, person: Ba
     later = {one.field: one for one in reasons(machine.get(id), machine.trail(id), policy,
                                                add_seconds(clock(), 8 * DAY_S))}  # fmt: skip
     assert later["reopen"].value == "new_episode"
+
+
+def test_defectdojo_14012_a_closed_match_neither_stops_dedup_nor_makes_a_copy(
+    machine: Backlog, person: Backlog, clock: StepClock
+) -> None:
+    """
+    Whatever a rule makes of the return, the key has its one item: closed, gone on with, or in a new episode.
+    """
+    put(person, WINDOWS)
+    ids = set()
+    for reason, wait_s in (("fixed", 60.0), ("fixed", 30 * DAY_S), ("wont_fix", 60.0), ("wont_fix", 400 * DAY_S)):
+        item = machine.get_by_key("k")
+        ids.add(closed(machine, person, reason) if item is None or item.status == "open" else item.id)
+        clock.advance(wait_s)
+        ids.add(report(machine).id)
+    assert len(ids) == 1
+    assert len(list(machine.each())) == 1
+
+
+def test_alertmanager_3959_an_acknowledgement_is_for_its_episode(
+    machine: Backlog, person: Backlog, clock: StepClock
+) -> None:
+    """
+    Who took the old incident does not hold the new one, unless the policy says that it is the same work.
+    """
+    put(person, WINDOWS)
+    id = report(machine).id
+    person.edit(id, owner="ann")
+    person.move(id, "in_progress")
+    person.close_item(id)
+    clock.advance(DAY_S)
+    report(machine)
+    assert machine.get(id).held == {"owner": "ann", "status": "ann"}
+    person.close_item(id)
+    clock.advance(8 * DAY_S)
+    report(machine)
+    assert (machine.get(id).status, machine.get(id).held) == ("open", {})
+
+
+def test_sentry_34948_what_retention_let_go_does_not_come_back_as_new(
+    machine: Backlog, person: Backlog, clock: StepClock
+) -> None:
+    """
+    The verdict of a key outlives its item for ever: years later the report is told what was decided.
+    """
+    put(person, "retention: {closed_days: 30, history_days: 30}")
+    id = closed(machine, person, "false_positive")
+    clock.advance(2_000 * DAY_S)
+    assert machine.maintain().purged == 1
+    outcome = report(machine)
+    assert (outcome.verdict, outcome.id, outcome.why) == ("suppressed", id, "closed as false_positive")

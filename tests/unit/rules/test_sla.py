@@ -130,3 +130,29 @@ def test_a_history_that_was_let_go_is_unknown_not_met(person: Backlog) -> None:
     item = filed(person)
     states = sla_of(item, (), policy(), add_seconds(item.created_at, 1_000 * HOUR))
     assert {one.state for one in states} == {"unknown"}
+
+
+def test_attainment_counts_what_lives_and_what_was_closed_lately(
+    machine: Backlog, person: Backlog, clock: StepClock
+) -> None:
+    """Each target and clock by itself; what was closed before, what has no target and other envs are not counted."""
+    person.apply_policy(RULES, over=0)
+    for wait_h, close_after_h in ((0, 5), (3_000, 5), (0, 50), (0, 150)):
+        clock.advance(wait_h * HOUR)
+        item = filed(person)
+        clock.advance(close_after_h * HOUR)
+        person.execute(Close(id=item.id))
+    filed(person)
+    filed(person, category="lint")
+    assert [(one.rule, one.clock, one.met, one.breached, one.running, one.share) for one in machine.attainment()] == [
+        ("all", "first_move", 1, 2, 1, 0.3333), ("all", "close", 2, 1, 1, 0.6667),
+    ]  # fmt: skip
+    assert machine.attainment("staging") == []
+
+
+def test_attainment_goes_through_all_pages(machine: Backlog, person: Backlog) -> None:
+    """However many items there are, each is counted once."""
+    person.apply_policy(RULES, over=0)
+    for number in range(700):
+        machine.upsert(title=f"{number}", dedupe_key=f"{number}", source="scanner")
+    assert [one.running for one in machine.attainment()] == [700, 700]

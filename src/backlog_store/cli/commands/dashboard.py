@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,9 @@ from backlog_store.dashboard import Dashboard
 from backlog_store.model import PRIORITIES, STATUSES
 from backlog_store.query import FACETS
 
+if TYPE_CHECKING:
+    from backlog_store.rules.attainment import Attained
+
 __all__ = ["dashboard_", "stats", "view"]
 
 _BAR = 24
@@ -31,17 +34,24 @@ _OVERDUE = ("id", "service", "title", "priority", "due_date", "owner")
 
 @command("dashboard", examples=("backlog dashboard", "backlog dashboard --env staging --json"))
 @click.option("--env", default="", metavar="NAME", help="One env; without it, all of them.")
+@click.option("--sla", "days", type=click.IntRange(min=1, max=3_660), default=None, metavar="DAYS",
+              help="Count met and missed targets, too: of live items, and of those closed lately.")  # fmt: skip
 @json_option
 @pass_app
-def dashboard_(app: App, env: str, as_json: bool) -> None:
+def dashboard_(app: App, env: str, days: int | None, as_json: bool) -> None:
     """
     Show exact counts, and what is overdue.
+
+    With `--sla` the trail of each live item and of each that was closed lately is read; the counts alone read none.
     """
     found = app.reading().dashboard(env)
+    targets = app.reading().attainment(env, days=days) if days is not None else []
     if as_json:
         data: dict[str, Any] = {name: getattr(found, name) for name in Dashboard.__struct_fields__}
         data["overdue"] = [item_view(item, _OVERDUE, found.at) for item in found.overdue]
         data["top_services"] = [{"service": name, "count": count} for name, count in found.top_services]
+        if days is not None:
+            data["sla"] = targets
         app.out(json_text(app, to_builtins(data)))
         return
     summary = [plural(found.total, "item"), f"{found.live:,} live", f"{found.overdue_count:,} overdue",
@@ -56,7 +66,22 @@ def dashboard_(app: App, env: str, as_json: bool) -> None:
         head = f"Overdue ({found.overdue_count:,})"
         lines += ["", paint(head, "bold", on=app.colored)]
         lines += item_lines(app, found.overdue, now=found.at, head=False, indent="  ")
+    if days is not None:
+        lines += _targets(app, targets, days)
     app.show(lines)
+
+
+def _targets(app: App, targets: Sequence[Attained], days: int) -> list[str]:
+    """
+    Return how often each target was met.
+    """
+    head = f"Targets (live, and closed within {plural(days, 'day')})"
+    if not targets:
+        return ["", f"{paint(head, 'bold', on=app.colored)}: none; the section sla of the policy sets them"]
+    rows = [[one.rule, one.clock, "" if one.share is None else f"{one.share:.1%}", f"{one.met:,}", f"{one.breached:,}",
+             f"{one.running:,}", f"{one.unknown:,}"] for one in targets]  # fmt: skip
+    names = ("target", "clock", "met of all", "met", "breached", "running", "unknown")
+    return ["", paint(head, "bold", on=app.colored), *table(rows, head=names, color=app.colored, indent="  ")]
 
 
 def _bars(app: App, title: str, counts: Mapping[str, int], order: Sequence[str] = ()) -> list[str]:

@@ -232,7 +232,7 @@ class commands_program:  # noqa: N801  (reads as a function; it keeps the sample
                 baseline=rng.random() < 0.1, run=rng.choice(self._runs)[0] if self._runs and rng.random() < 0.5
                 else self._sampler.maybe(("run1", "run2")),
                 due_days={"P0": 1, "P2": 30} if rng.random() < 0.2 else {},
-                refresh=rng.choice((None, None, None, ("title", "evidence_refs"), ())),
+                undated=rng.random() < 0.1, refresh=rng.choice((None, None, None, ("title", "evidence_refs"), ())),
             )  # fmt: skip
         if kind < 0.34:
             item = rng.choice(items)

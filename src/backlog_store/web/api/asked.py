@@ -41,6 +41,7 @@ HOW = (
     Param("default_branch", "The default branch; else main or master."),
     Param("opens", "Open and reopen items on any branch.", schema=_TRUE),
     Param("due", "P0=2,P1=14: days until what it opens is due, by priority; or none."),
+    Param("undated", "What it opens gets no due date, nor one of the policy.", schema=_TRUE),
     Param("baseline", "A first report, taken in quietly: tagged baseline, nothing is due.", schema=_TRUE),
     Param("complete", "This is all there is to see of the service: what it does not name is closed, within bounds.",
           schema=_TRUE),
@@ -100,6 +101,7 @@ def how(parameters: Parameters, context: ReportContext, backlog: Backlog, *, req
     opens = truth(parameters, "opens", faults) or opens_on(context.ref, (main,) if main else MAIN)
     taking = Taking(
         opens=opens, baseline=truth(parameters, "baseline", faults), due_days=_due_days(parameters, faults),
+        undated=truth(parameters, "undated", faults),
         dry_run=dry_run, request_id=request_id, fail_on=tuple(fail_on), proof="resolved, says the report",
         run=_run(parameters, context, backlog, opens=opens, faults=faults),
     )  # fmt: skip
