@@ -24,8 +24,8 @@ class Served:
     """
 
     def __init__(self, backlog: Backlog, asker: Asker, **settings: Any) -> None:
-        site = Site(backlog=backlog, sign_in=lambda _: asker, stream_every_s=0.02, **settings)
-        app: Any = create_app(site, api_routes())
+        self.site = Site(backlog=backlog, sign_in=lambda _: asker, **{"stream_every_s": 0.02, **settings})
+        app: Any = create_app(self.site, api_routes())
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
@@ -38,4 +38,5 @@ class Served:
         """
         self.server.should_exit = True
         self.thread.join(10)
+        self.site.close()
         self.socket.close()

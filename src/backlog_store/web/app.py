@@ -53,6 +53,7 @@ def create_app(site: Site, routes: Iterable[Route], *, threads: int = 16, **more
         **more,
     )
     service.site = site
+    service.on_shutdown.append(site.close)
     return service
 
 
@@ -99,6 +100,8 @@ def _handler(site: Site, route: Route, limiter: anyio.CapacityLimiter) -> HTTPRo
         try:
             return _response(site, await run_sync(work, asker, body, limiter=limiter), limiter)
         finally:
+            if route.action != "read":
+                site.wrote()  # also where it failed: part of it may be done
             if not isinstance(body, bytes):
                 body.close()
 
@@ -124,11 +127,14 @@ def _response(site: Site, reply: Reply, limiter: anyio.CapacityLimiter) -> Respo
     if reply.live is not None:
         return Stream(_live(site, reply.live()), media_type=reply.media, status_code=reply.status, headers=headers)
     if reply.stream is not None:
-        return Stream(_sent(reply.stream, limiter), media_type=reply.media, status_code=reply.status, headers=headers)
+        return Stream(
+            _sent(site, reply.stream, limiter), media_type=reply.media, status_code=reply.status, headers=headers
+        )
     return Response(reply.content(), media_type=reply.media, status_code=reply.status, headers=headers)
 
 
 async def _live(site: Site, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    site.listen()
     site.metrics.listeners.inc()
     try:
         async with aclosing(chunks) as following:  # type: ignore[type-var]
@@ -138,9 +144,10 @@ async def _live(site: Site, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes
         site.metrics.listeners.dec()
 
 
-async def _sent(chunks: Iterator[bytes], limiter: anyio.CapacityLimiter) -> Any:
+async def _sent(site: Site, chunks: Iterator[bytes], limiter: anyio.CapacityLimiter) -> Any:
     while chunk := await run_sync(next, chunks, b"", limiter=limiter):
         yield chunk
+    site.wrote()  # a batch is carried out while its verdicts are sent
 
 
 def all_routes(tables: Sequence[Sequence[Route]]) -> list[Route]:

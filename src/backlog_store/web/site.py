@@ -4,16 +4,18 @@ What every request shares: the store, the settings of the service, and who asks.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from litestar import Request
 from msgspec import Struct, field
 
 from backlog_store.access import Scope
 from backlog_store.backlog import Backlog
-from backlog_store.errors import BackendError
+from backlog_store.errors import BackendError, BacklogError
 from backlog_store.web.metrics import Metrics
 from backlog_store.web.rates import Rates
 from backlog_store.web.tail import Tail
@@ -33,6 +35,27 @@ class Limits(Struct, frozen=True, kw_only=True):
     body_rate: int = 16 * 1024  # what has come earns a second for each so many bytes
     page: int = 1_000
     listeners: int = 1_000  # of the event stream, in one process
+
+
+class Bell(Protocol):
+    """
+    What a store may have to tell other processes that something was committed, and to hear that from them.
+    """
+
+    def ring(self) -> None:
+        """
+        Tell them.
+        """
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """
+        Call *heard* whenever one of them told.
+        """
+
+    def close(self) -> None:
+        """
+        Stop.
+        """
 
 
 class Asker(Struct, frozen=True, kw_only=True):
@@ -65,6 +88,7 @@ class Site(Struct, kw_only=True):
     is_draining: bool = False  # it goes on answering, but nobody should send it more
     rates: Rates = field(default_factory=lambda: Rates(0))
     _tail: Tail | None = None
+    _bell: Bell | None = None
     _looked: tuple[float, str] = (float("-inf"), "")
 
     @property
@@ -75,6 +99,46 @@ class Site(Struct, kw_only=True):
         if self._tail is None:
             self._tail = Tail(self.backlog, interval_s=self.stream_every_s, most=self.limits.listeners)
         return self._tail
+
+    def listen(self) -> None:
+        """
+        Let what others commit on the same database nudge the tail, where the store has a doorbell.
+
+        To be called in the event loop. Without one, and for who writes past every service, the tail looks by itself.
+        """
+        loop, tail = asyncio.get_running_loop(), self.tail
+
+        def heard() -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                loop.call_soon_threadsafe(tail.nudge)
+
+        bell = self._doorbell()
+        if bell is not None:
+            bell.listen(heard)
+
+    def wrote(self) -> None:
+        """
+        Note that this process may have committed something. To be called in the event loop.
+        """
+        if self._tail is not None:
+            self._tail.nudge()
+        bell = self._doorbell()
+        if bell is not None:
+            bell.ring()
+
+    def close(self) -> None:
+        """
+        Let go of what runs beside the requests.
+        """
+        if self._bell is not None:
+            self._bell.close()
+
+    def _doorbell(self) -> Bell | None:
+        if self._bell is None:
+            with suppress(BacklogError):  # it may be away, or further off
+                make = getattr(self.backlog.executor.backend, "doorbell", None)
+                self._bell = make() if make is not None else None
+        return self._bell
 
     def drain(self) -> None:
         """

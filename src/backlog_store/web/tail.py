@@ -66,7 +66,8 @@ class Tail:
     """
     The end of the log, as far as this process has read it. Used in one event loop.
 
-    *interval_s* is how often the log is looked at while somebody listens; *most* listeners at the same time.
+    *interval_s* is how often the log is looked at while somebody listens and nothing nudges; *most* listeners at the
+    same time.
     """
 
     def __init__(self, backlog: Backlog, *, interval_s: float = 0.5, most: int = 1_000) -> None:
@@ -78,6 +79,7 @@ class Tail:
         self._listeners = 0
         self._is_ending = False
         self._changed = asyncio.Condition()
+        self._news = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._limiter = anyio.CapacityLimiter(4)
@@ -114,6 +116,12 @@ class Tail:
         self._is_ending = True
         self._ending = asyncio.ensure_future(self._wake())
 
+    def nudge(self) -> None:
+        """
+        Look at the log now rather than later: something may be new. To be called in the event loop.
+        """
+        self._news.set()
+
     async def _wake(self) -> None:
         async with self._changed:
             self._changed.notify_all()
@@ -146,6 +154,7 @@ class Tail:
     async def _read(self) -> None:
         position = self._begins_after
         while self._listeners:
+            self._news.clear()  # before reading: what is committed from here on is read now or nudges again
             try:
                 found = await self._ask(lambda reader, after=position: _entries(reader, after))  # type: ignore[misc]
             except BacklogError:
@@ -160,7 +169,8 @@ class Tail:
                 async with self._changed:
                     self._changed.notify_all()
             if len(found) < _PAGE:
-                await asyncio.sleep(self._interval_s)
+                with anyio.move_on_after(self._interval_s):
+                    await self._news.wait()
 
     async def _end(self) -> str:
         newest = await self._ask(lambda reader: reader.events(EventQuery(newest_first=True, limit=1)))

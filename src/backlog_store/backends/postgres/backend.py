@@ -20,6 +20,7 @@ from backlog_store.backends.nesting import here
 from backlog_store.backends.port import NO_HINT, Capabilities, Health, Hint, Reader, Writer
 from backlog_store.backends.postgres import checking, months, tallies
 from backlog_store.backends.postgres.deadlines import Deadlines, moment_after, seconds_until
+from backlog_store.backends.postgres.doorbell import Doorbell
 from backlog_store.backends.postgres.dsn import parse_dsn
 from backlog_store.backends.postgres.failures import NAME, ONLY_READS, RUN_AGAIN, VIOLATED, failure, redacted
 from backlog_store.backends.postgres.migrating import migrate
@@ -109,6 +110,12 @@ class PostgresBackend:
         Return the round trips and the statements that finished calls have cost so far, for those who measure.
         """
         return self._pool.trips, self._pool.statements
+
+    def doorbell(self) -> Doorbell:
+        """
+        Return a new doorbell between the processes on this store, for whoever waits for news of it.
+        """
+        return Doorbell(self._place.settings, self.schema)
 
     def prepare(self) -> None:
         """
