@@ -116,3 +116,40 @@ def test_defectdojo_9895_a_new_key_rule_churns_nothing(kept: Cli) -> None:
     counts = kept.json("report", "drafts.json")["counts"]
     assert (counts["created"], counts["reopened"], counts["suppressed"], counts["unchanged"]) == (0, 0, 1, 1)
     kept("verify")
+    kept("undo", "--last")
+    for key in ("slo:a", "slo:v2:a"):
+        explained = kept.json("key", "explain", key)
+        assert (explained["item"]["id"], explained["verdict"]["reason"]) == (a, "wont_fix")
+    assert kept.json("show", b)["dedupe_key"] == "slo:b"
+    counts = kept.json("report", "drafts.json")["counts"]
+    assert (counts["created"], counts["reopened"], counts["suppressed"], counts["unchanged"]) == (0, 0, 1, 1)
+    kept("verify")
+
+
+def test_keys_are_rewritten_by_a_map(kept: Cli) -> None:
+    """A file that names old and new keys renames just those; taking it back is refused once a key was cut off."""
+    a, b = _id(kept, "slo:a"), _id(kept, "slo:b")
+    Path("map.json").write_text('{"slo:a": "one", "slo:x": "two"}')
+    batch = kept.json("key", "rewrite", "--map", "map.json", "--yes")["batch"]
+    assert [kept.json("show", id)["dedupe_key"] for id in (a, b)] == ["one", "slo:b"]
+    kept("split", "slo:a")
+    kept("report", "drafts.json")
+    assert "was changed meanwhile" in kept("undo", batch, expect=1).stderr
+    assert kept.json("show", a)["dedupe_key"] == "one"
+    Path("map.json").write_text('["slo:a"]')
+    assert "no JSON object of keys" in kept("key", "rewrite", "--map", "map.json", "--yes", expect=2).stderr
+    kept("verify")
+
+
+def test_findings_go_along_with_a_file_that_moved(cli: Cli) -> None:
+    """Told which folder moved, the items of its findings have the keys that their next reports bring."""
+    report = (REPORTS / "ruff.sarif").read_text()
+    cli("report", "-", "--service", "shop", input=report.encode())
+    before = set(cli.ids())
+    token = cli.json("key", "rewrite", "--moved", "app/=src/", "--dry-run")["token"]
+    cli("key", "rewrite", "--moved", "app/=src/", "--token", token)
+    Path("moved.sarif").write_text(report.replace("app/", "src/"))
+    counts = cli.json("report", "moved.sarif", "--service", "shop")["counts"]
+    assert counts["created"] == 0
+    assert set(cli.ids()) == before
+    assert "two folders" in cli("key", "rewrite", "--moved", "app/=src", "--yes", expect=2).stderr

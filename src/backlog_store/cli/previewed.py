@@ -21,9 +21,8 @@ from backlog_store.cli.app import App
 from backlog_store.cli.options import not_empty
 from backlog_store.commands import Answer
 from backlog_store.errors import NotFound, PlanChanged
-from backlog_store.ids import batch_id
 from backlog_store.planning import Planner
-from backlog_store.preview import departures, digest_of
+from backlog_store.preview import departures
 
 __all__ = ["carry_out", "check_token", "keep", "token_option"]
 
@@ -72,11 +71,8 @@ def check_token(app: App, planner: Planner, token: str) -> None:
 def carry_out(app: App, planner: Planner) -> Answer:
     """
     Carry out what was decided, as one batch. A part that would do something else by now raises `PlanChanged`.
+
+    Interrupted, `backlog apply TOKEN` goes on where it stopped.
     """
-    batch = batch_id(app.backlog.ids())
-    outcomes = [
-        outcome
-        for step in planner.steps
-        for outcome in app.backlog.execute(step.body, batch=batch, expect=digest_of(step.decisions)).outcomes
-    ]
-    return Answer(batch=batch, outcomes=tuple(outcomes))
+    applied = app.backlog.apply(planner.plan())
+    return Answer(batch=applied.batch, outcomes=tuple(one for answer in applied.answers for one in answer.outcomes))

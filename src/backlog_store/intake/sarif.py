@@ -26,7 +26,7 @@ from backlog_store.intake.severity import GRADED_ALIKE, band, priority
 from backlog_store.intake.values import Finding, Notice, Parsed, Refusal, ReportContext, merge_context, observed
 from backlog_store.model import LIMITS, Draft
 
-__all__ = ["parse"]
+__all__ = ["moved_key", "parse"]
 
 #: Members of ``partialFingerprints`` that tell who or where, not what: gitleaks puts a person and a commit there.
 _NO_IDENTITY = frozenset({
@@ -231,6 +231,25 @@ def _identity(result: s.Result, path: str, message: str, snippet: str, region: s
     if normal and len(normal) <= _SNIPPET_MAX and lines < _SNIPPET_LINES_MAX:
         return {"by": "snippet", "path": path, "snippet": normal}
     return {"by": "message", "path": path, "message": t.numberless(message)}
+
+
+def moved_key(key: str, inputs: Mapping[str, str], path: str) -> str:
+    """
+    Return the key that a finding has once its file has another *path*; empty where its inputs do not make *key*.
+
+    That is: where it is no finding of a file, or where inputs were cut before they were stored.
+    """
+    named = {name: inputs.get(name, "") for name in ("tool", "service", "rule")}
+    by = inputs.get("by", "")
+    if not all(named.values()) or by not in inputs or not inputs.get("path"):
+        return ""
+
+    def made(of: str) -> str:
+        print_ = fingerprint(named["tool"], named["rule"], by, of, inputs[by])
+        nth = inputs.get("nth", "")
+        return dedupe_key("sarif", named["service"], named["tool"], named["rule"], print_) + (nth and f"#{nth}")
+
+    return made(path) if made(inputs["path"]) == key else ""
 
 
 def _prints(prints: Mapping[str, Any] | None) -> str:

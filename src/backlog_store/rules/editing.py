@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from backlog_store.codec import to_builtins
 from backlog_store.commands import Edit, Outcome
-from backlog_store.errors import AlreadyExists, RevisionConflict
+from backlog_store.errors import RevisionConflict
 from backlog_store.model import CLOSED, LIMITS, PRIORITIES, STATUSES, Item
 from backlog_store.rules.checks import Checker, shorten
 from backlog_store.rules.fields import EDITABLE, HOLDABLE, sorted_tags
 from backlog_store.rules.lifecycle import check_holder, check_revision, held_by_actor, remember_closing, with_status
-from backlog_store.rules.names import rekey
+from backlog_store.rules.names import check_key_free, rekey
 from backlog_store.rules.view import Context
 from backlog_store.rules.wip import check_room
 
@@ -48,7 +48,7 @@ def edit(context: Context, body: Edit) -> Outcome:
     if edited == item:
         return Outcome(verdict="unchanged", id=item.id, revision=item.revision, item=item)
     if edited.key != item.key:
-        _check_key_free(context, edited)
+        check_key_free(context, edited)
     edited = replace(edited, updated_at=max(context.now, item.updated_at))
     result = context.put(item, edited, "edited" if status == item.status else "status_change", message=body.message)
     if edited.key != item.key:
@@ -130,12 +130,3 @@ def _check_field(check: Checker, name: str, value: Any) -> None:
             check.text(name, value, LIMITS.dedupe_key)
         case _:
             check.fault(name, value, f"no field that can be edited; those are {', '.join(EDITABLE)}")
-
-
-def _check_key_free(context: Context, item: Item) -> None:
-    holder = context.by_key(item.key) if item.key is not None else None
-    if holder is not None and holder.id != item.id:
-        raise AlreadyExists("key", item.dedupe_key, held_by=f"the item {holder.id} ({holder.title!r})")
-    state = context.key_state(item.key) if item.key is not None else None
-    if state is not None and state.purged_at:
-        raise AlreadyExists("key", item.dedupe_key, held_by=f"{state.item_id}, which was purged")

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from backlog_store.errors import NotAllowed
+from backlog_store.errors import AlreadyExists, NotAllowed
 from backlog_store.model import LIMITS, Item, ItemId, Key, KeyState
 from backlog_store.rules.view import Context
 
-__all__ = ["attach", "detach", "names_of", "rekey"]
+__all__ = ["attach", "check_key_free", "detach", "names_of", "rekey"]
 
 
 def attach(context: Context, key: Key, to: str, item_id: ItemId, state: KeyState | None = None) -> None:
@@ -83,3 +83,15 @@ def rekey(context: Context, old: Item, new: Item) -> None:
     elif old.key is not None:
         # Also where it is no name any more: the id of this item was made from it, and stays this item's.
         context.put_key_state(old.key, KeyState(item_id=new.id))
+
+
+def check_key_free(context: Context, item: Item) -> None:
+    """
+    Refuse to give an item a key that another one holds, or that a purged one held. Raises `AlreadyExists`.
+    """
+    holder = context.by_key(item.key) if item.key is not None else None
+    if holder is not None and holder.id != item.id:
+        raise AlreadyExists("key", item.dedupe_key, held_by=f"the item {holder.id} ({holder.title!r})")
+    state = context.key_state(item.key) if item.key is not None else None
+    if state is not None and state.purged_at:
+        raise AlreadyExists("key", item.dedupe_key, held_by=f"{state.item_id}, which was purged")

@@ -20,6 +20,7 @@ from backlog_store.rules.following import FOLLOWING, is_consequence
 from backlog_store.rules.identity import is_of_identity, set_back_keys
 from backlog_store.rules.lifecycle import remember_closing
 from backlog_store.rules.links import join, link_ids, part
+from backlog_store.rules.names import check_key_free, rekey
 from backlog_store.rules.returning import clear_verdict
 from backlog_store.rules.view import Context
 from backlog_store.trail import is_baseline, plain_fields
@@ -107,8 +108,9 @@ def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
     if newest_first[-1].type == "created":
         return _undo_creation(context, item, newest.batch)
     before = _set_back(context, item, fields)
-    if before.key != item.key and not keys:
-        raise NotAllowed(f"undoing {newest.type} of {item.id}", "its key was changed; edit it back")
+    is_renamed = before.key != item.key and not keys
+    if is_renamed:
+        check_key_free(context, before)
     item = _part_again(context, item, keys, links)
     if not fields and keys:
         item = context.put(item, item, "undone", meta={"batch": newest.batch})
@@ -120,6 +122,8 @@ def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
         # As with reopening: what closed it must not close it again on the same grounds.
         before = replace(before, held={**before.held, "status": context.actor.name})
     result = context.put(item, before, "undone", meta={"batch": newest.batch})
+    if is_renamed:
+        rekey(context, item, result)  # the key that is taken back stays another name: reports may know it by now
     if result.status in CLOSED and item.status not in CLOSED:
         remember_closing(context, result, "")
     elif item.status in CLOSED and result.status not in CLOSED:
