@@ -89,6 +89,8 @@ ROWS: dict[str, Row] = {
     "POST /api/v1/plans/{token:str}/apply": _of_item(_PLAN + "/apply"),
     "POST /api/v1/alertmanager": Row(
         path="/api/v1/alertmanager", body={"alerts": [{"labels": {"alertname": "x", "service": "{key}"}}]}),
+    "GET /api/v1/export": Row(path="/api/v1/export"),
+    "GET /api/v1/items.csv": Row(path="/api/v1/items.csv"),
     "GET /api/v1/dashboard": Row(path="/api/v1/dashboard"),
     "GET /api/v1/attention": Row(path="/api/v1/attention"),
     "GET /api/v1/counts": Row(path="/api/v1/counts"),

@@ -4,7 +4,19 @@ The HTTP API, version 1: one module a subject, each with its table of routes.
 
 from __future__ import annotations
 
-from backlog_store.web.api import batches, describing, items, looking, operating, plans, remote, reports, runs, stream
+from backlog_store.web.api import (
+    batches,
+    describing,
+    exporting,
+    items,
+    looking,
+    operating,
+    plans,
+    remote,
+    reports,
+    runs,
+    stream,
+)
 from backlog_store.web.routing import Route
 
 __all__ = ["api_routes"]
@@ -16,6 +28,7 @@ def api_routes() -> list[Route]:
     """
     return [
         *items.routes.routes,
+        *exporting.routes.routes,
         *batches.routes.routes,
         *reports.routes.routes,
         *runs.routes.routes,

@@ -29,12 +29,12 @@ from backlog_store.web.inputs import cursor_of, etag, list_query, next_link, req
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.routing import LIMIT, Ask, Param, Reply, Routes
 
-__all__ = ["outcome", "routes", "shown"]
+__all__ = ["LIST", "outcome", "routes", "shown"]
 
 routes = Routes("/api/v1")
 
 _FIELDS = Param("fields", f"Only these fields, with commas between; known are {', '.join(FIELDS)}.")
-_LIST = (
+LIST = (
     Param("q", "A query in the language of the command line; all that are given must hold.", many=True),
     *(Param(name, f"Items of this {name}.", many=True) for name in ("env", "service", "category", "priority", "status",
             "owner", "source", "tag", "fix", "closed_reason")),
@@ -53,7 +53,7 @@ def names_asked(ask: Ask) -> tuple[str, ...]:
     return list_query({"fields": ask.parameters.get("fields", [])}, now="", me="", page_max=1, page=1).fields
 
 
-@routes.add("GET", "/items", action="read", params=_LIST, answers={200: ItemPage})
+@routes.add("GET", "/items", action="read", params=LIST, answers={200: ItemPage})
 def list_items(ask: Ask) -> Reply:
     """
     List items, the most urgent first: live ones, unless the query speaks of the status.

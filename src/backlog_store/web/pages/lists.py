@@ -4,19 +4,17 @@ The list: a query, an order, counted facets, saved views; the address says all o
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from backlog_store.backends.port import Reader
 from backlog_store.errors import InvalidInput, InvalidQuery
-from backlog_store.model import PRIORITIES, STATUSES, Item
-from backlog_store.query import All, ItemQuery, Where, live, order_key
-from backlog_store.shown import csv_cell, field
+from backlog_store.model import PRIORITIES, STATUSES
+from backlog_store.query import All, ItemQuery, Where, live
 from backlog_store.web.inputs import CONDITIONS, ListQuery, cursor_of, list_query
 from backlog_store.web.pages.render import page, standing
 from backlog_store.web.routing import Ask, Param, Reply, Routes
+from backlog_store.web.tables import csv_of
 
 __all__ = ["routes"]
 
@@ -24,8 +22,6 @@ routes = Routes()
 
 _FACETS = (("status", STATUSES), ("priority", PRIORITIES), ("service", ()), ("owner", ()), ("source", ()))
 _SHOWN = 8
-_COLUMNS = ("id", "priority", "effective_status", "due_date", "owner", "service", "category", "source", "title",
-            "dedupe_key", "tags", "created_at", "updated_at")  # fmt: skip
 _LIST = (Param("q", "A query."), Param("sort", "An order."), Param("after", "Where the page before ended."))
 
 
@@ -78,23 +74,4 @@ def items_csv(ask: Ask) -> Reply:
     given = {name: values for name, values in ask.parameters.items() if name not in ("did", "batch", "after")}
     asked = list_query(given, now=now, me=ask.asker.name, page_max=200)
     headers = {"Content-Disposition": 'attachment; filename="backlog.csv"'}
-    return Reply(stream=_csv(ask, asked, now), media="text/csv", headers=headers)
-
-
-def _csv(ask: Ask, asked: ListQuery, now: str) -> Iterator[bytes]:
-    yield _line(_COLUMNS)
-    after = None
-    while True:
-        query = ItemQuery(where=asked.where, order=asked.order, descending=asked.descending,  # type: ignore[arg-type]
-                          limit=1_000, after=after)  # fmt: skip
-        items: Sequence[Item] = ask.backlog.read(lambda reader, query=query: reader.search(query))  # type: ignore[misc]
-        yield b"".join(_line([csv_cell(field(item, name, now)) for name in _COLUMNS]) for item in items)
-        if len(items) < 1_000:
-            return
-        after = order_key(items[-1], asked.order)
-
-
-def _line(cells: Sequence[str]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerow(cells)
-    return text.getvalue().encode()
+    return Reply(stream=csv_of(ask.backlog, asked, now), media="text/csv", headers=headers)

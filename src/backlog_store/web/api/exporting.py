@@ -1,0 +1,75 @@
+"""
+Taking data along: everything that one sees as an export, and what a query finds as CSV.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from threading import Lock
+from typing import BinaryIO, cast
+
+from backlog_store.backends.port import Reader
+from backlog_store.errors import Fault, InvalidInput
+from backlog_store.transfer import write_export
+from backlog_store.web.api.items import LIST
+from backlog_store.web.inputs import list_query
+from backlog_store.web.problems import HttpProblem
+from backlog_store.web.routing import Ask, Reply, Routes
+from backlog_store.web.tables import csv_of
+
+__all__ = ["routes"]
+
+routes = Routes("/api/v1")
+
+_WHERE = tuple(param for param in LIST if param.name != "limit")
+_BLOCK = 256 * 1024
+_running = Lock()
+
+
+@routes.add("GET", "/export", action="read", gives="application/x-ndjson", answers={200: None})
+def export(ask: Ask) -> Reply:
+    """
+    Export everything that may be seen as `backlog export` writes it: one consistent view, one line of JSON each.
+
+    Sent once all of it is read; one export at a time in a process (503). Digests of tokens and passwords stay behind.
+    """
+    if not _running.acquire(blocking=False):
+        raise HttpProblem(503, "another export is being read", headers={"Retry-After": "30"})
+    try:
+        file = cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=ask.site.limits.in_memory))  # noqa: SIM115
+        try:
+            ask.backlog.read(lambda reader: _written(reader, file))
+        except BaseException:
+            file.close()
+            raise
+    finally:
+        _running.release()
+    headers = {"Content-Disposition": 'attachment; filename="backlog.ndjson"'}
+    return Reply(stream=_blocks(file), media="application/x-ndjson", headers=headers)
+
+
+def _written(reader: Reader, file: BinaryIO) -> None:
+    file.seek(0)  # a view may be read again
+    file.truncate()
+    write_export(reader, file)
+    file.seek(0)
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+@routes.add("GET", "/items.csv", action="read", params=_WHERE, gives="text/csv", answers={200: None})
+def list_items_as_csv(ask: Ask) -> Reply:
+    """
+    Give all that a query finds as CSV, from the cursor on if there is one; no cell is taken for a formula.
+    """
+    now = ask.site.backlog.clock()
+    if "limit" in ask.parameters:
+        raise InvalidInput([Fault("/limit", ask.text("limit"), "CSV is all that is found")], what="query")
+    asked = list_query(ask.parameters, now=now, me=ask.asker.name, page_max=ask.site.limits.page)
+    headers = {"Content-Disposition": 'attachment; filename="backlog.csv"'}
+    return Reply(stream=csv_of(ask.backlog, asked, now), media="text/csv", headers=headers)
