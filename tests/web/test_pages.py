@@ -99,6 +99,25 @@ def test_an_item_is_worked_by_forms_alone(client: Client, backlog: Backlog, made
     assert [event.actor for event in backlog.trail(made)][1:] == ["ann"] * 6
 
 
+def test_an_item_tells_its_steps_and_what_one_more_report_does(client: Client, backlog: Backlog, made: str) -> None:
+    """
+    A live item shows how it stands to each step, a closed one what its next report does; both name the rule.
+    """
+    person = backlog.acting_as("ann", person=True)
+    person.apply_policy("""
+escalation: {rules: [{name: all of it, steps: [{name: desk, untouched_hours: 0, notify: [the desk]}]}]}
+reopen: {rules: [{name: no more, reason: [fixed], within: 1d, then: stay_closed}]}
+""", over=0)  # fmt: skip
+    text = unescape(client.get(f"/items/{made}").text)
+    assert "Step desk" in text
+    assert "to tell the desk" in text
+    person.close_item(made)
+    text = unescape(client.get(f"/items/{made}").text)
+    assert "Step desk" not in text
+    assert "stay closed" in text
+    assert "policy rule no more" in text
+
+
 def test_a_stale_form_is_refused_with_what_was_typed_at_hand(client: Client, backlog: Backlog, made: str) -> None:
     """
     A form that was filled in on an older revision changes nothing and says so on the page.

@@ -83,7 +83,8 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
         except BacklogError as error:
             outcomes.append(_refused(error))
     settle_storms(context)
-    note_active(context, [(draft, outcome) for (draft, _), outcome in zip(checked, outcomes, strict=True)])
+    if context.policy.activation is not None:
+        note_active(context, [(draft, outcome) for (draft, _), outcome in zip(checked, outcomes, strict=True)])
     if context.run is not None:
         note_reported(context, context.run, body, [outcome.verdict == "refused" for outcome in outcomes])
     return tuple(outcomes)

@@ -10,6 +10,7 @@ from backlog_store.backlog import Backlog
 from backlog_store.instants import to_datetime
 from backlog_store.model import CLOSED, CLOSING_REASONS, PRIORITIES, Event, Item
 from backlog_store.query import EventQuery
+from backlog_store.rules.escalating import steps_of
 from backlog_store.rules.explaining import reasons
 from backlog_store.rules.sla import sla_of
 from backlog_store.web.pages.render import page, standing
@@ -73,6 +74,7 @@ def context_of(ask: Ask, item: Item) -> dict[str, Any]:
         "links": _links(backlog, item),
         "why": {reason.field: reason for reason in reasons(item, trail, policy, now)},
         "sla": sla_of(item, trail, policy, now),
+        "steps": steps_of(item, trail, policy, now) if policy.escalation is not None else (),
         "age_days": (to_datetime(now) - to_datetime(item.created_at)).days,
     }
 
