@@ -20,7 +20,7 @@ brings it costs the least, also after a wait for the disk.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import compress, repeat
+from itertools import compress
 from operator import is_not
 from typing import Any
 
@@ -78,7 +78,7 @@ def difference(old: Item | None, new: Item, ts: str) -> dict[str, tuple[Any, Any
         fields.pop("head", None)
         if new.updated_at == ts:
             del fields["updated_at"]
-        return dict(zip(fields, zip(repeat(None), fields.values()), strict=False))
+        return {name: (None, value) for name, value in fields.items()}
     before, after = astuple(old), astuple(new)
     changes: dict[str, tuple[Any, Any]] = {}
     # What a change leaves alone is the very same object: few fields are looked at.

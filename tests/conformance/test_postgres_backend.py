@@ -31,8 +31,9 @@ from backlog_store.backends.postgres import PostgresBackend, open_postgres, tall
 from backlog_store.backends.postgres.deadlines import moment_after
 from backlog_store.backends.postgres.failures import failure
 from backlog_store.backends.postgres.migrating import MIGRATIONS
+from backlog_store.backends.postgres.parameters import array, array_of_documents
 from backlog_store.backends.postgres.statements import after_prefix
-from backlog_store.backends.postgres.wire import Expired, Link, Lost, Refused, Statement, array
+from backlog_store.backends.postgres.wire import Expired, Link, Lost, Refused, Statement
 from backlog_store.dashboard import attention, dashboard
 from backlog_store.errors import (
     AlreadyExists,
@@ -453,9 +454,12 @@ def test_arrays_hold_any_text(backend: PostgresBackend) -> None:
     """What is sent as an array arrives as it was, quotes, braces and the word NULL included."""
     texts = ["", " ", "NULL", "null", '"', "\\", '\\"', "{}", ",", "a,b", "{a}", "'", "\n", "é", "\U0001f600"]
     assert array([]) == b"{}"
-    with backend._link(moment_after(5)) as link:
-        rows = link.exchange([Statement("SELECT unnest($1::text[])", (texts,))], moment_after(5))[0]
-    assert [row[0].decode() for row in rows] == texts
+    with pytest.raises(InvalidInput):
+        array(["a", "b\0c"])
+    for sent in (texts, array_of_documents([text.encode() for text in texts])):
+        with backend._link(moment_after(5)) as link:
+            rows = link.exchange([Statement("SELECT unnest($1::text[])", (sent,))], moment_after(5))[0]
+        assert [row[0].decode() for row in rows] == texts
 
 
 @pytest.mark.parametrize(

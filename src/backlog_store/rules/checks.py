@@ -235,8 +235,11 @@ def draft_faults(draft: Draft, prefix: str = "") -> list[Fault]:
     """
     Return everything that is wrong with a draft.
     """
+    is_plain = _is_plain(draft)
+    if is_plain and draft.priority in PRIORITIES and _is_brief(draft):
+        return []
     check = Checker(prefix)
-    if not _is_plain(draft):
+    if not is_plain:
         check.text("title", draft.title, LIMITS.title, required=True)
         check.env(draft.env)
         check.text("description", draft.description, LIMITS.description)
@@ -247,7 +250,7 @@ def draft_faults(draft: Draft, prefix: str = "") -> list[Fault]:
         check.document("meta", draft.meta, longest=LIMITS.meta_bytes)
     if draft.priority not in PRIORITIES:
         check.one_of("priority", draft.priority, PRIORITIES)
-    # What most drafts leave out is not even looked at: this runs for each reported draft.
+    # What most drafts leave out is not even looked at.
     if draft.due_date != "":
         check.day("due_date", draft.due_date)
     if draft.evidence_refs != {}:
@@ -295,6 +298,20 @@ def _is_plain(draft: Draft) -> bool:
         and len(draft.dedupe_key) <= LIMITS.dedupe_key
         and "/" not in env
         and all(map(str.strip, (title, env, *tags)))
+    )
+
+
+def _is_brief(draft: Draft) -> bool:
+    """
+    Tell whether a draft leaves out what most do.
+    """
+    return (
+        draft.due_date == ""
+        and draft.observed_at == ""
+        and draft.id == ""
+        and draft.evidence_refs == {}
+        and draft.key_inputs == {}
+        and draft.volatile == ()
     )
 
 

@@ -16,12 +16,12 @@ from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES,
 from backlog_store.rules.assigning import assigned
 from backlog_store.rules.checks import Checker, draft_faults
 from backlog_store.rules.dates import dated
+from backlog_store.rules.opening import new_item
 from backlog_store.rules.policies import check_guards, kept_by_guard
 from backlog_store.rules.returning import clear_verdict, put_verdict, reopened
 from backlog_store.rules.upsert import (
     identity,
     keep_given_id,
-    new_item,
 )
 from backlog_store.rules.view import Context
 from backlog_store.rules.wip import check_room

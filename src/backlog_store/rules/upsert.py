@@ -22,7 +22,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from backlog_store.codec import to_builtins
 from backlog_store.commands import Outcome, Report
 from backlog_store.errors import AlreadyExists, BacklogError, Fault, InvalidInput
 from backlog_store.ids import item_id_of_key, unkeyed_item_id
@@ -37,9 +36,9 @@ from backlog_store.rules.fields import (
     merge_evidence,
     merge_meta,
     merge_tags,
-    sorted_tags,
     total_evidence,
 )
+from backlog_store.rules.opening import Opening, new_item
 from backlog_store.rules.repeating import repeated, says_the_same
 from backlog_store.rules.returning import NEW_EPISODE, clear_verdict, reopened, return_of
 from backlog_store.rules.runs import hold_return, note_reported, open_run
@@ -56,7 +55,7 @@ from backlog_store.rules.waiting import (
 )
 from backlog_store.workflow import REOPENED_BY_REPORTS
 
-__all__ = ["NOT_OPENING", "decide_report", "identity", "keep_given_id", "new_item", "report_one"]
+__all__ = ["NOT_OPENING", "decide_report", "identity", "keep_given_id", "report_one"]
 
 
 def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
@@ -74,12 +73,13 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
     context.run = open_run(context, body.run) if body.run else None
     load_held_back(context, [draft for draft, wrong in checked if not wrong])
     load_waiting(context, [draft for draft, wrong in checked if not wrong])
+    opening = Opening(context, body)
     outcomes = []
     for draft, wrong in checked:
         try:
             if wrong:
                 raise InvalidInput(wrong, what="draft")
-            outcomes.append(repeated(context, draft, body) or report_one(context, draft, body))
+            outcomes.append(opening.open(draft) or repeated(context, draft, body) or report_one(context, draft, body))
         except BacklogError as error:
             outcomes.append(_refused(error))
     settle_storms(context)
@@ -191,41 +191,6 @@ def _settled(context: Context, fresh: Item, draft: Draft, body: Report, seen_at:
     """
     fresh, because = assigned(context.policy, fresh, context.now)
     return dated(context.policy, fresh, because, seen_at, named=draft.due_date, body=body, priority=fresh.priority)
-
-
-def new_item(context: Context, draft: Draft, *, id: str, seen_at: Instant, revision: int = 1,
-             generation: int = 0, tags: tuple[str, ...] = (), run: str = "") -> Item:  # fmt: skip
-    """
-    Return the item that a draft opens.
-    """
-    now, priority, source, evidence = context.now, draft.priority, draft.source, draft.evidence_refs
-    claim = Claim(priority=priority, digest=draft_digest(draft), reports=1, first_at=seen_at, last_at=seen_at,
-                  run=run)  # fmt: skip
-    return Item(
-        id=id,
-        revision=revision,
-        env=draft.env,
-        status="open",
-        priority=priority,
-        created_at=now,
-        updated_at=now,
-        service=draft.service,
-        category=draft.category,
-        title=draft.title,
-        description=draft.description,
-        owner=draft.owner,
-        due_date=draft.due_date,
-        source=source,
-        dedupe_key=draft.dedupe_key,
-        evidence_refs=merge_evidence({}, evidence) if evidence else {},
-        evidence_totals=total_evidence({}, {}, evidence) if evidence else {},
-        tags=sorted_tags((*draft.tags, *tags)),
-        meta=to_builtins(draft.meta) if draft.meta else {},
-        fix=draft.fix,
-        key_inputs=dict(draft.key_inputs),
-        generation=generation,
-        claims={source: claim},
-    )
 
 
 def _returned(context: Context, draft: Draft, body: Report, seen_at: Instant, key: Key, state: KeyState) -> Outcome:

@@ -177,6 +177,12 @@ class Context:
                 return item, key, state
             key = other
 
+    def is_unheard_of(self, key: Key) -> bool:
+        """
+        Tell whether it was read that no item holds *key*, and that nothing is remembered about it.
+        """
+        return self._by_key.get(key, key) is None and self._records.get(("key", key_record_id(key)), key) is None
+
     def outline(self, key: Key) -> Outline | None:
         """
         Return the outline of the item that holds *key*, if it was read and neither decoded nor changed since.
@@ -274,16 +280,26 @@ class Context:
             extra=dict(extra) if extra else {},
         ))  # fmt: skip
         item = replace(new, revision=revision, head=event.hash)
-        if item.id in self._beyond:
-            self._beyond[item.id] = item
+        if old is None:
+            self.add(item, event)
         else:
-            if old is not None and old.key is not None:
-                self._by_key[old.key] = None
-            self._remember(item, id=item.id)
-        self.changes.append(Put(item, event, created=old is None))
-        if is_followed:
-            follow(self, old or new, item)
+            if item.id in self._beyond:
+                self._beyond[item.id] = item
+            else:
+                if old.key is not None:
+                    self._by_key[old.key] = None
+                self._remember(item, id=item.id)
+            self.changes.append(Put(item, event))
+            if is_followed:
+                follow(self, old, item)
         return item
+
+    def add(self, item: Item, event: Event) -> None:
+        """
+        Decide a new item, complete, with the event that explains it.
+        """
+        self._remember(item, id=item.id)
+        self.changes.append(Put(item, event, created=True))
 
     def put_record(self, kind: RecordKind, id: str, body: Mapping[str, Any], *, expires_at: Instant = "",
                    event: Event | None = None) -> None:  # fmt: skip

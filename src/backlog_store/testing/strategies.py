@@ -124,7 +124,7 @@ def drafts(*, keys: SearchStrategy[str] | None = None) -> SearchStrategy[Draft]:
         Draft, title=names().map(lambda name: name or "untitled"), env=st.sampled_from(("prod", "staging")),
         service=names(), category=names(), description=names(), priority=st.sampled_from(PRIORITIES), owner=names(),
         due_date=st.one_of(st.just(""), days()), source=st.sampled_from(("ruff", "slo")), fix=names(),
-        dedupe_key=keys or st.sampled_from(("", "k1", "k2", "k3", "k4", "k5")),
+        dedupe_key=st.sampled_from(("", "k1", "k2", "k3", "k4", "k5")) if keys is None else keys,
         tags=st.sets(st.sampled_from(("flaky", "perf", "sec"))).map(lambda tags: tuple(sorted(tags))),
         meta=st.dictionaries(st.sampled_from(("a", "b")), st.integers(0, 3), max_size=2),
     )  # fmt: skip

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from backlog_store.backends.postgres import forms
 from backlog_store.backends.postgres.forms import EVENT, EVENT_NAMES, ITEM, ITEM_NAMES, TX, Row, marks
-from backlog_store.backends.postgres.wire import Statement, array
+from backlog_store.backends.postgres.parameters import array
+from backlog_store.backends.postgres.wire import Statement
 
 __all__ = ["changed_alone", "new_alone"]
 

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from backlog_store import codec
-from backlog_store.backends.postgres.wire import Statement, array
+from backlog_store.backends.postgres.parameters import array, array_of_documents
+from backlog_store.backends.postgres.wire import Statement
 from backlog_store.model import LIMITS, Event, Item, Record
 from backlog_store.query import NO_DUE, item_text
 from backlog_store.words import words_of
@@ -70,6 +71,8 @@ def _array(values: Sequence[Any]) -> bytes:
     match values[0]:
         case str():
             return array(values)
+        case bytes():
+            return array_of_documents(values)
         case bool():
             return b"{" + b",".join(b"t" if value else b"f" for value in values) + b"}"
         case _:
@@ -334,7 +337,7 @@ def item_row(item: Item) -> Row:
         item.id, item.revision, item.env, item.service, item.category, item.priority, item.stage, item.owner,
         item.source, item.dedupe_key, item.due_date or NO_DUE, item.created_at, item.updated_at, item.wake_at,
         item.closed_at, item.closed_reason, item.expires_at, item.fix, item.claimed_by,
-        codec.encode_item(item).decode(),
+        codec.encode_item(item),
     )  # fmt: skip
 
 
@@ -345,19 +348,18 @@ def words_row(item: Item) -> Row:
     words = words_of(item_text(item))[: LIMITS.words]
     # A word has only letters, digits and "_": between quotes it needs no escape.
     lexemes = "' '".join(dict.fromkeys(words))
-    return item.id, f"'{lexemes}'" if words else "", f" {' '.join(words)} "
+    return item.id, f"'{lexemes}'".encode() if words else b"", f" {' '.join(words)} ".encode()
 
 
 def event_row(event: Event, number: int) -> Row:
     """
     Return the row of `EVENTS`; *number* is the event's in its transaction.
     """
-    doc = codec.encode_event(event).decode()
-    return number, event.item_id, event.type, event.actor, event.ts, event.batch, event.added, doc
+    return number, event.item_id, event.type, event.actor, event.ts, event.batch, event.added, codec.encode_event(event)
 
 
 def record_row(record: Record) -> Row:
     """
     Return the row of the statements that write records.
     """
-    return record.kind, record.id, record.revision, codec.encode(record).decode()
+    return record.kind, record.id, record.revision, codec.encode(record)

@@ -80,6 +80,28 @@ class Batch:
         self._events = 0
         self.size = 0
 
+    def add_all(self, changes: Sequence[Change], *, apart: bool) -> None:
+        """
+        Add changes; *apart* keeps each from those before it, in order.
+        """
+        new = [change for change in changes if type(change) is Put and change.created]
+        if not apart and 1 < len(new) == len(changes):
+            self._add_new(new)
+            return
+        for change in changes:
+            self.add(change, apart=apart)
+
+    def _add_new(self, puts: Sequence[Put]) -> None:
+        """
+        Add new items, of distinct ids.
+        """
+        if not self._segments or not self._segments[-1].takes_new(puts):
+            self._segments.append(_Segment(closed=False))
+        self._segments[-1].add_new(puts, self._events)
+        self._events += len(puts)
+        self.size += len(puts)
+        self._seen.update([(put.item.id, put.item) for put in puts])
+
     def add(self, change: Change, *, apart: bool) -> None:
         """
         Add a change; *apart* keeps it from those before it, in order.
@@ -145,6 +167,23 @@ class _Segment:
             return not self._closed
         return not self._closed and target not in self._touched
 
+    def takes_new(self, puts: Sequence[Put]) -> bool:
+        """
+        Tell whether new items may go with what is there.
+        """
+        return not self._closed and self._touched.isdisjoint([("item", put.item.id) for put in puts])
+
+    def add_new(self, puts: Sequence[Put], first: int) -> None:
+        """
+        Add new items that `takes_new` allowed, and their events, the *first* of which has this number.
+        """
+        items = [put.item for put in puts]
+        self._touched.update([("item", item.id) for item in items])
+        self._rows[forms.CREATE] += map(forms.item_row, items)
+        self._rows[forms.NEW_WORDS] += map(forms.words_row, items)
+        self._rows[forms.TAGS] += [(item.id, tag) for item in items for tag in dict.fromkeys(item.tags)]
+        self._events += [forms.event_row(put.event, number) for number, put in enumerate(puts, first)]
+
     def add(self, change: Change, seen: Mapping[ItemId, Item], events: Iterable[Row]) -> None:
         """
         Add a change that `takes` allowed, or the first one, and its events.
@@ -181,7 +220,8 @@ class _Segment:
         if len(self._events) == 1 and (alone := self._taken_alone(self._events[0])) is not None:
             found.append(alone)
             self._events = []
-        found += [form.on(sorted(rows, key=_order)) for form in _FORMS if (rows := self._rows.get(form))]
+        # Rows begin with an id, or with a kind and an id.
+        found += [form.on(sorted(rows)) for form in _FORMS if (rows := self._rows.get(form))]
         found += self._stored_sightings
         if self._sighted:
             rows = [(item, id, s.n, s.first_at, s.last_at, s.run) for id, (item, s) in sorted(self._sighted.items())]
@@ -250,11 +290,6 @@ def _target(change: Change) -> Target:
         case DropRecord(kind, id) | Require(kind, id):
             return kind, id
     raise AssertionError(change)
-
-
-def _order(row: Row) -> tuple[str, str]:
-    # Rows begin with an id, or with a kind and an id.
-    return (row[0], row[1] if isinstance(row[1], str) else "")
 
 
 def _columns(pairs: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:

@@ -19,17 +19,24 @@ from psycopg import OperationalError
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 
 from backlog_store.backends.postgres.deadlines import seconds_until
-from backlog_store.errors import Fault, InvalidInput
+from backlog_store.backends.postgres.parameters import Binary, Value, encoded
+from backlog_store.errors import InvalidInput
 
 if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.errors import Diagnostic
     from psycopg.pq.abc import PGconn, PGresult
 
-__all__ = ["Expired", "Link", "LinkError", "Lost", "Refused", "Rows", "Statement", "array"]
+__all__ = [
+    "Expired",
+    "Link",
+    "LinkError",
+    "Lost",
+    "Refused",
+    "Rows",
+    "Statement",
+]
 
-#: What a parameter may be. Lists go as an array, ``None`` as NULL.
-Value = str | int | bool | bytes | None | Sequence[str]
 Rows = list[list[bytes]]
 
 
@@ -182,20 +189,21 @@ class Link:
         Send the statements and return what each answer will be about: a text that is prepared, or "" for rows.
         """
         # Encoded before the first one is sent: a text that cannot be sent must not leave half an exchange behind.
-        encoded = [[_encode(value) for value in statement.parameters] for statement in statements]
-        self.statements += len(encoded)
+        texts = [[encoded(value) for value in statement.parameters] for statement in statements]
+        formats = [[type(value) is Binary for value in values] for values in texts]
+        self.statements += len(texts)
         expected: list[str] = []
         try:
-            for statement, values in zip(statements, encoded, strict=True):
+            for statement, values, forms in zip(statements, texts, formats, strict=True):
                 sql = statement.sql
                 if not (statement.is_hot and self.prepares):
-                    self._pg.send_query_params(sql.encode(), values)
+                    self._pg.send_query_params(sql.encode(), values, param_formats=forms)
                 else:
                     name = self._prepared.get(sql) or _name(sql)
                     if sql not in self._prepared and sql not in expected:
                         self._pg.send_prepare(name, sql.encode())
                         expected.append(sql)
-                    self._pg.send_query_prepared(name, values)
+                    self._pg.send_query_prepared(name, values, param_formats=forms)
                 expected.append("")
             self._pg.pipeline_sync()
         except OperationalError as error:
@@ -329,45 +337,3 @@ else:  # pragma: no cover - Windows
             selector.register(socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if write else 0))
             events = selector.select(seconds)
         return events[0][1] & selectors.EVENT_READ != 0 if events else None
-
-
-def _encode(value: Value) -> bytes | None:
-    match value:
-        case str():
-            encoded = _utf8(value)
-        case None:
-            return None
-        case True:
-            return b"t"
-        case False:
-            return b"f"
-        case int():
-            return b"%d" % value
-        case bytes():
-            encoded = value
-        case _:
-            encoded = array(value)
-    if b"\0" in encoded:
-        # libpq would cut the text there, silently.
-        raise _unstorable(encoded.decode("utf-8", "replace"))
-    return encoded
-
-
-def array(values: Sequence[str]) -> bytes:
-    """
-    Return texts as PostgreSQL writes an array of them.
-    """
-    quoted = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
-    return _utf8('{"' + '","'.join(quoted) + '"}') if quoted else b"{}"
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise _unstorable(text) from error
-
-
-def _unstorable(text: str) -> InvalidInput:
-    fault = Fault("", repr(text)[:80], "a text holds neither NUL nor lone surrogates")
-    return InvalidInput([fault], what="text")

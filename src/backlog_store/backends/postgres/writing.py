@@ -55,8 +55,7 @@ class PostgresWriter(PostgresReader):
             raise self._session.failure
         if self._with_care or _is_odd(changes):
             check_changes(self._standing(changes), changes)
-        for change in changes:
-            self._batch.add(change, apart=self._with_care)
+        self._batch.add_all(changes, apart=self._with_care)
         targets_of(changes, self.targets)
         self.moved += sum(isinstance(change, Put | Load | Purge) for change in changes)
         # What a hint brought may no longer be so.
