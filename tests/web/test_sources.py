@@ -63,6 +63,7 @@ def test_a_source_that_ran_and_no_longer_does_is_silent(backlog: Backlog, client
     assert ruff.silent == ("prod/web",)
     assert backlog.weekly().silent_count == 1
     assert "prod/web" in client.get("/sources").text
+    assert "Sources that went silent" in client.get("/now").text
 
 
 def test_without_a_source_or_a_run_the_pages_teach(client: Client) -> None:
@@ -78,6 +79,7 @@ def test_a_parked_run_shows_what_it_would_do(client: Client, parked: str) -> Non
     The list names it as parked, its page each item that it would close.
     """
     assert f'href="/runs/{parked}"' in client.get("/runs", params={"state": "parked"}).text
+    assert f'href="/runs/{parked}"' in client.get("/now").text
     text = client.get(f"/runs/{parked}").text
     assert "would close 3 and reopen 0" in text
     assert [f"Rule {n}" in text for n in range(4)] == [False, True, True, True]
@@ -96,6 +98,7 @@ def test_a_person_judges_a_parked_run(client: Client, backlog: Backlog, parked: 
     assert (run.state, run.judged_by, run.message) == (state, "ann", "I looked")
     assert len(backlog.search()) - len([item for item in backlog.search() if item.closed_at]) == left
     assert 'name="verdict"' not in client.get(f"/runs/{parked}").text
+    assert parked not in client.get("/now").text
 
 
 def test_a_verdict_is_one_of_two(client: Client, backlog: Backlog, parked: str) -> None:

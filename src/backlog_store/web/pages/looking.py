@@ -13,8 +13,10 @@ from backlog_store.model import PRIORITIES, STATUSES
 from backlog_store.query import EventQuery
 from backlog_store.web.pages.items import told
 from backlog_store.web.pages.render import page, standing
+from backlog_store.web.pages.runs import parked
 from backlog_store.web.pages.trends import Trend, trend
 from backlog_store.web.routing import Ask, Param, Reply, Routes
+from backlog_store.weekly import earlier, lanes, silent
 
 __all__ = ["routes"]
 
@@ -46,6 +48,9 @@ def now_page(ask: Ask) -> Reply:
     """
     live = standing(ask)
     found = ask.backlog.attention(ask.text("env"), limit=5)
+    now = ask.site.backlog.clock()
+    waiting = ask.backlog.read(parked)
+    gone = ask.backlog.read(lambda reader: silent(lanes(reader, ask.text("env")), since=earlier(now), now=now))
     queues = [
         {"name": name, "title": title, "items": getattr(found, name), "count": getattr(found, f"{name}_count"),
          "link": f"/items?q={quote(query)}"}
@@ -55,7 +60,17 @@ def now_page(ask: Ask) -> Reply:
     ids = {event.item_id for event in events}
     known = ask.backlog.read(lambda reader: reader.items(ids))
     latest = [(known[event.item_id], told(event)) for event in events if event.item_id in known]
-    return page(ask, "now.html", queues=queues, live=live, total=found.live, unowned=found.unowned_count, latest=latest)
+    return page(
+        ask,
+        "now.html",
+        queues=queues,
+        live=live,
+        waiting=waiting,
+        gone=gone,
+        total=found.live,
+        unowned=found.unowned_count,
+        latest=latest,
+    )
 
 
 @routes.add("GET", "/dashboard", action="read", params=(Param("env", "Of this env alone."),), gives="text/html")

@@ -18,7 +18,7 @@ from backlog_store.backends.port import Reader
 from backlog_store.errors import BackendError, BacklogError, Fault, InvalidInput, PlanChanged
 from backlog_store.model import CLOSED, Item
 from backlog_store.preview import digest_of, foreseen
-from backlog_store.query import All, Any_, Compare, EventQuery, HasWords, In, ItemQuery, Not, Where, live, order_key
+from backlog_store.query import All, Compare, EventQuery, HasWords, In, ItemQuery, Not, Where, live, order_key
 from backlog_store.rules.explaining import Reason, reasons
 from backlog_store.rules.policies import policy_in_force
 from backlog_store.web.inputs import cursor_of, list_query
@@ -139,12 +139,12 @@ def _about(reader: Reader, card: Item, now: str) -> dict[str, Any]:
 
 def _alike_to(card: Item) -> Where | None:
     """
-    Return the condition of items like this one: cleared by the same fix, or with the words of its title in a row.
+    Return the condition of items like this one: cleared by the same fix; without one, with the same words as title.
     """
     words = tuple(words_of(card.title))
-    parts: list[Where] = [In("fix", (card.fix,))] if card.fix else []
-    parts += [All((HasWords(words), In("env", (card.env,))))] if len(words) > 1 else []
-    return Any_(tuple(parts)) if len(parts) > 1 else parts[0] if parts else None
+    if card.fix:
+        return In("fix", (card.fix,))
+    return HasWords(words) if len(words) > 1 else None
 
 
 @routes.add("POST", "/triage/{id:str}", action="work", takes=FORM, gives="text/html")
