@@ -16,7 +16,7 @@ from backlog_store.backlog import Backlog
 from backlog_store.model import Draft
 
 Client = TestClient[Litestar]
-PAGES = ("/now", "/triage", "/sources", "/runs", "/items", "/board", "/dashboard", "/items/new")
+PAGES = ("/now", "/triage", "/sources", "/runs", "/plans", "/items", "/board", "/dashboard", "/items/new")
 HOSTILE = (
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "[x](javascript:alert(1))",
     "[x](&#106;avascript:alert(1))", "</textarea><script>alert(1)</script>", "<svg/onload=alert(1)>",

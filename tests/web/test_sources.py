@@ -12,7 +12,9 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from backlog_store.backlog import Backlog
+from backlog_store.commands import Report
 from backlog_store.model import Draft
+from backlog_store.planning import Planner, keep_in_store
 from backlog_store.testing.clocks import StepClock
 from backlog_store.web.pages.sources import heard
 
@@ -117,3 +119,39 @@ def test_only_who_may_work_judges(asking: Callable[[str], Client], parked: str) 
     """
     assert asking("eve").get(f"/runs/{parked}").status_code == 200
     assert asking("eve").post(f"/runs/{parked}", data={"verdict": "accept"}).status_code == 403
+
+
+@pytest.fixture
+def planned(backlog: Backlog) -> str:
+    """
+    Return the token of a plan that would create two items.
+    """
+    planner = Planner(backlog)
+    planner.execute(Report(drafts=tuple(Draft(title=f"Planned {n}", dedupe_key=f"p{n}") for n in range(2))))
+    plan = planner.plan({"reports": ["ruff"]})
+    keep_in_store(backlog, plan)
+    return plan.token
+
+
+def test_a_plan_is_applied_as_it_was_shown(client: Client, backlog: Backlog, planned: str) -> None:
+    """
+    Its page names what it would create and changes nothing; applied, the two items are there, once.
+    """
+    assert planned in client.get("/plans").text
+    text = client.get(f"/plans/{planned}").text
+    assert ("Planned 0" in text, "Planned 1" in text, "2 changes" in text) == (True, True, True)
+    assert backlog.search() == []
+    for _ in range(2):
+        assert client.post(f"/plans/{planned}", data={"x": "y"}, follow_redirects=False).status_code == 303
+    assert sorted(item.title for item in backlog.search()) == ["Planned 0", "Planned 1"]
+
+
+def test_a_plan_that_no_longer_holds_is_refused(client: Client, backlog: Backlog, planned: str) -> None:
+    """
+    Where one of the items was reported meanwhile, nothing is done and the page says what changed.
+    """
+    backlog.upsert(title="Planned 0", dedupe_key="p0")
+    response = client.post(f"/plans/{planned}", data={"x": "y"})
+    assert response.status_code == 409
+    assert 'role="alert"' in response.text
+    assert [item.dedupe_key for item in backlog.search()] == ["p0"]

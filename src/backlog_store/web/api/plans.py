@@ -15,7 +15,7 @@ from backlog_store.web.api import asked
 from backlog_store.web.api.reports import REPORTS, named_here
 from backlog_store.web.routing import Ask, Reply, Routes
 
-__all__ = ["plan_for", "routes"]
+__all__ = ["plan_for", "plans_for", "routes"]
 
 routes = Routes("/api/v1")
 
@@ -46,8 +46,7 @@ def list_plans(ask: Ask) -> Reply:
     """
     List the plans that can still be applied: one's own, and everybody's for who sees the whole backlog.
     """
-    plans = [_as_data(plan) for plan in plans_in_store(ask.site.backlog) if _is_for(ask, plan)]
-    return Reply(data={"plans": plans})
+    return Reply(data={"plans": [_as_data(plan) for plan in plans_for(ask)]})
 
 
 @routes.add("GET", "/plans/{token:str}", action="read", answers={200: dict})
@@ -73,6 +72,13 @@ def apply_plan(ask: Ask) -> Reply:
     """
     plan = plan_for(ask, ask.path["token"])
     return Reply(data=applied_as_data(plan, ask.backlog.apply(plan)))
+
+
+def plans_for(ask: Ask) -> list[Plan]:
+    """
+    Return the plans that are kept, without their steps, that who asks may see.
+    """
+    return [plan for plan in plans_in_store(ask.site.backlog) if _is_for(ask, plan)]
 
 
 def plan_for(ask: Ask, token: str) -> Plan:

@@ -4,7 +4,19 @@ The pages: rendered on the server, every write a plain form, so that all of it w
 
 from __future__ import annotations
 
-from backlog_store.web.pages import board, changes, items, lists, looking, runs, signing_in, sources, static, triage
+from backlog_store.web.pages import (
+    board,
+    changes,
+    items,
+    lists,
+    looking,
+    plans,
+    runs,
+    signing_in,
+    sources,
+    static,
+    triage,
+)
 from backlog_store.web.routing import Route
 
 __all__ = ["page_routes"]
@@ -14,5 +26,5 @@ def page_routes() -> list[Route]:
     """
     Return every route of the pages.
     """
-    tables = (looking, triage, lists, items, board, sources, runs, changes, signing_in, static)
+    tables = (looking, triage, lists, items, board, sources, runs, plans, changes, signing_in, static)
     return [route for table in tables for route in table.routes.routes]
