@@ -93,11 +93,26 @@ class Writers:
         return self.acknowledged
 
 
+def leave_together(port: int, count: int) -> None:
+    """
+    Connect so many listeners, and go away with all of them at once.
+    """
+    connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(count)]
+    for one in connections:
+        one.request("GET", "/api/v1/stream")
+    responses = [one.getresponse() for one in connections]
+    assert {response.readline() for response in responses} == {b": connected\n"}
+    for response, connection in zip(responses, connections, strict=True):
+        response.close()
+        connection.close()
+
+
 def test_a_service_that_stops_ends_its_streams_with_a_hint_and_closes_the_store(start: Start, tmp_path: Path) -> None:
     """
     SIGTERM: /readyz says so first, a stream is told when to come back, what goes on is answered, and the status is 0.
     """
     server = start(f"sqlite://{tmp_path}/b.db", "--drain", "3")
+    leave_together(server.port, 20)
     follower = Follower(server.port)
     follower.start()
     assert follower.connected.wait(60)

@@ -11,13 +11,17 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
 
 from backlog_store.access import Scope
 from backlog_store.backlog import Backlog
 from backlog_store.query import EventQuery
-from backlog_store.web.site import Asker
+from backlog_store.web.api import api_routes
+from backlog_store.web.app import create_app
+from backlog_store.web.site import Asker, Site
 from tests.web.serving import Served
 
 ALL = Asker(name="ann", person=True)
@@ -171,3 +175,40 @@ def test_listeners_that_come_back_at_once_get_each_change_once(
     assert len(listeners) == 4
     for one in listeners:
         assert [position for position, _ in one.changes(20)] == written(backlog)[1:]
+
+
+def test_listeners_that_go_away_together_are_no_fault(backlog: Backlog) -> None:
+    """
+    Their streams just end, nothing fails in the service, and they are counted no longer.
+    """
+    site = Site(backlog=backlog, sign_in=lambda _: ALL)
+    app: Any = create_app(site, api_routes())
+
+    connected: list[bool] = []
+    go = anyio.Event()
+
+    async def ask() -> None:
+        async def receive() -> dict[str, object]:
+            await go.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            if b": connected" in message.get("body", b""):
+                connected.append(True)
+
+        scope = {"type": "http", "method": "GET", "path": "/api/v1/stream", "raw_path": b"/api/v1/stream",
+                 "query_string": b"", "headers": [], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 1),
+                 "scheme": "http", "http_version": "1.1", "root_path": ""}  # fmt: skip
+        await app(scope, receive, send)
+
+    async def all_of_them() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(50):
+                group.start_soon(ask)
+            while len(connected) < 50:
+                await anyio.lowlevel.checkpoint()
+            await anyio.wait_all_tasks_blocked()  # they wait for news
+            go.set()
+
+    anyio.run(all_of_them)
+    assert site.tail._listeners == 0

@@ -78,7 +78,7 @@ class Tail:
         self._begins_after = ""  # the window holds all behind this position
         self._listeners = 0
         self._is_ending = False
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()  # set when there is more, and then another one takes its place
         self._news = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
@@ -114,7 +114,7 @@ class Tail:
         End every stream, with a hint when to come back; nothing is lost to who says where it stood.
         """
         self._is_ending = True
-        self._ending = asyncio.ensure_future(self._wake())
+        self._wake()
 
     def nudge(self) -> None:
         """
@@ -122,9 +122,9 @@ class Tail:
         """
         self._news.set()
 
-    async def _wake(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     async def _behind(self, position: str) -> Sequence[Entry]:
         if self._reader is not None and position >= self._begins_after:
@@ -133,15 +133,13 @@ class Tail:
         return await self._ask(lambda reader: _entries(reader, position))
 
     async def _waited(self, position: str) -> bool:
-        def is_news() -> bool:
-            return self._is_ending or (bool(self._window) and self._window[-1].event.position > position)
-
-        async with self._changed:
-            try:
-                await asyncio.wait_for(self._changed.wait_for(is_news), _ALIVE_S)
-            except TimeoutError:
-                return False
-        return True
+        if self._is_ending or (self._window and self._window[-1].event.position > position):
+            return True
+        # Nothing is held while it waits: a listener may go away at any time, and is cancelled then, more than once.
+        changed = self._changed
+        with anyio.move_on_after(_ALIVE_S):
+            await changed.wait()
+        return changed.is_set()
 
     async def _start(self) -> None:
         # Listeners that come back all at once, after a restart, still have one reader: two would tell everything twice.
@@ -166,8 +164,7 @@ class Tail:
                     gone = len(self._window) - _WINDOW
                     self._begins_after = self._window[gone - 1].event.position
                     del self._window[:gone]
-                async with self._changed:
-                    self._changed.notify_all()
+                self._wake()
             if len(found) < _PAGE:
                 with anyio.move_on_after(self._interval_s):
                     await self._news.wait()
