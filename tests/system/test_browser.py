@@ -399,6 +399,7 @@ def test_stored_text_never_becomes_a_script(chromium: Any, visit: Visit, tmp_pat
                 "links => links.map(one => new URL(one.href.baseVal ?? one.href, location.href).protocol)"
             )
             assert set(links) <= {"http:", "https:", "mailto:"}, path
+        visitor.close()  # before the service ends
 
 
 def _hostile(text: str) -> Draft:

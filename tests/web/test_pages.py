@@ -20,7 +20,8 @@ PAGES = ("/now", "/triage", "/sources", "/runs", "/plans", "/items", "/board", "
 HOSTILE = (
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "[x](javascript:alert(1))",
     "[x](&#106;avascript:alert(1))", "</textarea><script>alert(1)</script>", "<svg/onload=alert(1)>",
-    "![x](data:text/html,<script>alert(1)</script>)", "{{ 7 * 7 }}", "<style>*{display:none}</style>",
+    "![x](data:text/html,<script>alert(1)</script>)", '![x](x"onerror="alert(1))', "![x](https://evil.example/x.png)",
+    "{{ 7 * 7 }}", "<style>*{display:none}</style>",
 )  # fmt: skip
 
 

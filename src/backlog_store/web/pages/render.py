@@ -64,7 +64,8 @@ def _span(seconds: float) -> str:
 def _markdown() -> Any:
     from markdown_it import MarkdownIt
 
-    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    # A picture is a link to it: to show it would ask some place for it, in the name of whoever looks at the item.
+    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
 
 
 def markdown(text: str) -> Markup:
