@@ -281,7 +281,28 @@ class SqliteWriter(SqliteReader):
             self._holders[item.env, item.dedupe_key] = item.id
         self.changed += 1
 
+    def _insert_all(self, new: Sequence[Put]) -> None:
+        """
+        Write new items of which no two are the same: what `_write` comes to for them.
+        """
+        first = self._next_positions(len(new))
+        items = [item_values(put.item, position) for position, put in enumerate(new, first)]
+        events = [event_values(put.event, position, 0) for position, put in enumerate(new, first)]
+        self._connection.executemany(INSERT_ITEM, items)
+        self._connection.executemany(INSERT_EVENT, events)
+        for position, put in enumerate(new, first):
+            item = put.item
+            self._items[item.id] = item
+            self._last_events[item.id] = position
+            if item.dedupe_key:
+                self._holders[item.env, item.dedupe_key] = item.id
+        self.changed += len(new)
+
     def _write(self, changes: Sequence[Change]) -> None:
+        new = [change for change in changes if type(change) is Put and change.created]
+        if len(new) == len(changes):
+            self._insert_all(new)
+            return
         rows = Rows(self._connection) if len(changes) == 1 else GatheredRows(self._connection)
         for change in changes:
             match change:
