@@ -4,7 +4,7 @@ What a report does to a closed problem: it opens a new episode, goes on with the
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -12,10 +12,12 @@ from msgspec.structs import replace
 from backlog_store.instants import Instant
 from backlog_store.model import Item, KeyState, Verdict
 from backlog_store.policy import Policy
-from backlog_store.policy.matching import Subject
 from backlog_store.rules.fields import EPISODE_FIELDS
 from backlog_store.rules.view import Context
 from backlog_store.workflow import REOPENED_BY_REPORTS
+
+if TYPE_CHECKING:
+    from backlog_store.policy.matching import Subject  # a policy's alone; those without one do not pay for it
 
 __all__ = ["NEW_EPISODE", "Return", "clear_verdict", "put_verdict", "reopened", "return_of"]
 
