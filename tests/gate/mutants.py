@@ -319,4 +319,30 @@ MUTANTS: dict[str, Mutant] = {
         "        if not has_copy:\n            return open_memory().read(fn)\n            raise self._away(",
         f"{_FAILOVER}test_reads_without_a_copy_are_refused_not_empty",
     ),
+    # --- webhooks and the stream --------------------------------------------------------------------------------------
+    "a webhook goes to addresses that are not public": Mutant(
+        "webhooks/outlets.py",
+        "        if not outlets.allows(address):\n",
+        "        if not outlets.hosts:\n",
+        "webhooks/test_sending.py::test_a_name_with_an_address_that_is_not_public_is_refused",
+    ),
+    "an answer that was cut off counts as one": Mutant(
+        "webhooks/outlets.py",
+        "        _left(ends)  # cut off in the middle of its headers, an answer looks like a whole one\n",
+        "",
+        "webhooks/test_sending.py::test_a_receiver_that_never_ends_its_answer_is_given_up",
+    ),
+    "an event that could not be delivered is passed over": Mutant(
+        "webhooks/delivering.py",
+        "                if not self._first(webhook, turn, event, look.items.get(event.item_id)):\n"
+        "                    return False\n",
+        "                self._first(webhook, turn, event, look.items.get(event.item_id))\n",
+        "webhooks/test_delivering.py::test_a_receiver_that_is_away_holds_up_its_events_in_order",
+    ),
+    "listeners that connect together have a reader each": Mutant(
+        "web/tail.py",
+        "        async with self._starting:\n",
+        "        if self._starting:\n",
+        "web/test_stream.py::test_listeners_that_come_back_at_once_get_each_change_once",
+    ),
 }
