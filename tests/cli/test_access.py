@@ -1,0 +1,68 @@
+"""
+Who may sign in, at the command line: tokens and people on every durable store.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.stores import url_of
+
+DURABLE = ("jsonl", "sqlite", "postgres")
+
+
+@pytest.fixture(params=DURABLE)
+def stored(cli: Cli, request: pytest.FixtureRequest, tmp_path: Path) -> Cli:
+    """
+    A command line on a new store of each durable kind, used by a person.
+    """
+    cli.env["BACKLOG_URL"] = url_of(request.param, request, tmp_path)
+    return cli
+
+
+def test_a_token_is_shown_once_listed_rotated_and_revoked(stored: Cli) -> None:
+    """
+    The secret is printed when it is issued and never again; a rotated one is another; a revoked one is in no list.
+    """
+    secret = stored("token", "issue", "ruff", "--role", "reporter", "--source", "ruff", "--service", "web").stdout
+    secret = next(word for word in secret.split() if word.startswith("blt_"))
+    listed = stored("token", "list").stdout
+    assert "ruff" in listed
+    assert secret not in listed
+    assert secret[-4:] in listed
+    again = stored("token", "rotate", "ruff").stdout
+    assert secret not in again
+    assert "blt_" in again
+    stored("token", "revoke", "ruff")
+    assert "ruff" not in stored("token", "list").stdout
+    assert "ruff" in stored("token", "list", "--all").stdout
+    assert "blt_" not in stored("log").stdout
+    stored("verify")
+
+
+def test_a_person_is_added_edited_and_removed(stored: Cli) -> None:
+    """
+    A password is taken from stdin and kept as a digest alone; each decision is an event, and the trail verifies.
+    """
+    password = "correct horse battery"
+    stored("person", "add", "ann", "--role", "admin", "--password-stdin", input=password + "\n")
+    assert "ann" in stored("person", "list").stdout
+    stored("person", "edit", "ann", "--role", "worker")
+    assert "worker" in stored("person", "list").stdout
+    stored("person", "remove", "ann")
+    assert "ann" not in stored("person", "list").stdout
+    assert password not in stored("export").stdout
+    stored("verify")
+
+
+def test_what_nobody_may_be_is_refused(stored: Cli) -> None:
+    """
+    A short password, a name that is unknown, and a second token of one name are refused, and say why.
+    """
+    stored("person", "add", "ann", "--role", "admin", "--password-stdin", input="short\n", expect=2)
+    stored("token", "revoke", "nobody", expect=3)
+    stored("token", "issue", "ruff", "--role", "reporter")
+    stored("token", "issue", "ruff", "--role", "reporter", expect=5)
