@@ -140,8 +140,13 @@ CHAIN = {
 }  # fmt: skip
 #: What a count may look at beside the sums: what moved since, and the rows above the mark.
 COUNTS = {
-    "CO-ROUTINE counts", "COMPOUND QUERY", "LEFT-MOST SUBQUERY", "UNION ALL", "SCAN counts", "SCAN tally_moves",
+    "COMPOUND QUERY", "LEFT-MOST SUBQUERY", "UNION ALL", "SCAN tally_moves",
     "SEARCH items USING INTEGER PRIMARY KEY (rowid>?)", "SCAN marks", "USE TEMP B-TREE FOR GROUP BY", "SCALAR SUBQUERY",
+}  # fmt: skip
+#: Which envs there are: a step in an index for each.
+ENVS = {
+    "CO-ROUTINE found", "SETUP", "SEARCH items USING COVERING INDEX items_order", "RECURSIVE STEP", "SCAN found",
+    "SEARCH items USING COVERING INDEX items_order (env>?)", "CORRELATED SCALAR SUBQUERY 2",
 }  # fmt: skip
 #: And a count of those that sleep: the rows of one day, from the index alone.
 SLEEPERS = {
@@ -186,7 +191,8 @@ READS: dict[str, tuple[Callable[[Reader], object], set[str]]] = {
         {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=?)", *COUNTS},
     ),
     "counts by owner": (
-        lambda reader: reader.tally(LIVE, ("owner",)), {"SEARCH tallies USING PRIMARY KEY (facet=?)", *COUNTS},
+        lambda reader: reader.tally(LIVE, ("owner",)),
+        {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=?)", *COUNTS, *ENVS},
     ),
     "how many there are": (
         lambda reader: reader.tally(ANY, ()), {"SEARCH tallies USING PRIMARY KEY (facet=?)", *COUNTS},
@@ -194,6 +200,10 @@ READS: dict[str, tuple[Callable[[Reader], object], set[str]]] = {
     "how many are overdue": (
         lambda reader: reader.tally(All((LIVE, PROD, Compare("due_date", "<", "2026-03-20"))), ()),
         {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value<?)", *COUNTS},
+    ),
+    "how many are overdue in any env": (
+        lambda reader: reader.tally(All((LIVE, Compare("due_date", "<", "2026-03-20"))), ()),
+        {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value<?)", *COUNTS, *ENVS},
     ),
     "how many sleep": (
         lambda reader: reader.tally(All((LIVE, PROD, Compare("wake_at", ">", START))), ()), SLEEPERS,
@@ -206,7 +216,7 @@ READS: dict[str, tuple[Callable[[Reader], object], set[str]]] = {
     ),
     "how many unowned ones of any env woke": (
         lambda reader: reader.tally(All((LIVE, Compare("wake_at", "<=", START), In("owner", ("",)))), ()),
-        SLEEPERS | {"SEARCH tallies USING PRIMARY KEY (facet=?)"},
+        SLEEPERS | {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value=? AND wake<?)", *ENVS},
     ),
     "how many late ones sleep": (
         lambda reader: reader.tally(
@@ -268,6 +278,17 @@ def test_a_page_that_is_sorted_reads_the_documents_of_its_rows_alone(watched: Wa
         "SEARCH items USING COVERING INDEX items_wake (wake_at<?)",
         "SEARCH items USING INTEGER PRIMARY KEY (rowid=?)",
     ]
+
+
+def test_a_page_of_far_fewer_rows_than_branches_reads_the_documents_of_its_rows_alone(watched: Watched) -> None:
+    """The first overdue items that are awake, of all envs: each branch is looked at in the index alone."""
+    awake = All((LIVE, Compare("due_date", "<", "2026-03-20"), Not(Compare("wake_at", ">", START))))
+    _reader(watched).search(ItemQuery(where=awake, limit=5))
+    *_, page = watched.plans()
+    assert {step.partition(" (")[0] for step in page if "items" in step} == {
+        "SEARCH items USING COVERING INDEX items_order",
+        "SEARCH items USING INTEGER PRIMARY KEY",
+    }
 
 
 def _create(writer: Writer) -> None:

@@ -89,7 +89,7 @@ def differences(reader: PostgresReader) -> Iterator[tuple[str, str, str, str, in
     for facet in TALLIED:
         statement = f"""
 SELECT env, status, {facet}, sum(n)
-FROM (SELECT * FROM {POSTGRES.tallied(facet)} AS kept UNION ALL SELECT env, status, {facet}, -1 FROM items) AS compared
+FROM ({" UNION ALL ".join(POSTGRES.tallied(facet))} UNION ALL SELECT env, status, {facet}, -1 FROM items) AS compared
 GROUP BY env, status, {facet}
 HAVING sum(n) <> 0
 """
@@ -99,7 +99,7 @@ HAVING sum(n) <> 0
         statement = f"""
 SELECT env, status, {facet}, wake, sum(n)
 FROM (
-  SELECT * FROM {POSTGRES.sleepers(facet)} AS kept
+  {" UNION ALL ".join(POSTGRES.sleepers(facet))}
   UNION ALL
   SELECT env, status, {facet}, left(wake_at, 10), -1 FROM items WHERE wake_at > ''
 ) AS compared

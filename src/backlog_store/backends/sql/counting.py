@@ -19,7 +19,7 @@ from backlog_store.backends.sql.compile import COLUMNS, all_of, conditions, flat
 from backlog_store.backends.sql.dialects import SLEEPERS, TALLIED, Dialect, Statement
 from backlog_store.backends.sql.stages import staged
 from backlog_store.errors import Fault, InvalidInput
-from backlog_store.query import FACETS, All, Any_, Compare, HasWords, In, Not, Where, check_where
+from backlog_store.query import ANY, FACETS, All, Any_, Compare, HasWords, In, Not, Where, check_where
 
 __all__ = ["compile_tally"]
 
@@ -32,13 +32,15 @@ def compile_tally(
     """
     Return the counting SELECT: the facets' columns, then a count. Raises `InvalidInput` for what is no facet.
 
-    Several rows of the same facets add up.
+    Several rows of the same facets add up. *envs* tells which envs there are, for a store whose indexes start with it.
     """
     check_where(where)
     faults = [Fault(f"/by/{index}", str(name), "no such facet") for index, name in enumerate(by) if name not in FACETS]
     if faults:
         raise InvalidInput(faults, what="tally", hint=f"Facets: {', '.join(FACETS)}.")
-    kept = _kept(where, tuple(by), dialect)
+    # An index that starts with the env is of use behind it only where envs are named.
+    of_envs = where if envs is None or where == ANY or _names_env(where) else All((In("env", tuple(envs())), where))
+    kept = _kept(of_envs, tuple(by), dialect)
     if kept is not None:
         return kept
     condition = all_of(conditions(parts_of(staged(where), envs), dialect))
@@ -56,7 +58,7 @@ def _kept(where: Where, by: tuple[str, ...], dialect: Dialect) -> Statement | No
     columns = {COLUMNS.get(name, "") for name in {*by, *_named(where)} - {"env", "status", "stage"}}
     if len(columns) <= 1 and columns <= set(TALLIED):
         column = next((column for column in TALLIED if column in columns), TALLIED[0])
-        return _summed(by, f"{dialect.tallied(column)} AS counts", conditions(parts, _of_counts(dialect)))
+        return _summed(by, dialect.tallied(column), conditions(parts, _of_counts(dialect)))
     waking = [part for part in parts if isinstance(part, Compare) and part.field == "wake_at"]
     others = [part for part in parts if part not in waking]
     if len(waking) == 1 and "wake_at" not in {*by, *_named(All(tuple(others)))} and _DAY.match(waking[0].value):
@@ -77,7 +79,7 @@ def _sleepers(
     mark = dialect.placeholder
     relation: LiteralString = "<" if waking.op.startswith("<") else ">"
     days = Statement(f"wake {relation} {mark}", (day,))
-    kept = _summed(by, f"{dialect.sleepers(column)} AS counts", [*conditions(others, _of_counts(dialect)), days])
+    kept = _summed(by, dialect.sleepers(column), [*conditions(others, _of_counts(dialect)), days])
     after = day[:-1] + chr(ord(day[-1]) + 1)  # the least text that is greater than all that begin with the day
     today = Statement(f"wake_at >= {mark} AND wake_at < {mark}", (day, after))
     # The index of wake_at leads, and holds all else that is asked for.
@@ -93,8 +95,14 @@ def _of_counts(dialect: Dialect) -> Dialect:
     return replace(dialect, among_known=dialect.among, weaken="")
 
 
-def _summed(by: Sequence[str], source: LiteralString, parts: Sequence[Statement]) -> Statement:
-    return _grouped(by, "COALESCE(SUM(n), 0)", source, all_of(parts))
+def _summed(by: Sequence[str], sources: Sequence[LiteralString], parts: Sequence[Statement]) -> Statement:
+    """
+    Return the sum over each of the sources: SQLite adds up rows of a united one four times as slowly.
+    """
+    condition = all_of(parts)
+    each = [_grouped(by, "COALESCE(SUM(n), 0)", f"({source}) AS counts", condition) for source in sources]
+    sql: LiteralString = "\nUNION ALL\n".join([one.sql for one in each])
+    return Statement(sql, condition.parameters * len(each))
 
 
 def _grouped(by: Sequence[str], counted: LiteralString, source: LiteralString, condition: Statement) -> Statement:
@@ -102,6 +110,10 @@ def _grouped(by: Sequence[str], counted: LiteralString, source: LiteralString, c
     shown: LiteralString = ", ".join([*columns, counted])
     grouped: LiteralString = "\nGROUP BY " + ", ".join(columns) if columns else ""
     return Statement(f"SELECT {shown}\nFROM {source}\nWHERE {condition.sql}{grouped}", condition.parameters)
+
+
+def _names_env(where: Where) -> bool:
+    return any(isinstance(part, In) and part.field == "env" for part in flat(where))
 
 
 def _named(where: Where) -> Iterator[str]:

@@ -2,6 +2,7 @@
 Where SQLite and PostgreSQL part: the few clauses that the compiler asks a `Dialect` for.
 """
 
+# ruff: noqa: S608 - what is put into these texts are fixed names of columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -39,20 +40,22 @@ class Dialect(Struct, frozen=True):
     """
     How one engine writes what the engines write differently.
 
-    *row* is the column by which one row of items is found soonest; *branches_max* is up to how many branches putting a
+    *row* is the column by which one row of items is found soonest, *words_late* whether a page of what holds words is
+    sorted before its documents are read; *branches_max* is up to how many branches putting a
     page together is cheaper than a sort, *unites_max* up to how many they are SELECTs of their own (0: always);
     *weaken* keeps a column's index out of the plan; *among* is "the column has one of these values" (at least one),
     *among_known* the same where none of them is empty and the column has an index of what is not empty, *not_empty* how
     such an index says so; *has_tag* is "the item has one of these tags" (at least one), *has_words* "the item's words
     hold this phrase" (valid words, at least one), *events_of* "the event is of one of these items" (at least one);
     *position* are the columns of an event's position, *parse_position* gives their values for a position's text
-    (`ValueError` if it is none), *horizon* says which events may be read yet; *tallied* is the relation of the counts
-    by a column of `TALLIED`: env, status, that column, and n; *sleepers* that of the counts by a column of `SLEEPERS`,
+    (`ValueError` if it is none), *horizon* says which events may be read yet; *tallied* are the SELECTs of the counts
+    by a column of `TALLIED`: env, status, that column, and n; *sleepers* those of the counts by a column of `SLEEPERS`,
     with ``wake`` besides.
     """
 
     placeholder: LiteralString
     row: LiteralString
+    words_late: bool
     branches_max: int
     no_limit: LiteralString
     weaken: LiteralString
@@ -64,8 +67,8 @@ class Dialect(Struct, frozen=True):
     events_of: Callable[[Sequence[str]], Statement]
     position: tuple[LiteralString, ...]
     parse_position: Callable[[str], tuple[Any, ...]]
-    tallied: Callable[[LiteralString], LiteralString]
-    sleepers: Callable[[LiteralString], LiteralString]
+    tallied: Callable[[LiteralString], tuple[LiteralString, ...]]
+    sleepers: Callable[[LiteralString], tuple[LiteralString, ...]]
     horizon: Statement | None = None
     unites_max: int = 0
 
@@ -76,8 +79,8 @@ def _sqlite_among(column: LiteralString, values: Sequence[str]) -> Statement:
     if len(values) <= INLINE_MAX:
         marks: LiteralString = ", ".join(["?"] * len(values))
         return Statement(f"{column} IN ({marks})", tuple(values))
-    # S608 means text put into SQL; here it is a fixed column's name.
-    return Statement(f"{column} IN (SELECT value FROM json_each(?))", (encode(values).decode(),))  # noqa: S608
+    # A fixed column's name.
+    return Statement(f"{column} IN (SELECT value FROM json_each(?))", (encode(values).decode(),))
 
 
 def _sqlite_among_known(column: LiteralString, values: Sequence[str]) -> Statement:
@@ -91,7 +94,7 @@ def _sqlite_among_known(column: LiteralString, values: Sequence[str]) -> Stateme
   SELECT num FROM items WHERE num > (SELECT words_mark FROM marks)
   UNION ALL
   SELECT num FROM stale_words
-))"""  # noqa: S608
+))"""
     return Statement(sql, (*found.parameters, _any_term(column, values)))
 
 
@@ -117,7 +120,7 @@ def _lagging(test: LiteralString) -> LiteralString:
   SELECT num FROM items WHERE num > (SELECT words_mark FROM marks) AND {test}
   UNION ALL
   SELECT num FROM items WHERE num IN (SELECT num FROM stale_words) AND {test}
-)"""  # noqa: S608
+)"""
 
 
 def sqlite_term(column: str, value: str) -> str:
@@ -143,51 +146,48 @@ def _sqlite_events(item_ids: Sequence[str]) -> Statement:
   SELECT position FROM trail
   UNION ALL
   SELECT position FROM events WHERE prev < 0 AND {events.sql}
-)"""  # noqa: S608
+)"""
     return Statement(sql, items.parameters + events.parameters)
 
 
-def sqlite_tallied(column: LiteralString) -> LiteralString:
+def sqlite_tallied(column: LiteralString) -> tuple[LiteralString, ...]:
     """
     Return SQLite's counts by *column*: the sums, what moved since, and the items that are above the mark.
     """
-    return f"""(
-  SELECT env, status, value AS {column}, n FROM tallies WHERE facet = '{column}'
-  UNION ALL
-  SELECT env, status, {column}, n FROM tally_moves
-  UNION ALL
-  SELECT env, status, {column}, 1 FROM items NOT INDEXED WHERE num > (SELECT counted_mark FROM marks)
-)"""  # noqa: S608
+    return (
+        f"SELECT env, status, value AS {column}, n FROM tallies WHERE facet = '{column}'",
+        f"SELECT env, status, {column}, n FROM tally_moves",
+        f"SELECT env, status, {column}, 1 AS n FROM {_UNCOUNTED}",
+    )
 
 
-def sqlite_sleepers(column: LiteralString) -> LiteralString:
+def sqlite_sleepers(column: LiteralString) -> tuple[LiteralString, ...]:
     """
     Return SQLite's counts by *column* and ``wake``, the day of waking, of those that have one; made as all others.
     """
-    return f"""(
-  SELECT env, status, value AS {column}, wake, n FROM tallies WHERE facet = '{column} asleep'
-  UNION ALL
-  SELECT env, status, {column}, wake, n FROM tally_moves WHERE wake <> ''
-  UNION ALL
-  SELECT env, status, {column}, substr(wake_at, 1, 10), 1 FROM items NOT INDEXED
-  WHERE num > (SELECT counted_mark FROM marks) AND wake_at <> ''
-)"""  # noqa: S608
+    return (
+        f"SELECT env, status, value AS {column}, wake, n FROM tallies WHERE facet = '{column} asleep'",
+        f"SELECT env, status, {column}, wake, n FROM tally_moves WHERE wake <> ''",
+        f"SELECT env, status, {column}, {_WAKE} AS wake, 1 AS n FROM {_UNCOUNTED} AND wake_at <> ''",
+    )
 
 
-def _postgres_sleepers(column: LiteralString) -> LiteralString:
-    return f"""(
-  SELECT env, status, value AS {column}, wake, n FROM tallies WHERE facet = '{column} asleep'
-  UNION ALL
-  SELECT env, status, {column}, wake, n FROM tally_moves WHERE wake > ''
-)"""  # noqa: S608
+_UNCOUNTED: LiteralString = "items NOT INDEXED WHERE num > (SELECT counted_mark FROM marks)"
+_WAKE: LiteralString = "substr(wake_at, 1, 10)"
 
 
-def _postgres_tallied(column: LiteralString) -> LiteralString:
-    return f"""(
-  SELECT env, status, value AS {column}, n FROM tallies WHERE facet = '{column}'
-  UNION ALL
-  SELECT env, status, {column}, n FROM tally_moves
-)"""  # noqa: S608
+def _postgres_sleepers(column: LiteralString) -> tuple[LiteralString, ...]:
+    return (
+        f"SELECT env, status, value AS {column}, wake, n FROM tallies WHERE facet = '{column} asleep'",
+        f"SELECT env, status, {column}, wake, n FROM tally_moves WHERE wake > ''",
+    )
+
+
+def _postgres_tallied(column: LiteralString) -> tuple[LiteralString, ...]:
+    return (
+        f"SELECT env, status, value AS {column}, n FROM tallies WHERE facet = '{column}'",
+        f"SELECT env, status, {column}, n FROM tally_moves",
+    )
 
 
 def _decimal(text: str) -> tuple[Any, ...]:
@@ -199,6 +199,7 @@ def _decimal(text: str) -> tuple[Any, ...]:
 SQLITE = Dialect(
     placeholder="?",
     row="num",
+    words_late=True,
     branches_max=120,
     no_limit="LIMIT -1",
     weaken="+",  # it has no statistics, and takes two equal columns of an index for better than one rare value
@@ -229,7 +230,7 @@ def _postgres_among_known(column: LiteralString, values: Sequence[str]) -> State
 
 def _postgres_has_tag(tags: Sequence[str]) -> Statement:
     found = _postgres_among("tag", tags)
-    return Statement(f"id IN (SELECT item_id FROM item_tags WHERE {found.sql})", found.parameters)  # noqa: S608
+    return Statement(f"id IN (SELECT item_id FROM item_tags WHERE {found.sql})", found.parameters)
 
 
 def _postgres_words(words: Sequence[str], prefix: bool) -> Statement:
@@ -242,6 +243,7 @@ def _postgres_words(words: Sequence[str], prefix: bool) -> Statement:
 POSTGRES = Dialect(
     placeholder="%s",
     row="id",
+    words_late=False,  # a common word is joined with all items: one scan of them, in parallel, is cheaper than an index
     branches_max=120,
     no_limit="LIMIT ALL",
     weaken="",

@@ -16,11 +16,20 @@ from typing import LiteralString
 
 from msgspec import Struct
 
-from backlog_store.backends.sql.compile import COLUMNS, NOTHING, all_of, bounds, conditions, is_selective, parts_of
+from backlog_store.backends.sql.compile import (
+    COLUMNS,
+    NOTHING,
+    all_of,
+    bounds,
+    conditions,
+    flat,
+    is_selective,
+    parts_of,
+)
 from backlog_store.backends.sql.dialects import Dialect, Statement
 from backlog_store.backends.sql.stages import staged
 from backlog_store.model import PRIORITIES, STAGES
-from backlog_store.query import ORDERS, Compare, In, ItemQuery, Where, check_query
+from backlog_store.query import ORDERS, Compare, HasWords, In, ItemQuery, Where, check_query
 
 __all__ = ["compile_items"]
 
@@ -57,30 +66,7 @@ def compile_items(query: ItemQuery, dialect: Dialect, *, envs: Callable[[], Sequ
         branches.shared.append(Statement(f"({listed}) {relation} ({marks})", query.after))
     if dialect.unites_max and len(branches.rows) > dialect.unites_max and query.limit is not None:
         return _gathered(branches, query, dialect, order)
-    if not branches.names and query.order in _BRANCHED and query.limit is not None:
-        return _sorted(branches, query, dialect, order)
     return _united(branches, query, dialect, order)
-
-
-def _sorted(branches: _Branches, query: ItemQuery, dialect: Dialect, order: LiteralString) -> Statement:
-    """
-    Return one SELECT that sorts what it finds by order keys alone, and then reads the documents of the page's rows.
-
-    (However many match, no other row's document is read; where an index holds all that is asked, no other row is.)
-    """
-    listed: LiteralString = ", ".join([COLUMNS[name] for name in ORDERS[query.order]])
-    where = all_of(branches.shared)
-    page = bounds(query.limit, query.offset, dialect)
-    sql: LiteralString = f"""SELECT doc, {_prefixed("page.", listed)}
-FROM (
-  SELECT {dialect.row} AS row, {listed}
-  FROM items
-  WHERE {where.sql}
-  ORDER BY {order}{page.sql}
-) AS page
-JOIN items ON items.{dialect.row} = page.row
-ORDER BY {_prefixed("page.", order)}"""  # noqa: S608
-    return Statement(sql, where.parameters + page.parameters)
 
 
 def _united(branches: _Branches, query: ItemQuery, dialect: Dialect, order: LiteralString) -> Statement:
@@ -88,11 +74,18 @@ def _united(branches: _Branches, query: ItemQuery, dialect: Dialect, order: Lite
     Return one SELECT for each branch, united, for the engine to merge.
     """
     listed: LiteralString = ", ".join([COLUMNS[name] for name in ORDERS[query.order]])
+    # A page that is sorted, or has far fewer rows than branches, is found by order keys alone; only its documents are
+    # read. However many match, no other one is, and where an index holds all that is asked no other row is either.
+    is_late = query.limit is not None and (
+        (not branches.names and query.order in _BRANCHED and (dialect.words_late or not _is_on_words(query.where)))
+        or len(branches.rows) > 4 * (query.limit + query.offset)
+    )
+    shown: LiteralString = f"{dialect.row} AS row" if is_late else "doc"
     selects = []
     for row in branches.rows:
         fixed = [dialect.among(COLUMNS[name], (value,)) for name, value in zip(branches.names, row, strict=True)]
         where = all_of([*fixed, *branches.shared])
-        selects.append(Statement(f"SELECT doc, {listed}\nFROM items\nWHERE {where.sql}", where.parameters))
+        selects.append(Statement(f"SELECT {shown}, {listed}\nFROM items\nWHERE {where.sql}", where.parameters))
     if dialect.unites_max and len(selects) > 1 and query.limit is not None:
         # No branch can give more rows to the page than the page has, and those that it skips.
         bound = f"\nORDER BY {order}\nLIMIT {dialect.placeholder}"
@@ -100,7 +93,17 @@ def _united(branches: _Branches, query: ItemQuery, dialect: Dialect, order: Lite
     body: LiteralString = "\nUNION ALL\n".join([one.sql for one in selects])
     page = bounds(query.limit, query.offset, dialect)
     values = tuple(itertools.chain.from_iterable(one.parameters for one in selects))
-    return Statement(f"{body}\nORDER BY {order}{page.sql}", values + page.parameters)
+    sql: LiteralString = f"{body}\nORDER BY {order}{page.sql}"
+    if is_late:
+        sql = f"""SELECT doc, {_prefixed("page.", listed)}
+FROM ({sql}) AS page
+JOIN items ON items.{dialect.row} = page.row
+ORDER BY {_prefixed("page.", order)}"""  # noqa: S608
+    return Statement(sql, values + page.parameters)
+
+
+def _is_on_words(where: Where) -> bool:
+    return any(isinstance(part, HasWords) for part in flat(where))
 
 
 def _gathered(branches: _Branches, query: ItemQuery, dialect: Dialect, order: LiteralString) -> Statement:

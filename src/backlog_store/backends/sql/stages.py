@@ -48,12 +48,11 @@ _SHOWN: dict[str, Callable[[str], str]] = {
 
 def tally_keys(by: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[tuple[str, ...], int]:
     """
-    Return the rows of `compile_tally` as the port's mapping: zeros left out, "no due date" as the empty text.
+    Return the rows of `compile_tally`, added up, as the port's mapping: no zeros, "no due date" as the empty text.
     """
     shown = [_SHOWN.get(name) for name in by]
     counts: dict[tuple[str, ...], int] = {}
     for *facets, count in rows:
-        if count:
-            key = tuple([show(value) if show else value for show, value in zip(shown, facets, strict=True)])
-            counts[key] = counts.get(key, 0) + count
-    return counts
+        key = tuple([show(value) if show else value for show, value in zip(shown, facets, strict=True)])
+        counts[key] = counts.get(key, 0) + count
+    return {key: count for key, count in counts.items() if count}

@@ -79,10 +79,10 @@ def differences(connection: sqlite3.Connection) -> Iterator[tuple[str, str, str,
     Yield facet, env, status, value and by how much the count is too high, for each count that is not so.
     """
     for facet in TALLIED:
-        relation = sqlite_tallied(facet)
+        relation = " UNION ALL ".join(sqlite_tallied(facet))
         sql = f"""
             SELECT env, status, {facet}, SUM(n)
-            FROM (SELECT * FROM {relation} UNION ALL SELECT env, status, {facet}, -1 FROM items)
+            FROM ({relation} UNION ALL SELECT env, status, {facet}, -1 FROM items)
             GROUP BY env, status, {facet} HAVING SUM(n) <> 0"""
         for env, status, value, more in connection.execute(sql):
             yield facet, env, status, value, more
@@ -90,7 +90,7 @@ def differences(connection: sqlite3.Connection) -> Iterator[tuple[str, str, str,
         sql = f"""
             SELECT env, status, {facet}, wake, SUM(n)
             FROM (
-              SELECT * FROM {sqlite_sleepers(facet)}
+              {" UNION ALL ".join(sqlite_sleepers(facet))}
               UNION ALL
               SELECT env, status, {facet}, substr(wake_at, 1, 10), -1 FROM items WHERE wake_at <> ''
             )

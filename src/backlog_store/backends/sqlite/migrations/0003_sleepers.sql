@@ -20,15 +20,15 @@ INSERT INTO tallies SELECT facet, env, status, value, '', n FROM tallies_before;
 DROP TABLE tallies_before;
 
 INSERT INTO tallies
-SELECT 'priority asleep', env, status, priority, substr(wake_at, 1, 10), COUNT(*) FROM items
+SELECT 'priority asleep', env, status, priority, substr(wake_at, 1, 10), COUNT(*) FROM items INDEXED BY items_wake
 WHERE wake_at <> '' AND num <= (SELECT counted_mark FROM marks) GROUP BY env, status, priority, substr(wake_at, 1, 10);
 
 INSERT INTO tallies
-SELECT 'owner asleep', env, status, owner, substr(wake_at, 1, 10), COUNT(*) FROM items
+SELECT 'owner asleep', env, status, owner, substr(wake_at, 1, 10), COUNT(*) FROM items INDEXED BY items_wake
 WHERE wake_at <> '' AND num <= (SELECT counted_mark FROM marks) GROUP BY env, status, owner, substr(wake_at, 1, 10);
 
 INSERT INTO tallies
-SELECT 'due asleep', env, status, due, substr(wake_at, 1, 10), COUNT(*) FROM items
+SELECT 'due asleep', env, status, due, substr(wake_at, 1, 10), COUNT(*) FROM items INDEXED BY items_wake
 WHERE wake_at <> '' AND num <= (SELECT counted_mark FROM marks) GROUP BY env, status, due, substr(wake_at, 1, 10);
 
 -- What waits there says nothing of sleepers, who were just counted as they are now.
