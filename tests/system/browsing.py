@@ -4,6 +4,7 @@ A served backlog with something of everything in it, and a browser that looks at
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -161,11 +162,12 @@ class Served:
         self.store = store
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder / f"serve-{port}.log"
-        program = [str(Path(sys.executable).with_name("backlog")), "--store", store, "--actor", "ann"]
+        program = [str(Path(sys.executable).with_name("backlog")), "--actor", "ann", "serve", "--port", str(port)]
+        # By the environment: a command line with a password in it is refused.
+        environment = {**os.environ, "BACKLOG_URL": store}
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*program, "serve", "--port", str(port)], cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
+            self.process = subprocess.Popen(program, cwd=folder, env=environment, stdout=log, stderr=log,
+                                            stdin=subprocess.DEVNULL)  # fmt: skip
         end = time.monotonic() + _START_S
         while not _answers(port):
             with suppress(subprocess.TimeoutExpired):
