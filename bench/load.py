@@ -234,7 +234,10 @@ def main() -> None:
             memory = asyncio.run(_run(load, given.rate, given.seconds, given.listeners, psutil.Process(process.pid)))
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            try:
+                process.wait(60)
+            finally:
+                process.kill()  # nothing, where it stopped as it should
         with open_backlog(url) as backlog:
             written = [event.position for event in backlog.events(EventQuery(after=before, limit=None))]
     wrong = sum(seen != written for seen in load.seen)
