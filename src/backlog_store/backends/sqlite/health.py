@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from shutil import disk_usage
 
 from backlog_store.backends.sqlite import schema, words
 from backlog_store.backends.sqlite.connection import Synchronous, has_reset_bug
@@ -40,6 +39,8 @@ class Findings:
         """
         Look at sizes, room and permissions. Raises `OSError` where that is impossible.
         """
+        from shutil import disk_usage  # with its archives it costs a fiftieth of a command, and few look
+
         found = os.stat(self.path)  # noqa: PTH116  (a path is a text here)
         log_bytes = log_size(self.path)
         free_bytes = disk_usage(os.path.dirname(self.path)).free  # noqa: PTH120
