@@ -201,13 +201,13 @@ class _Wire:
         if name not in _STEPS:
             return found
 
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
             if name.startswith("send_"):
                 text = arguments[1] if name == "send_prepare" else arguments[0]
                 object.__setattr__(self, "_about", _known(name, bytes(text).decode()))
             step = f"{name} {self._about}"
             self._points.reach(f"{step}, before")
-            answer = found(*arguments)
+            answer = found(*arguments, **named)
             self._points.reach(f"{step}, after")
             return answer
 

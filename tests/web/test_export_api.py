@@ -104,4 +104,5 @@ def test_csv_of_a_faulty_query_is_refused_whole(client: Client, asking: Callable
     """
     response = client.get("/api/v1/items.csv?sort=bogus&fields=nope&what=1")
     assert (response.status_code, len(response.json()["errors"])) == (422, 3)
+    assert client.get("/api/v1/items.csv?category=%00").status_code == 422
     assert client.get("/api/v1/items.csv?limit=5").status_code == 422

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from backlog_store.backlog import Backlog
 from backlog_store.instants import Instant
-from backlog_store.query import ItemQuery, order_key
+from backlog_store.model import Item
+from backlog_store.query import OrderKey, order_key
 from backlog_store.shown import csv_cell, field
 from backlog_store.web.inputs import ListQuery
 
@@ -24,20 +25,25 @@ _PAGE = 1_000
 
 def csv_of(backlog: Backlog, asked: ListQuery, now: Instant) -> Iterator[bytes]:
     """
-    Yield all that the query finds, the names of the columns first. Each page is read as it is asked for.
+    Return all that the query finds, the names of the columns first, page by page as they are asked for.
+
+    The first page is read now: a fault of the query must be told before an answer begins. Raises `InvalidInput`.
     """
+    return _rows(backlog, asked, now, _page(backlog, asked, asked.after))
+
+
+def _rows(backlog: Backlog, asked: ListQuery, now: Instant, items: Sequence[Item]) -> Iterator[bytes]:
     names = asked.fields or COLUMNS
     yield _line(names)
-    after = asked.after
-    while True:
-        query = ItemQuery(where=asked.where, order=asked.order, descending=asked.descending,  # type: ignore[arg-type]
-                          limit=_PAGE, after=after)  # fmt: skip
-        items = backlog.read(lambda reader, query=query: reader.search(query))  # type: ignore[misc]
-        if items:
-            yield b"".join(_line([csv_cell(field(item, name, now)) for name in names]) for item in items)
+    while items:
+        yield b"".join(_line([csv_cell(field(item, name, now)) for name in names]) for item in items)
         if len(items) < _PAGE:
             return
-        after = order_key(items[-1], asked.order)
+        items = _page(backlog, asked, order_key(items[-1], asked.order))
+
+
+def _page(backlog: Backlog, asked: ListQuery, after: OrderKey | None) -> Sequence[Item]:
+    return backlog.search(asked.where, order=asked.order, descending=asked.descending, limit=_PAGE, after=after)
 
 
 def _line(cells: Sequence[str]) -> bytes:
