@@ -19,7 +19,7 @@ from backlog_store.codec import digest, encode, from_builtins, to_builtins
 from backlog_store.commands import Outcome
 from backlog_store.ids import item_id_of_key
 from backlog_store.instants import Instant, add_seconds
-from backlog_store.model import CLOSED, Draft, Item, ItemId, KeyState
+from backlog_store.model import CLOSED, Draft, Item, ItemId, Key, KeyState
 from backlog_store.policy import Policy
 from backlog_store.rules.fields import merge_evidence, total_evidence
 from backlog_store.rules.view import Context
@@ -196,11 +196,24 @@ def _words(draft: Draft, budget: Budget) -> str:
 
 
 def _into_storm(context: Context, draft: Draft, waiting: Waiting, key: str) -> Waiting:
-    id = item_id_of_key((draft.env, key))
+    id = _storm_id(context, (draft.env, key))
     if waiting.storm != id:
         context.storms.setdefault(id, []).append((draft, 1))
         context.storm_keys[id] = (draft.env, key)
     return replace(waiting, storm=id)
+
+
+def _storm_id(context: Context, key: Key) -> ItemId:
+    """
+    Return the id of a storm. One that was purged goes on under its id, unless it went by another key by then.
+    """
+    generation = 0
+    while True:
+        id = item_id_of_key(key, generation)
+        purged = context.record("alias", id)
+        if purged is None or (purged.body.get("env"), purged.body.get("dedupe_key")) == key:
+            return id
+        generation += 1
 
 
 def as_counted(context: Context, item: Item, source: str) -> Item:
@@ -224,7 +237,8 @@ def settle_storms(context: Context) -> None:
         held = (int(item.meta.get("held", 0)) if item is not None else 0) + sum(count for _, count in moved)
         come = [draft for draft, count in moved if count > 0]
         if item is None:
-            _open_storm(context, id, come, held)
+            if come:  # else it was purged, and nobody misses what leaves it
+                _open_storm(context, id, come, held)
         else:
             _change_storm(context, item, come, held)
 
@@ -244,6 +258,7 @@ def _open_storm(context: Context, id: str, come: Sequence[Draft], held: int) -> 
     state = context.key_state((env, key))
     if state is not None and state.purged_at:
         item = replace(item, revision=state.last_revision + 1, head=state.head, episode=state.episode + 1)
+    if state is not None:
         context.put_key_state((env, key), KeyState(item_id=id))
     context.put(None, item, "created")
 

@@ -12,6 +12,7 @@ from backlog_store.commands import ApplyPolicy, Report
 from backlog_store.errors import InvalidInput
 from backlog_store.model import Draft, Item
 from backlog_store.testing.clocks import StepClock
+from backlog_store.verify import verify
 
 HOUR_S = 3_600.0
 STORM = "storm:fuzzer:flood"
@@ -110,6 +111,37 @@ def test_a_storm_that_was_purged_comes_back(machine: Backlog, person: Backlog) -
     assert report(machine, *drafts(3)) == ["held"]
     storm = the_item(machine, STORM)
     assert (storm.id, storm.status, storm.episode) == (first.id, "open", 2)
+
+
+def test_a_storm_that_was_moved_and_purged_leaves_its_id_alone(machine: Backlog, person: Backlog) -> None:
+    """
+    Another flood is another item: an id once given stays with its item, whose history would go on under it.
+    """
+    policy(person, "budgets: {rules: [{name: flood, creations: 1}]}")
+    report(machine, *drafts(1, 2))
+    first = the_item(machine, STORM)
+    person.edit(first.id, env="staging")
+    person.close_item(first.id, "fixed")
+    person.cleanup(0)
+    assert report(machine, *drafts(3)) == ["held"]
+    storm = the_item(machine, STORM)
+    assert (storm.id != first.id, storm.revision, storm.meta["held"]) == (True, 1, 1)
+    assert report(machine, *drafts(4)) == ["held"]
+    assert the_item(machine, STORM).meta["held"] == 2
+    assert not machine.read(verify).faults
+
+
+def test_what_a_purged_storm_held_opens_by_itself(machine: Backlog, person: Backlog, clock: StepClock) -> None:
+    """
+    Nothing is left that could count it, and nothing stands in its way.
+    """
+    policy(person, "budgets: {rules: [{name: flood, creations: 1, within_hours: 24}]}")
+    report(machine, *drafts(1, 2))
+    person.close_item(the_item(machine, STORM).id, "fixed")
+    person.cleanup(0)
+    clock.advance(26 * HOUR_S)
+    assert report(machine, *drafts(2)) == ["created"]
+    assert machine.get_by_key(STORM) is None
 
 
 def test_a_reporter_of_one_service_shares_the_storm_of_its_source(machine: Backlog, person: Backlog) -> None:
