@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Reader, Sighting
+from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, PutRecord, Reader, Sighting, Trim
 from backlog_store.codec import Undecoded, from_builtins, to_builtins
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind, Sighted
 from backlog_store.query import EventQuery, Facet, ItemQuery, OrderKey, Where, matcher, order_key, value_of
@@ -33,6 +33,7 @@ class Overlay:
         self._records: dict[RecordKind, dict[str, Record | None]] = {}
         self._sighted: dict[str, Sighted] = {}
         self._events: list[Event] = []
+        self._gone: dict[ItemId, float] = {}  # below this revision the events of the store are forgotten
         self._sorted: dict[Any, tuple[list[OrderKey], list[Item]]] = {}
 
     def on(self, below: Reader) -> Overlay:
@@ -62,6 +63,9 @@ class Overlay:
                     self._events += events
                 case Purge(id):
                     self._set(id, None)
+                    self._forget(id, _ALL_OF_IT)
+                case Trim(id, revision):
+                    self._forget(id, revision)
                 case PutRecord(record, event):
                     if event is not None:
                         self._events.append(event)
@@ -80,6 +84,15 @@ class Overlay:
         self._items[id] = item
         if item is not None and item.key is not None:
             self._by_key[item.key] = item
+
+    def _forget(self, id: ItemId, below: float) -> None:
+        self._events = [event for event in self._events if event.item_id != id or event.revision >= below]
+        self._gone[id] = max(below, self._gone.get(id, 0))
+        if below == _ALL_OF_IT:
+            self._sighted = {name: seen for name, seen in self._sighted.items() if not name.startswith(f"{id}/")}
+
+    def _is_purged(self, sighting: str) -> bool:
+        return self._gone.get(sighting.partition("/")[0]) == _ALL_OF_IT
 
     def _see(self, change: Sighting) -> None:
         id = f"{change.item_id}/{change.source}"
@@ -126,6 +139,8 @@ class Overlay:
 
     def _sighting(self, id: str, below: Record | None) -> Record | None:
         seen = self._sighted.get(id)
+        if self._is_purged(id):
+            below = None
         if seen is None:
             return below
         if below is not None:
@@ -197,13 +212,18 @@ class Overlay:
         """
         Return the events of the store below, and those decided here.
         """
-        below = self._store.events(query)
+        if self._gone:
+            all_of_them = self._store.events(replace(query, limit=None))
+            below: Sequence[Event] = [one for one in all_of_them if one.revision >= self._gone.get(one.item_id, 0)]
+        else:
+            below = self._store.events(query)
         own = [event for event in self._events if _is_asked(event, query)]
         found = [*reversed(own), *below] if query.newest_first else [*below, *own]
         return found if query.limit is None else found[: query.limit]
 
 
 _ALL = 1 << 60
+_ALL_OF_IT = float("inf")
 
 
 def _is_asked(event: Event, query: EventQuery) -> bool:

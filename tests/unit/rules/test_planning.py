@@ -4,13 +4,15 @@ Plans: they show what would be done, and applying does exactly that, or refuses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from backlog_store.backends.memory import open_memory
-from backlog_store.backends.port import Change, DropRecord, Purge, PutRecord, Reader, Sighting
+from backlog_store.backends.port import Backend, Change, DropRecord, Purge, PutRecord, Reader, Sighting, Trim, Writer
 from backlog_store.backlog import Backlog
 from backlog_store.commands import ApplyPolicy, BeginRun, Bulk, CompleteRun, Edit, Report, RunScope
 from backlog_store.errors import PlanChanged
@@ -253,6 +255,42 @@ def test_the_records_of_a_plan_are_those_of_the_store_after_it(limit: int) -> No
                  for prefix in ("", "r", "r1", "bl_0/") for start in ("", "r2", "r3")]  # fmt: skip
         named = ("r0", "r1", "r2", "r4", "no")
         return scans, reader.records("view", named), reader.records("sighting", ("bl_0/a", "bl_1/b", "bl_2/c"))
+
+    assert after.read(ask) == below.read(lambda reader: ask(over.on(reader)))
+
+
+def _apply(changes: Sequence[Change], writer: Writer) -> None:
+    writer.apply(changes)
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("limit", [1, 2, None])
+def test_what_a_plan_forgets_is_not_in_its_view(limit: int | None, newest_first: bool) -> None:
+    """
+    Events of purged items and of shortened histories, and the reports that a purged item had.
+    """
+    puts = [first(an_item(f"bl_{number}")) for number in range(3)]
+    again = [then(put.item, title="again") for put in puts]
+    seen = [Sighting(f"bl_{number}", "a", START, START, 2, "r1") for number in range(3)]
+    base: list[list[Change]] = [[*puts, *seen], [*again]]
+    later: list[list[Change]] = [
+        [then(again[0].item, title="third"), Purge("bl_1", 2), Trim("bl_2", 2)], [Trim("bl_0", 3)],
+    ]  # fmt: skip
+    below, after, over = open_memory(), open_memory(), Overlay()
+
+    def put(store: Backend, lists: Sequence[Sequence[Change]]) -> None:
+        for changes in lists:
+            store.write(partial(_apply, changes))
+
+    put(below, base)
+    put(after, [*base, *later])
+    for changes in later:
+        over.absorb(changes)
+
+    def ask(reader: Reader) -> Any:
+        asked = EventQuery(limit=limit, newest_first=newest_first)
+        found = [reader.events(asked), *(reader.events(replace(asked, item_ids=(f"bl_{n}",))) for n in range(3))]
+        return [[event.id for event in page] for page in found], reader.records("sighting", ("bl_0/a", "bl_1/a"))
 
     assert after.read(ask) == below.read(lambda reader: ask(over.on(reader)))
 
