@@ -157,7 +157,8 @@ class Overlay:
         return _merged(
             lambda start, count: self._store.scan(kind, prefix, start or after, count),
             [own[name] for name in names if name in own],
-            changed, lambda record: record.id, lambda record: record.id, limit,
+            lambda name: name in changed or (kind == "sighting" and self._is_purged(name)),
+            lambda record: record.id, lambda record: record.id, limit,
         )  # fmt: skip
 
     def search(self, query: ItemQuery) -> Sequence[Item]:
@@ -173,7 +174,8 @@ class Overlay:
             return self._store.search(replace(query, after=after or query.after, limit=page, offset=0))
 
         found = _merged(
-            below, items[start:], self._items, lambda item: _place(order_key(item, query.order), query.descending),
+            below, items[start:], self._items.__contains__,
+            lambda item: _place(order_key(item, query.order), query.descending),
             lambda item: order_key(item, query.order), wanted if wanted is not None else _ALL,
         )  # fmt: skip
         return found[query.offset :]
@@ -257,11 +259,11 @@ def _added(one: Sighted, other: Sighted) -> Sighted:
 
 
 def _merged(
-    below: Callable[[Any, int], Sequence[Any]], own: Sequence[Any], changed: Collection[str],
+    below: Callable[[Any, int], Sequence[Any]], own: Sequence[Any], is_changed: Callable[[str], bool],
     place: Callable[[Any], Any], cursor: Callable[[Any], Any], limit: int,
 ) -> list[Any]:  # fmt: skip
     """
-    Return a page of what lies *below*, without what was *changed*, and of *own*, both in order, merged.
+    Return a page of what lies *below*, without what was changed, and of *own*, both in order, merged.
     """
     found: list[Any] = []
     after: Any = None
@@ -274,7 +276,7 @@ def _merged(
             last = place(page[-1])
             while end < len(own) and not last < place(own[end]):  # backwards texts know this one relation
                 end += 1
-        kept = [one for one in page if one.id not in changed]
+        kept = [one for one in page if not is_changed(one.id)]
         found += sorted([*kept, *own[at:end]], key=place) if at < end else kept
         at = end
         if is_last:

@@ -290,7 +290,8 @@ def test_what_a_plan_forgets_is_not_in_its_view(limit: int | None, newest_first:
     def ask(reader: Reader) -> Any:
         asked = EventQuery(limit=limit, newest_first=newest_first)
         found = [reader.events(asked), *(reader.events(replace(asked, item_ids=(f"bl_{n}",))) for n in range(3))]
-        return [[event.id for event in page] for page in found], reader.records("sighting", ("bl_0/a", "bl_1/a"))
+        sighted = (reader.records("sighting", ("bl_0/a", "bl_1/a")), reader.scan("sighting", "", "", limit or 10))
+        return [[event.id for event in page] for page in found], sighted
 
     assert after.read(ask) == below.read(lambda reader: ask(over.on(reader)))
 
