@@ -13,9 +13,7 @@ from backlog_store.backends.port import Change, Hint, Reader
 from backlog_store.codec import digest, encode, from_builtins, to_builtins
 from backlog_store.commands import (
     AbortRun,
-    Access,
     Answer,
-    ApplyPolicy,
     BeginRun,
     Body,
     Bulk,
@@ -24,17 +22,15 @@ from backlog_store.commands import (
     Create,
     Deactivate,
     DropExpired,
-    DropView,
     JudgeRun,
     LiftVerdict,
     Merge,
     Outcome,
     Report,
     Resolve,
-    SaveView,
     ShortenHistory,
+    Single,
     Split,
-    Webhooks,
 )
 from backlog_store.errors import BacklogError, PlanChanged, RequestExpired, RequestReused
 from backlog_store.instants import add_seconds, is_instant
@@ -175,13 +171,9 @@ def check_command(command: Command) -> None:
         if len(set(body.ids)) < len(body.ids):
             check.fault("body/ids", f"{len(body.ids)} ids", "each id once")
     elif isinstance(body, Bulk):
-        from backlog_store.rules.table import ONE
-
         _check_count(check, len(body.bodies))
         for index, single in enumerate(body.bodies):
-            if type(single) not in ONE or isinstance(
-                single, SaveView | DropView | ApplyPolicy | Access | Webhooks | BeginRun
-            ):
+            if not isinstance(single, Single):
                 check.fault(f"body/bodies/{index}", type(single).__name__, "not a change of one item")
     check.done("command")
 

@@ -5,12 +5,13 @@ Moving, closing, snoozing, editing, linking, undoing, purging; and asking twice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from msgspec import Struct
 
 from backlog_store.backlog import Backlog
-from backlog_store.commands import Bulk, Cleanup, Close, Comment, Create, Edit, Move, Report
+from backlog_store.commands import Body, Bulk, Cleanup, Close, Comment, Create, Edit, Move, Report, Single
 from backlog_store.errors import (
     AlreadyExists,
     AmbiguousId,
@@ -258,6 +259,16 @@ def test_request_older_than_its_answer_expires(machine: Backlog, clock: StepCloc
 
     with pytest.raises(RequestExpired):
         machine.comment(machine.search()[0].id, "once", request_id="r1")
+
+
+@pytest.mark.parametrize("kind", sorted({*get_args(Body)} - {*get_args(Single)}, key=lambda kind: kind.__name__))
+def test_bulk_takes_changes_of_one_item_alone(machine: Backlog, kind: type[Struct]) -> None:
+    """
+    Whatever else can be asked of the store is refused by name, before anything of it is read.
+    """
+    body: Any = kind(**dict.fromkeys(kind.__struct_fields__))
+    with pytest.raises(InvalidInput, match="not a change of one item"):
+        machine.execute(Bulk(bodies=(body,)))
 
 
 def test_bulk_is_one_transaction(machine: Backlog) -> None:
