@@ -5,6 +5,7 @@ The reading half of the friendly face: one method a query.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from backlog_store.access import Scope
@@ -27,6 +28,7 @@ __all__ = ["ReadableBacklog"]
 
 T = TypeVar("T")
 
+_RECORDS = 500  # a page
 _FULL_ID = 15  # "bl_" and 12 digits, the shortest id that was ever drawn
 
 
@@ -153,7 +155,7 @@ class ReadableBacklog:
         """
         Yield what was decided about keys: (``env/key``, state), in order of the key.
         """
-        for record in self._scan("key"):
+        for record in self.records("key"):
             state = from_builtins(record.body, KeyState)
             if state.verdict is not None:
                 yield record.id, state
@@ -170,19 +172,19 @@ class ReadableBacklog:
         """
         Return the saved views: name to query.
         """
-        return {record.id: record.body["query"] for record in self._scan("view")}
+        return {record.id: record.body["query"] for record in self.records("view")}
 
-    def _scan(self, kind: RecordKind) -> Iterator[Record]:
+    def records(self, kind: RecordKind, prefix: str = "") -> Iterator[Record]:
+        """
+        Yield every record of a kind whose id starts with *prefix*, in order; each page is its own consistent view.
+        """
         after = ""
         while True:
-            page = self._page(kind, after)
+            page = self.read(partial(_records, kind=kind, prefix=prefix, after=after))
             yield from page
-            if len(page) < 1_000:
+            if len(page) < _RECORDS:
                 return
             after = page[-1].id
-
-    def _page(self, kind: RecordKind, after: str) -> Sequence[Record]:
-        return self.read(lambda reader: reader.scan(kind, "", after, 1_000))
 
     def dashboard(self, env: str = "") -> Dashboard:
         """
@@ -236,6 +238,10 @@ class ReadableBacklog:
         Look at the store's condition.
         """
         return self.executor.check()
+
+
+def _records(reader: Reader, kind: RecordKind, prefix: str, after: str) -> Sequence[Record]:
+    return reader.scan(kind, prefix, after, _RECORDS)
 
 
 def _where(where: Where | ItemFilter) -> Where:

@@ -23,7 +23,7 @@ from backlog_store import commands as c
 from backlog_store.codec import from_builtins
 from backlog_store.errors import AmbiguousId, NotFound
 from backlog_store.ids import batch_id
-from backlog_store.model import Draft, Item, Record
+from backlog_store.model import Draft, Item
 from backlog_store.rules.lanes import Run
 
 if TYPE_CHECKING:
@@ -118,15 +118,9 @@ def each_run(backlog: Backlog) -> Iterator[tuple[str, Run]]:
     """
     Yield every run that is remembered, by lane, in the order in which they began.
     """
-    after = ""
-    while True:
-        page = backlog.read(lambda reader, after=after: reader.scan("run", "", after, _PAGE))  # type: ignore[misc]
-        for record in page:
-            if record.id.count("/") == 1:
-                yield record.id, from_builtins(record.body, Run)
-        if len(page) < _PAGE:
-            return
-        after = page[-1].id
+    for record in backlog.records("run"):
+        if record.id.count("/") == 1:
+            yield record.id, from_builtins(record.body, Run)
 
 
 def find_run(backlog: Backlog, name: str) -> tuple[str, Run]:
@@ -150,20 +144,11 @@ def proposals(backlog: Backlog, run: str) -> tuple[list[Item], list[Draft]]:
     """
     Return what a run that waits would close, as it is now, and the reports by which it would reopen items.
     """
-    ids = [id for record in _records(backlog, f"{run}/close/") for id, _ in record.body["items"]]
+    ids = [id for record in backlog.records("proposal", f"{run}/close/") for id, _ in record.body["items"]]
     items: list[Item] = []
     for start in range(0, len(ids), _PAGE):
         part = ids[start : start + _PAGE]
         found = backlog.read(lambda reader, part=part: reader.items(part))  # type: ignore[misc]
         items += [found[id] for id in part if id in found]
-    return items, [from_builtins(record.body["draft"], Draft) for record in _records(backlog, f"{run}/reopen/")]
-
-
-def _records(backlog: Backlog, prefix: str) -> Iterator[Record]:
-    after = ""
-    while True:
-        page = backlog.read(lambda reader, after=after: reader.scan("proposal", prefix, after, _PAGE))  # type: ignore[misc]
-        yield from page
-        if len(page) < _PAGE:
-            return
-        after = page[-1].id
+    returns = backlog.records("proposal", f"{run}/reopen/")
+    return items, [from_builtins(record.body["draft"], Draft) for record in returns]

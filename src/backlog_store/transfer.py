@@ -14,6 +14,7 @@ from typing import IO, Any
 from msgspec import Struct
 
 from backlog_store.backends.port import Backend, Change, Load, PutRecord, Reader, Sighting, Writer
+from backlog_store.backends.scanning import each_record
 from backlog_store.codec import digest, encode, encode_event, encode_item, from_builtins
 from backlog_store.digests import blake2b
 from backlog_store.errors import AlreadyExists, BackendError, InvalidInput, PlanChanged
@@ -120,15 +121,12 @@ def _pages(reader: Reader) -> Iterator[Sequence[Item]]:
 
 
 def _scan(reader: Reader, kind: RecordKind, prefix: str) -> Iterator[Record]:
-    after = ""
-    while True:
-        page = reader.scan(kind, prefix, after, _PAGE)
-        yield from page
-        if len(page) < _PAGE:
-            return
-        before, after = after, page[-1].id
-        if after <= before:
-            raise _out_of_order(after, before)
+    before = ""
+    for record in each_record(reader, kind, prefix):
+        if record.id <= before:
+            raise _out_of_order(record.id, before)
+        yield record
+        before = record.id
 
 
 def _out_of_order(id: str, before: str) -> BackendError:

@@ -4,10 +4,12 @@ Who works on what: `Backlog.work`, the face for people and workers that take ite
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from backlog_store.backends.port import Reader
 from backlog_store.commands import ClaimItem, Deactivate, Escalate, Outcome, ReleaseItem, RenewClaim
 from backlog_store.commands.claims import LEASE_S
 from backlog_store.ids import batch_id
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from backlog_store.rules.escalating import StepState
 
 __all__ = ["Work"]
+
+T = TypeVar("T")
 
 
 class Work:
@@ -73,15 +77,8 @@ class Work:
         Yield the steps of the policy's escalation that are due and did not fire yet, by item; nothing is written.
         """
         from backlog_store.rules.escalating import due_steps  # few escalate, and none of the others is to pay for it
-        from backlog_store.rules.policies import policy_in_force
 
-        now, after = self._backlog.clock(), ""
-        while True:
-            page, after = self._backlog.read(lambda reader, after=after: due_steps(  # type: ignore[misc]
-                reader, policy_in_force(reader), now, env=env, after=after))  # fmt: skip
-            yield from page
-            if not after:
-                return
+        return self._pages_of(due_steps, env)
 
     def escalate(self, *, env: str = "") -> Iterator[tuple[Item, StepState]]:
         """
@@ -102,15 +99,8 @@ class Work:
         Yield the live items below the lower threshold of the policy's `activation`; nothing is written.
         """
         from backlog_store.rules.deactivating import quiet_items
-        from backlog_store.rules.policies import policy_in_force
 
-        now, after = self._backlog.clock(), ""
-        while True:
-            page, after = self._backlog.read(lambda reader, after=after: quiet_items(  # type: ignore[misc]
-                reader, policy_in_force(reader), now, env=env, after=after))  # fmt: skip
-            yield from page
-            if not after:
-                return
+        return self._pages_of(quiet_items, env)
 
     def deactivate(self, *, env: str = "") -> Iterator[Outcome]:
         """
@@ -124,3 +114,19 @@ class Work:
             for outcome in self._backlog.execute(Deactivate(ids=some), batch=batch).outcomes:
                 if outcome.verdict == "closed":
                     yield outcome
+
+    def _pages_of(self, found: Callable[..., tuple[Sequence[T], str]], env: str) -> Iterator[T]:
+        """
+        Yield what a rule finds under the policy in force, page by page, each in a view of its own.
+        """
+        from backlog_store.rules.policies import policy_in_force
+
+        def page_behind(after: str, reader: Reader) -> tuple[Sequence[T], str]:
+            return found(reader, policy_in_force(reader), now, env=env, after=after)
+
+        now, after = self._backlog.clock(), ""
+        while True:
+            page, after = self._backlog.read(partial(page_behind, after))
+            yield from page
+            if not after:
+                return

@@ -34,7 +34,6 @@ _VERSION = 1
 _DAY_S = 86_400
 #: Characters of one part: with what escapes add to them, well below what one transaction may hold.
 _PART = 400_000
-_PAGE = 500
 
 
 class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -138,13 +137,10 @@ def plans_in_store(backlog: Backlog) -> Iterator[Plan]:
     """
     Yield the plans that are kept, without their steps, by token.
     """
-    now, after = backlog.clock(), ""
-    while True:
-        page = backlog.read(lambda reader, after=after: reader.scan("plan", "", after, _PAGE))  # type: ignore[misc]
-        yield from (_head_of(record) for record in page if "/" not in record.id and record.expires_at > now)
-        if len(page) < _PAGE:
-            return
-        after = page[-1].id
+    now = backlog.clock()
+    for record in backlog.records("plan"):
+        if "/" not in record.id and record.expires_at > now:
+            yield _head_of(record)
 
 
 def _head_of(record: Record) -> Plan:

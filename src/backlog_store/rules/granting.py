@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from backlog_store.access import ROLES, Scope
 from backlog_store.backends.port import Reader
+from backlog_store.backends.scanning import each_record
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import (
     Access,
@@ -40,7 +41,6 @@ __all__ = [
 ]  # fmt: skip
 
 _CURRENT = TRAILS[ACCESS_TRAIL]
-_PAGE = 500
 _SECRETS = ("digest", "before", "password", "secret")
 
 
@@ -48,21 +48,21 @@ def access_records(reader: Reader) -> Iterator[Record]:
     """
     Yield every record of tokens and people, and the head of their trail.
     """
-    yield from _scan(reader, "")
+    yield from each_record(reader, "access")
 
 
 def tokens(reader: Reader) -> Iterator[Token]:
     """
     Yield every token, also those that hold no longer.
     """
-    return (from_builtins(record.body, Token) for record in _scan(reader, "token/"))
+    return (from_builtins(record.body, Token) for record in each_record(reader, "access", "token/"))
 
 
 def people(reader: Reader) -> Iterator[tuple[int, Person]]:
     """
     Yield every person that may sign in, with the revision of the record.
     """
-    for record in _scan(reader, "person/"):
+    for record in each_record(reader, "access", "person/"):
         person = from_builtins(record.body, Person)
         if not person.removed_at:
             yield record.revision, person
@@ -80,16 +80,6 @@ def without_secrets(record: Record) -> Record:
     Return a record of a token or person without what is kept of its secret.
     """
     return replace(record, body={name: value for name, value in record.body.items() if name not in _SECRETS})
-
-
-def _scan(reader: Reader, prefix: str) -> Iterator[Record]:
-    after = ""
-    while True:
-        page = reader.scan("access", prefix, after, _PAGE)
-        yield from page
-        if len(page) < _PAGE:
-            return
-        after = page[-1].id
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------------
@@ -260,14 +250,10 @@ def _end(context: Context, name: str, digest: str = "") -> int:
         there = context.record("session", digest)
         context.drop_record("session", digest)
         return there is not None
-    ended, after = 0, ""
-    while page := context.reader.scan("session", "", after, _PAGE):
-        for record in page:
-            if record.body.get("name") == name:
-                context.drop_record("session", record.id)
-                ended += 1
-        after = page[-1].id
-    return ended
+    own = [record.id for record in each_record(context.reader, "session") if record.body.get("name") == name]
+    for id in own:
+        context.drop_record("session", id)
+    return len(own)
 
 
 # --- the trail --------------------------------------------------------------------------------------------------------

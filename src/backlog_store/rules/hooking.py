@@ -14,6 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from backlog_store.backends.port import Reader
+from backlog_store.backends.scanning import each_record
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import NoteDeliveries, Outcome, Redeliver, RemoveWebhook, SetWebhook, Webhooks
 from backlog_store.errors import AlreadyExists, NotFound, RevisionConflict
@@ -38,7 +39,6 @@ __all__ = ["asides", "hook", "standings", "webhook_named", "webhooks"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
 _TYPE = re.compile(r"[a-z0-9_.:-]{1,100}\Z")
-_PAGE = 500
 _URL_MAX = 2_000
 _QUERY_MAX = 4_000
 
@@ -47,7 +47,7 @@ def webhooks(reader: Reader) -> Iterator[tuple[int, Webhook]]:
     """
     Yield every subscription, by name, with the revision of its record.
     """
-    for record in _scan(reader, "access", "webhook/"):
+    for record in each_record(reader, "access", "webhook/"):
         found = from_builtins(record.body, Webhook)
         if not found.removed_at:
             yield record.revision, found
@@ -64,7 +64,7 @@ def asides(reader: Reader, name: str) -> Iterator[Aside]:
     """
     Yield what is kept aside for a subscription, in commit order.
     """
-    return (from_builtins(record.body, Aside) for record in _scan(reader, "delivery", f"{name}/aside/"))
+    return (from_builtins(record.body, Aside) for record in each_record(reader, "delivery", f"{name}/aside/"))
 
 
 def standings(reader: Reader, most: int) -> Iterator[tuple[str, Progress, int]]:
@@ -75,16 +75,6 @@ def standings(reader: Reader, most: int) -> Iterator[tuple[str, Progress, int]]:
         record = reader.records("delivery", [progress_record(webhook.name)]).get(progress_record(webhook.name))
         progress = from_builtins(record.body, Progress) if record is not None else Progress()
         yield webhook.name, progress, len(reader.events(EventQuery(after=progress.cursor, limit=most)))
-
-
-def _scan(reader: Reader, kind: Any, prefix: str) -> Iterator[Record]:
-    after = ""
-    while True:
-        page = reader.scan(kind, prefix, after, _PAGE)
-        yield from page
-        if len(page) < _PAGE:
-            return
-        after = page[-1].id
 
 
 def _there(record: Record | None, name: str) -> tuple[int, Webhook]:
@@ -154,7 +144,7 @@ def _remove(context: Context, body: RemoveWebhook) -> Outcome:
     _, old = _there(context.record("access", webhook_record(body.name)), body.name)
     gone = replace(old, secret="", removed_at=context.now, by=context.actor.name)
     context.put_record("access", webhook_record(body.name), to_builtins(gone))
-    for record in list(_scan(context.reader, "delivery", f"{body.name}/")):
+    for record in list(each_record(context.reader, "delivery", f"{body.name}/")):
         context.drop_record("delivery", record.id)
     revision = tell(context, "webhook_removed", body.message, {"name": body.name})
     return Outcome(verdict="updated", id=body.name, revision=revision)

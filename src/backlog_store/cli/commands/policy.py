@@ -109,13 +109,7 @@ def show(app: App, history: bool, revision: int | None, as_json: bool) -> None:
 
 
 def _revisions(app: App) -> Iterator[Record]:
-    after = ""
-    while True:
-        page = app.backlog.read(lambda reader, after=after: reader.scan("policy", "", after, 100))  # type: ignore[misc]
-        yield from (record for record in page if record.id != CURRENT_POLICY)
-        if len(page) < 100:
-            return
-        after = page[-1].id
+    return (record for record in app.backlog.records("policy") if record.id != CURRENT_POLICY)
 
 
 def _kept(record: Record) -> Kept:
@@ -247,13 +241,7 @@ def suppressed(app: App, as_json: bool) -> None:
     """
     List what windows of suppression held back: each problem, how often it was reported, and until when.
     """
-    records: list[Record] = []
-    while True:
-        after = records[-1].id if records else ""
-        page = app.reading().read(lambda reader, after=after: reader.scan("suppressed", "", after, 500))  # type: ignore[misc]
-        records += page
-        if len(page) < 500:
-            break
+    records = list(app.reading().records("suppressed"))
     if as_json:
         app.out(json_text(app, [dict(record.body) for record in records]))
         return

@@ -21,7 +21,6 @@ from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import Redeliver, RemoveWebhook, SetWebhook
 from backlog_store.errors import ConfigError, NotAllowed
 from backlog_store.hooks import Aside, Attempt, Progress, Webhook
-from backlog_store.model import Record
 from backlog_store.query import EventQuery
 from backlog_store.webhooks.outlets import Outlets, Refused, outlets_from, send
 
@@ -134,7 +133,7 @@ def log(app: App, name: str, kept: bool, as_json: bool) -> None:
     """
     _named(app, name)
     part = "aside" if kept else "log"
-    found = [record.body for record in _scan(app, f"{name}/{part}/")]
+    found = [record.body for record in app.reading().records("delivery", f"{name}/{part}/")]
     if kept:
         told = [from_builtins(body, Aside) for body in found]
         rows = [[one.at[:19].replace("T", " "), one.type, one.item_id, str(one.attempts),
@@ -265,10 +264,6 @@ def _named(app: App, name: str) -> tuple[int, Webhook]:
     from backlog_store.rules.hooking import webhook_named
 
     return app.reading().read(lambda reader: webhook_named(reader, name))
-
-
-def _scan(app: App, prefix: str) -> Sequence[Record]:
-    return app.reading().read(lambda reader: reader.scan("delivery", prefix, "", 10_000))
 
 
 def _switch(app: App, name: str, off: str, message: str) -> None:
