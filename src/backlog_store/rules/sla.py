@@ -2,7 +2,8 @@
 How an item stands against its target: computed from its trail, the policy and the instant. No clock is stored.
 
 The clock of an episode starts when it was opened and stops at the first change of its status, and when it is closed;
-see `rules.timing`. So a policy that is changed later is told of what was, too.
+an item that is created elsewhere than ``open`` has moved with that. See `rules.timing`. So a policy that is changed
+later is told of what was, too.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def sla_of(item: Item, trail: Sequence[Event], policy: Policy, now: Instant) -> 
 
 def _stand(state: SlaState, item: Item, episode: Sequence[Event], target: SlaTarget, calendar: WorkingTime | None,
            now: Instant) -> SlaState:  # fmt: skip
-    stopped = state.clock == "close" and item.status in CLOSED
+    stopped = item.status in CLOSED
     counted: list[Stretch] = []
     for stretch in stretches(item, episode, target.pauses, now):
         counted.append(stretch)

@@ -14,13 +14,16 @@ from msgspec import Struct
 from backlog_store.instants import Instant, add_seconds, to_datetime
 from backlog_store.model import CLOSED, Event, Item
 from backlog_store.policy.calendars import WorkingTime
+from backlog_store.trail import is_baseline
 
 __all__ = ["Stretch", "after", "episode_of", "passed", "stretches"]
 
 
 class Stretch(Struct, frozen=True):
     """
-    A stretch of an episode in which nothing changed; *moved* is the status that the change at its end moved it to.
+    A stretch of an episode in which nothing changed; *moved* is the status that the event at its end moved it to.
+
+    An event that opens the episode moves it only where it leaves it elsewhere than ``open``.
     """
 
     start: Instant
@@ -46,15 +49,16 @@ def stretches(item: Item, episode: Sequence[Event], pauses: Collection[str], now
     Yield the stretches of an episode until *now*. While it is closed, or in one of the *pauses*, no time passes.
     """
     first = episode[0]
-    at = item.created_at if first.type == "created" and item.created_at < first.ts else first.ts
-    status, wake_at = "open", ""
+    at = min(item.created_at, first.ts) if first.type == "created" else first.ts
+    status, wake_at = _before(episode, "status", item.status), _before(episode, "wake_at", item.wake_at)
     for event in (*episode, None):
-        until = max(at, now if event is None else min(event.ts, now))
+        until = max(at, now if event is None else min(_since(event, at) if event is first else event.ts, now))
         asleep = wake_at if wake_at > at and "snoozed" in pauses else ""
         stopped = status in CLOSED or (status == "blocked" and "blocked" in pauses)
         moved = ""
-        if event is not None and event is not first and "status" in event.changes:
-            moved = event.changes["status"][1]
+        if event is not None and "status" in event.changes and not is_baseline(event):
+            to = event.changes["status"][1]
+            moved = to if event is not first or to != "open" else ""
         if asleep and asleep < until and not stopped:  # it woke up by itself: no event tells
             yield Stretch(at, asleep, paused=True)
             at, asleep = asleep, ""
@@ -63,6 +67,27 @@ def stretches(item: Item, episode: Sequence[Event], pauses: Collection[str], now
         if event is not None:
             status = event.changes["status"][1] if "status" in event.changes else status
             wake_at = event.changes["wake_at"][1] if "wake_at" in event.changes else wake_at
+
+
+def _since(first: Event, at: Instant) -> Instant:
+    """
+    Return since when it was as the first event tells: an item that was imported was so since it was created or closed.
+    """
+    closed_at: Instant = first.changes.get("closed_at", ("", ""))[1]
+    return min(closed_at, first.ts) if first.type == "created" and closed_at else at
+
+
+def _before(events: Sequence[Event], field: str, now: str) -> str:
+    """
+    Return what a field held before these events, which may have lost their beginning: the next that names it tells.
+
+    A baseline tells what it holds, not that it changed; where none names it, it held what it holds *now*.
+    """
+    for event in events:
+        if field in event.changes:
+            before, after = event.changes[field]
+            return (after if is_baseline(event) else before) or ""
+    return now
 
 
 def passed(counted: Iterable[Stretch], calendar: WorkingTime | None, target_s: float, *, since: Instant = "",

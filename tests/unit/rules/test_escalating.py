@@ -179,6 +179,35 @@ def test_a_step_fires_once_though_its_event_was_let_go(machine: Backlog, person:
     assert fired(machine) == [("k", "lead")]
 
 
+@pytest.mark.parametrize("beginning", ["move", "snooze"])
+def test_a_pause_whose_beginning_was_let_go_is_still_one(
+    machine: Backlog, person: Backlog, clock: StepClock, beginning: str
+) -> None:
+    """It was blocked or asleep all along, as the history that is left tells, before the next change and after it."""
+    steps = "steps: [{name: late, overdue_hours: 100}]"
+    put(person, f"escalation: {{rules: [{{name: o, pauses: [blocked, snoozed], {steps}}}]}}")
+    id = filed(machine, due_date=day_of(clock()))
+    clock.advance(2 * DAY_S)
+    if beginning == "move":
+        person.move(id, "blocked")
+    else:
+        person.snooze(id, until=add_seconds(clock(), 100 * DAY_S))
+    clock.advance(3 * DAY_S)
+    person.comment(id, "still waiting")
+    commented_at = machine.trail(id)[-1].ts
+    clock.advance(10 * DAY_S)
+    machine.execute(ShortenHistory(ids=(id,), before=commented_at))
+    assert [event.type for event in machine.trail(id)] == ["comment", "baseline"]
+    assert (states(machine, id)["late"].state, states(machine, id)["late"].spent_s) == ("paused", 0.0)
+    if beginning == "move":
+        person.move(id, "open")
+    else:
+        person.snooze(id, until="")
+    clock.advance(HOUR_S)
+    found = states(machine, id)["late"]
+    assert (found.state, HOUR_S <= found.spent_s < 2 * HOUR_S) == ("coming", True)
+
+
 def test_undo_goes_past_a_step_and_does_not_unsay_it(machine: Backlog, person: Backlog, clock: StepClock) -> None:
     """What was told was told: an edit before it can still be undone, and the step does not fire again."""
     put(person)

@@ -4,8 +4,10 @@ Clocks of targets, computed from the trail: they stop, pause and end where the i
 
 from __future__ import annotations
 
+import pytest
+
 from backlog_store.backlog import Backlog
-from backlog_store.commands import Close, Create, Move, Reopen, Snooze
+from backlog_store.commands import Close, Create, Move, Reopen, ShortenHistory, Snooze
 from backlog_store.instants import add_seconds
 from backlog_store.model import Draft, Item
 from backlog_store.policy import Policy
@@ -130,6 +132,47 @@ def test_a_history_that_was_let_go_is_unknown_not_met(person: Backlog) -> None:
     item = filed(person)
     states = sla_of(item, (), policy(), add_seconds(item.created_at, 1_000 * HOUR))
     assert {one.state for one in states} == {"unknown"}
+
+
+def test_a_history_that_was_shortened_moves_nothing(person: Backlog, clock: StepClock) -> None:
+    """What is written where old history goes is no first move: nobody began with the item."""
+    item = filed(person)
+    person.execute(Close(id=item.id))
+    clock.advance(HOUR)
+    person.execute(Reopen(id=item.id, message="back"))
+    clock.advance(5 * HOUR)
+    person.execute(ShortenHistory(ids=(item.id,), before=person.trail(item.id)[-1].ts))
+    assert [event.type for event in person.trail(item.id)] == ["reopened", "baseline"]
+    assert clocks(person, item, clock())["first_move"].state == "running"
+    person.execute(Move(id=item.id, to="in_progress"))
+    assert clocks(person, item, clock())["first_move"].state == "met"
+
+
+@pytest.mark.parametrize("status", ["in_progress", "blocked", "done"])
+def test_what_is_created_elsewhere_than_open_has_moved(person: Backlog, clock: StepClock, status: str) -> None:
+    """Work had begun, or was over, when it was filed: nothing is breached later, and nothing waits for ever."""
+    item = person.get(person.create({"title": "a"}, status=status).id)
+    found = clocks(person, item, add_seconds(clock(), 50 * HOUR))
+    assert (found["first_move"].state, found["first_move"].spent_s) == ("met", 0.0)
+    expected = {"in_progress": "running", "blocked": "paused", "done": "met"}
+    assert found["close"].state == expected[status]
+
+
+def test_an_imported_item_is_measured_by_what_it_brings(person: Backlog, clock: StepClock) -> None:
+    """From its creation to its closing elsewhere, not to the day on which it was imported."""
+    created_at = clock()
+    clock.advance(1_000 * HOUR)
+    bodies = [
+        Create(draft=Draft(title=status), status=status, created_at=created_at, updated_at=updated_at)
+        for status, updated_at in (("done", add_seconds(created_at, 8 * HOUR)), ("in_progress", clock()))
+    ]
+    done, begun = (person.execute(body).outcomes[0].item for body in bodies)
+    assert done is not None
+    assert begun is not None
+    found = clocks(person, done, clock())
+    assert {(one.state, one.spent_s) for one in found.values()} == {("met", 8 * HOUR)}
+    found = clocks(person, begun, clock())
+    assert (found["first_move"].state, found["close"].state) == ("met", "breached")
 
 
 def test_attainment_counts_what_lives_and_what_was_closed_lately(
