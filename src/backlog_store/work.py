@@ -84,14 +84,14 @@ class Work:
         """
         Let the steps that are due fire, each as an event on its item; yield those that this call fired.
 
-        A step fires once an episode, whoever asks at the same time, and however often. Each is a transaction of its
-        own with a request id of its own: interrupted, call it again.
+        A step fires once an episode, whoever asks at the same time, and however often: the item says which ones fired.
+        Each is a transaction of its own: interrupted, call it again. One whose item was touched since it was listed
+        waits for its next time.
         """
         for item, state in self.due_steps(env=env):
             body = Escalate(id=item.id, step=state.step, episode=item.episode)
-            answer = self._backlog.execute(body, request_id=f"escalate/{item.id}/{item.episode}/{state.step}")
-            outcome = answer.outcomes[0]
-            if outcome.verdict == "updated" and not answer.replayed and outcome.item is not None:
+            outcome = self._backlog.execute(body).outcomes[0]
+            if outcome.verdict == "updated" and outcome.item is not None:
                 yield outcome.item, state
 
     def quiet(self, *, env: str = "") -> Iterator[Quiet]:

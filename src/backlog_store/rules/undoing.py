@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from backlog_store.commands import Outcome, Undo
 from backlog_store.errors import BacklogError, NotAllowed, NotFound, RevisionConflict
+from backlog_store.instants import Instant
 from backlog_store.model import ACCESS_TRAIL, CLOSED, LIVE, POLICY_TRAIL, Claim, Event, Item
 from backlog_store.query import EventQuery
 from backlog_store.rules.following import FOLLOWING, is_consequence
@@ -139,7 +140,8 @@ def _part_again(context: Context, item: Item, keys: Sequence[Event], links: Sequ
     return item
 
 
-#: What a change may name that is none of the item's own fields, or cannot be unsaid.
+#: What a change may name that is none of the item's own fields, or cannot be unsaid. Which steps fired goes with the
+#: episode instead (`_fired`).
 _NOT_SET_BACK = FOLLOWING | {"updated_at", "escalated"}
 
 
@@ -147,9 +149,23 @@ def _set_back(context: Context, item: Item, newest_first: Sequence[Event]) -> It
     fields: dict[str, Any] = plain_fields(item)
     for event in newest_first:
         fields |= {name: before for name, (before, _) in event.changes.items() if name not in _NOT_SET_BACK}
-    fields.update(id=item.id, revision=item.revision, head=item.head, updated_at=max(context.now, item.updated_at))
+    fields.update(id=item.id, revision=item.revision, head=item.head, updated_at=max(context.now, item.updated_at),
+                  escalated=_fired(item, newest_first))  # fmt: skip
     before = msgspec.convert(fields, Item)
     return replace(before, claims=_still_seen(item, before)) if before.claims != item.claims else before
+
+
+def _fired(item: Item, newest_first: Sequence[Event]) -> dict[str, Instant]:
+    """
+    Return the steps that fired in the episode that an item is set back to: its own, or those of an older one.
+    """
+    turns = [event for event in newest_first if "episode" in event.changes]
+    if not turns:
+        return item.escalated
+    if "escalated" in turns[-1].changes:
+        return dict(turns[-1].changes["escalated"][0] or {})
+    # The same steps on both sides of the turn, so those of the item that are as old as that.
+    return {step: at for step, at in item.escalated.items() if at < turns[-1].ts}
 
 
 def _still_seen(item: Item, before: Item) -> dict[str, Claim]:

@@ -12,7 +12,7 @@ from backlog_store.backlog import Backlog
 from backlog_store.commands import ApplyPolicy, Comment, Escalate, ShortenHistory
 from backlog_store.executors.local import LocalExecutor
 from backlog_store.instants import add_seconds, day_of, plus_days
-from backlog_store.model import Item
+from backlog_store.model import LIMITS, Item
 from backlog_store.rules.escalating import StepState, steps_of
 from backlog_store.rules.policies import policy_in_force
 from backlog_store.testing.clocks import CountingIds, StepClock
@@ -221,6 +221,85 @@ def test_undo_goes_past_a_step_and_does_not_unsay_it(machine: Backlog, person: B
     assert machine.get(id).priority == "P2"
     assert person.undo(told).outcomes[0].verdict == "refused"
     assert list(machine.get(id).escalated) == ["nudge"]
+
+
+def test_a_step_that_somebody_came_before_fires_later(machine: Backlog, person: Backlog, clock: StepClock) -> None:
+    """Who touches an item between the listing and the step puts it off; weeks later it fires, and so do the others."""
+    put(person)
+    ids = [filed(machine, key) for key in "ab"]
+    clock.advance(25 * HOUR_S)
+    running = machine.work.escalate()
+    told = next(running)[0].id
+    (other,) = set(ids) - {told}
+    person.comment(other, "I look at it")
+    assert list(running) == []
+    assert states(machine, other)["nudge"].state == "coming"
+    clock.advance(25 * HOUR_S)
+    assert [item.id for item, _ in machine.work.escalate()] == [other]
+    clock.advance(25 * DAY_S)
+    machine.maintain()
+    assert {item.id for item, _ in machine.work.escalate()} == set(ids)
+
+
+def test_the_longest_id_and_step_fire(machine: Backlog, person: Backlog, clock: StepClock) -> None:
+    """Every id and every name that is accepted can escalate."""
+    id, step = "x" * LIMITS.id, "n" * 100
+    put(person, f"escalation: {{rules: [{{steps: [{{name: {step}, untouched_hours: 24}}]}}]}}")
+    person.create({"title": "long", "id": id})
+    clock.advance(25 * HOUR_S)
+    assert fired(machine) == [("long", step)]
+
+
+def test_an_undone_reopening_brings_back_the_steps_of_its_episode(
+    machine: Backlog, person: Backlog, clock: StepClock
+) -> None:
+    """In the episode that goes on nothing fires a second time, and what had not fired in it still does."""
+    put(person)
+    id = filed(machine)
+    clock.advance(25 * HOUR_S)
+    assert fired(machine) == [("k", "nudge")]
+    first = machine.get(id).escalated
+    person.close_item(id)
+    closing = machine.trail(id)[-1].batch
+    filed(machine)
+    reopening = machine.trail(id)[-1].batch
+    clock.advance(25 * HOUR_S)
+    assert fired(machine) == [("k", "nudge")]
+    second = machine.get(id).escalated
+    person.undo(reopening)
+    undoing = machine.trail(id)[-1].batch
+    assert (machine.get(id).episode, machine.get(id).escalated) == (1, first)
+    person.undo(undoing)
+    assert (machine.get(id).episode, machine.get(id).escalated) == (2, second)
+    person.undo(machine.trail(id)[-1].batch)
+    person.undo(closing)
+    assert (machine.get(id).status, machine.get(id).escalated) == ("open", first)
+    clock.advance(25 * HOUR_S)
+    assert fired(machine) == []
+    clock.advance(50 * HOUR_S)
+    assert fired(machine) == [("k", "lead")]
+    assert machine.read(verify).faults == []
+
+
+@pytest.mark.parametrize("fires", [False, True])
+def test_an_undone_reopening_forgets_the_steps_of_the_episode_that_is_not(
+    machine: Backlog, person: Backlog, clock: StepClock, fires: bool
+) -> None:
+    """Where none fired in the old episode each still does, though one fired in the new one."""
+    put(person)
+    id = filed(machine)
+    person.close_item(id)
+    closing = machine.trail(id)[-1].batch
+    filed(machine)
+    reopening = machine.trail(id)[-1].batch
+    if fires:
+        clock.advance(25 * HOUR_S)
+        assert fired(machine) == [("k", "nudge")]
+    person.undo(reopening)
+    person.undo(closing)
+    assert machine.get(id).escalated == {}
+    clock.advance(25 * HOUR_S)
+    assert fired(machine) == [("k", "nudge")]
 
 
 @pytest.mark.parametrize(("step", "episode"), [("nudge", 9), ("nobody", 0), ("lead", 0)])
