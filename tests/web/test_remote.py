@@ -29,9 +29,11 @@ from backlog_store.errors import (
 from backlog_store.executors.remote import RemoteExecutor
 from backlog_store.model import Draft
 from backlog_store.query import EventQuery
+from backlog_store.rules.hooking import standings
 from backlog_store.testing.clocks import CountingIds, StepClock
 from backlog_store.web.site import Asker
 from tests.web.serving import Served
+from tests.webhooks.conftest import subscribe
 
 
 @pytest.fixture
@@ -78,6 +80,23 @@ def test_a_server_says_what_a_store_says(remote: Backlog) -> None:
     """
     with open_backlog("memory://", clock=StepClock(), ids=CountingIds()) as local:
         assert worked(remote) == worked(local.acting_as("ann", person=True))
+
+
+def test_an_admin_sees_how_webhooks_stand(serve: Callable[[Asker], Served], backlog: Backlog) -> None:
+    """
+    How far each has come is read over a server as on the store; who is no admin of everything sees nothing of it.
+    """
+    backlog.upsert(title="before", dedupe_key="a")
+    subscribe(backlog, "https://hooks.example.org/")
+    backlog.upsert(title="behind", dedupe_key="b")
+    [(name, progress, waiting)] = backlog.read(lambda reader: list(standings(reader, 100)))
+    assert progress.cursor
+    for scope, seen in [(Scope(role="admin"), [(name, progress, waiting)]), (Scope(role="worker"), []),
+                        (Scope(role="admin", services=("web",)), [])]:  # fmt: skip
+        with open_backlog(serve(Asker(name="ann", person=True, scope=scope)).url) as client:
+            assert client.read(lambda reader: list(standings(reader, 100))) == seen
+            kept = client.read(lambda reader: [record.id for record in reader.scan("delivery", "", "", 100)])
+            assert kept == (["chat/progress"] if seen else [])
 
 
 def test_who_acts_is_whom_the_server_knows(remote: Backlog, backlog: Backlog) -> None:

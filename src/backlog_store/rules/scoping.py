@@ -47,6 +47,8 @@ __all__ = ["ScopedReader", "action_of", "check_scope", "outcomes_within", "visib
 _OF_ITEMS = frozenset({"link", "sighting", "lease"})
 #: Records that are seen by whoever sees every item: of runs, of what parked ones would do, of what is planned.
 _OF_WHOLE = frozenset({"run", "proposal", "plan"})
+#: Records that are seen by admins of everything: of who may sign in or is told, and of what was told.
+_OF_ADMINS = frozenset({"access", "delivery"})
 #: Records that anybody may read who may read at all.
 _OPEN = frozenset({"view", "policy"})
 
@@ -260,10 +262,12 @@ class ScopedReader:
             runs = {"/".join(record.id.split("/")[:2]) for record in records}
             begun = self.records("run", runs)
             return [record for record in records if "/".join(record.id.split("/")[:2]) in begun]
-        if kind == "access" and self._scope.is_whole and permits(self._scope.role, "administer"):
+        if kind in _OF_ADMINS:
+            if not (self._scope.is_whole and permits(self._scope.role, "administer")):
+                return []
             from backlog_store.rules.granting import without_secrets  # few look at these
 
-            return [without_secrets(record) for record in records]
+            return [without_secrets(record) for record in records] if kind == "access" else records
         if kind in _OF_ITEMS:
             known = self.items({record.id.partition("/")[0] for record in records})
             return [record for record in records if record.id.partition("/")[0] in known]
