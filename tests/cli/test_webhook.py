@@ -68,6 +68,17 @@ def test_a_host_that_nobody_named_is_refused(cli: Cli) -> None:
     assert "BACKLOG_WEBHOOK_HOSTS" in cli("webhook", "deliver", "--once", expect=2).stderr
 
 
+@pytest.mark.parametrize("url", ["https://[/x", "https://a..example.org/x"])
+def test_an_address_that_cannot_be_is_refused_in_words(cli: Cli, url: str) -> None:
+    """What is no address is told as that, and nothing is added."""
+    cli.env |= {"BACKLOG_WEBHOOK_HOSTS": "*.example.org"}
+    cli.add("one")
+    result = cli("webhook", "add", "chat", url, expect=None)
+    assert result.exit_code in (2, 3, 4)
+    assert "internal error" not in result.stderr
+    assert [] == cli.json("webhook", "list")
+
+
 @pytest.mark.parametrize("args", [
     ("add", "Chat!", "https://hooks.example.org/"), ("add", "chat", "ftp://hooks.example.org/"),
     ("add", "chat", "https://hooks.example.org/", "-q", "priority:"), ("test", "nobody"), ("log", "nobody"),

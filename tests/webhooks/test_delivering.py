@@ -5,11 +5,13 @@ Delivery: every event, in order, at least once, whatever the receiver does.
 from __future__ import annotations
 
 import io
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from backlog_store.access import Scope
 from backlog_store.backends.memory import open_memory
@@ -17,16 +19,19 @@ from backlog_store.backends.registry import open_backend
 from backlog_store.backlog import Backlog
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import Redeliver, RemoveWebhook, SetWebhook
-from backlog_store.errors import NotAllowed, NotFound, RevisionConflict
+from backlog_store.errors import InvalidInput, NotAllowed, NotFound, RevisionConflict
 from backlog_store.executors.local import LocalExecutor
 from backlog_store.hooks import ATTEMPTS_MAX, Aside, Progress, Webhook, progress_record
 from backlog_store.query import EventQuery
+from backlog_store.rules import hooking
 from backlog_store.rules.hooking import asides, webhook_named
 from backlog_store.testing.clocks import CountingIds
 from backlog_store.transfer import export_store, import_store
-from backlog_store.webhooks.outlets import Outlets
+from backlog_store.webhooks import delivering as module
+from backlog_store.webhooks.delivering import Deliverer
+from backlog_store.webhooks.outlets import Outlets, Reply, send
 from tests.stores import RETAINING, url_of
-from tests.webhooks.conftest import Still, deliverer, subscribe
+from tests.webhooks.conftest import HERE, Still, deliverer, subscribe
 from tests.webhooks.receiver import SECRET, Got, Receiver
 
 Answer = Callable[[Got], tuple[int, Mapping[str, str]]]
@@ -177,6 +182,137 @@ def test_an_event_that_is_refused_lets_the_others_pass(backlog: Backlog, receive
     assert work.once().outcomes == {"delivered": 1}
     assert receiver.titles() == ["A", "B", "A"]
     assert (kept_of(backlog), progress_of(backlog).kept) == ([], 0)
+
+
+def test_what_was_not_tried_behind_an_unreachable_one_stays_due(
+    backlog: Backlog, receiver: Receiver, clock: Still
+) -> None:
+    """
+    Of three that are kept aside one meets a receiver that is away: the two behind it do not wait for its next try.
+    """
+    subscribe(backlog, receiver.url)
+    add(backlog, "A", "B", "C")
+    receiver.answer = answering(500, 500, 500)
+    work = deliverer(backlog)
+    assert work.once().outcomes == {"refused": 3}
+    clock.move(5)
+    receiver.answer = answering(503)
+    assert work.once().outcomes == {"unreachable": 1}
+    assert work.once().outcomes == {"delivered": 2}
+    assert receiver.titles()[3:] == ["A", "B", "C"]
+    clock.move(20)
+    assert work.once().outcomes == {"delivered": 1}
+    assert kept_of(backlog) == []
+
+
+@pytest.fixture
+def faulty(backlog: Backlog, receiver: Receiver) -> Deliverer:
+    """
+    Return what delivers for two subscriptions, and has a fault with the first of them.
+    """
+    subscribe(backlog, "https://broken.example.org/", "a-broken")
+    subscribe(backlog, receiver.url)
+
+    def sender(url: str, headers: Mapping[str, str], body: bytes, outlets: Outlets) -> Reply:
+        if "broken" in url:
+            raise ValueError("nobody foresaw this")
+        return send(url, headers, body, outlets)
+
+    return Deliverer(backlog, HERE, holder="one", jitter=lambda: 1.0, sender=sender)
+
+
+def test_a_fault_of_one_subscription_stops_no_other(
+    backlog: Backlog, receiver: Receiver, clock: Still, faulty: Deliverer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    It is logged with its name, once a minute; a subscription that was changed is tried at once.
+    """
+    add(backlog, "A")
+    with caplog.at_level(logging.ERROR, "backlog_store.webhooks"):
+        assert faulty.once().outcomes == {"delivered": 1}
+        add(backlog, "B")
+        assert faulty.once().outcomes == {"delivered": 1}
+        [record] = caplog.records
+        assert "webhook a-broken: a fault" in record.getMessage()
+        clock.move(60)
+        faulty.once()
+        assert len(caplog.records) == 2
+    assert receiver.titles() == ["A", "B"]
+    revision, _ = backlog.read(lambda reader: webhook_named(reader, "a-broken"))
+    backlog.execute(SetWebhook(name="a-broken", url=receiver.url, over=revision))
+    assert faulty.once().outcomes == {"delivered": 2}
+
+
+def test_the_loop_goes_on_after_a_fault_and_gives_the_lease_back(
+    backlog: Backlog, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whatever one round meets, the next one delivers, and another process need not wait for the lease to end.
+    """
+    monkeypatch.setattr(module, "_EVERY_S", 0)
+    subscribe(backlog, receiver.url)
+    stop = threading.Event()
+    work = deliverer(backlog)
+    once, faults = work.once, [ValueError("nobody foresaw this")]
+
+    def round_of(stopping: threading.Event | None) -> object:
+        if faults:
+            once(stopping)
+            add(backlog, "A")
+            raise faults.pop()
+        sent = once(stopping)
+        stop.set()
+        return sent
+
+    monkeypatch.setattr(work, "once", round_of)
+    work.run(stop)
+    assert receiver.titles() == ["A"]
+    assert deliverer(backlog, "two").once().is_ours
+
+
+@pytest.mark.parametrize("url", [
+    "https://[/x", "https://a..example.org/x", f"https://{'a' * 64}.example.org/", "https://a.example.org:99999/",
+    "https://:443/", "ftp://a.example.org/", "https://ann@a.example.org/",
+])  # fmt: skip
+def test_what_is_no_address_and_what_is_no_query_is_refused_at_once(backlog: Backlog, url: str) -> None:
+    """
+    Whoever subscribes, over whatever way, is told of both faults; nothing is kept that delivering would trip over.
+    """
+    with pytest.raises(InvalidInput) as caught:
+        subscribe(backlog, url, query="priority:")
+    assert [fault.pointer for fault in caught.value.faults] == ["/url", "/query"]
+    with pytest.raises(NotFound):
+        backlog.read(lambda reader: webhook_named(reader, "chat"))
+
+
+def test_an_address_that_was_taken_earlier_waits_as_one_that_is_away_and_can_be_paused(
+    backlog: Backlog, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    One that would be refused today may stand in a store: it tells why it is not delivered, and the others are.
+    """
+    with monkeypatch.context() as earlier:
+        earlier.setattr(hooking, "_is_address", lambda _: True)
+        subscribe(backlog, "https://a..example.org/x", "a-bad")
+    subscribe(backlog, receiver.url)
+    add(backlog, "A")
+    outlets = replace(HERE, hosts=("127.0.0.1", "*.example.org"))
+    assert deliverer(backlog, outlets=outlets).once().outcomes == {"unreachable": 1, "delivered": 1}
+    assert "a..example.org" in progress_of(backlog, "a-bad").error
+    revision, bad = backlog.read(lambda reader: webhook_named(reader, "a-bad"))
+    backlog.execute(SetWebhook(name="a-bad", url=bad.url, over=revision, off="paused"))
+    assert backlog.read(lambda reader: webhook_named(reader, "a-bad"))[1].off == "paused"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://bücher.example/x", "https://[2606:4700::1111]:8443/x", "https://a.example.?b"]
+)
+def test_other_forms_of_an_address_are_taken(backlog: Backlog, url: str) -> None:
+    """
+    A name in another script, an address of IPv6, a dot at the end.
+    """
+    subscribe(backlog, url, query="service:web created:>7d")
+    assert backlog.read(lambda reader: webhook_named(reader, "chat"))[1].url == url
 
 
 @pytest.mark.parametrize("status", [500, 503])

@@ -108,6 +108,17 @@ def test_a_host_is_named_by_itself_or_by_what_it_lies_below() -> None:
         some.check(url)
 
 
+@pytest.mark.parametrize("url", [
+    "https://[/x", "https://a\u2100b/", "https://a..example.org/x", f"https://{'a' * 64}.example.org/",
+])  # fmt: skip
+def test_what_cannot_be_looked_up_is_refused(url: str) -> None:
+    """
+    What is no address, or has a host that no look-up takes, is refused as any other place where nothing may go.
+    """
+    with pytest.raises(Refused):
+        send(url, {}, b"", ANYWHERE)
+
+
 @pytest.fixture
 def resolving(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[list[str]]], list[tuple[str, int]]]:
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -17,7 +18,7 @@ from backlog_store.backends.port import Reader
 from backlog_store.backends.scanning import each_record
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import NoteDeliveries, Outcome, Redeliver, RemoveWebhook, SetWebhook, Webhooks
-from backlog_store.errors import AlreadyExists, NotFound, RevisionConflict
+from backlog_store.errors import AlreadyExists, InvalidQuery, NotFound, RevisionConflict
 from backlog_store.hooks import (
     LEASE,
     Aside,
@@ -92,7 +93,7 @@ def _set(context: Context, body: SetWebhook) -> Outcome:
     old = from_builtins(record.body, Webhook) if record is not None else None
     if old is not None and old.removed_at:
         old = None
-    _check(body, is_new=old is None)
+    _check(context, body, old)
     found = record.revision if record is not None and old is not None else 0
     if old is not None and not body.over:
         raise AlreadyExists("webhook", body.name, held_by=old.url, hint="`backlog webhook remove` frees the name.")
@@ -112,14 +113,17 @@ def _set(context: Context, body: SetWebhook) -> Outcome:
     return Outcome(verdict="updated" if old is not None else "created", id=body.name, revision=revision)
 
 
-def _check(body: SetWebhook, *, is_new: bool) -> None:
+def _check(context: Context, body: SetWebhook, old: Webhook | None) -> None:
+    """
+    Refuse what cannot be. Address and query that stand already are let be: what holds them can still be paused.
+    """
     check = Checker()
     if not _NAME.match(body.name):
         check.fault("name", body.name, "1 to 63 of a-z, 0-9, dot, dash and underscore")
     check.text("url", body.url, _URL_MAX, required=True)
-    if not re.match(r"https?://[^/\s@]+(/\S*)?\Z", body.url):
-        check.fault("url", body.url, "an http or https address, without user, password and spaces")
-    if is_new and body.secret is None:
+    if (old is None or body.url != old.url) and not _is_address(body.url):
+        check.fault("url", body.url, "an http or https address, without user, password and spaces, of a host that can be looked up")
+    if old is None and body.secret is None:
         check.fault("secret", "", "a new one needs a secret")
     if body.secret is not None and not is_secret(body.secret):
         check.fault("secret", "", "whsec_ and 24 to 64 bytes in base64")
@@ -127,11 +131,33 @@ def _check(body: SetWebhook, *, is_new: bool) -> None:
         if not _TYPE.match(type):
             check.fault(f"types/{index}", type, "the type of an event, such as created or closed")
     check.text("query", body.query, _QUERY_MAX)
+    if body.query and len(body.query) <= _QUERY_MAX and (old is None or body.query != old.query):
+        _check_query(check, context, body.query)
     check.text("off", body.off, LIMITS.name)
     check.text("message", body.message, LIMITS.message)
     if body.scope is not None:
         check_scope_of(check, body.scope)
     check.done("webhook")
+
+
+def _is_address(url: str) -> bool:
+    if len(url) > _URL_MAX or not re.match(r"https?://[^/\s@]+(/\S*)?\Z", url):
+        return False
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+        return bool((parts.hostname or "").encode("idna"))  # as it is looked up: no label is empty or beyond 63 letters
+    except ValueError:  # or brackets that do not close, or a port that is none
+        return False
+
+
+def _check_query(check: Checker, context: Context, query: str) -> None:
+    from backlog_store.querylang import parse_query  # it takes a while to load, and few subscribe
+
+    try:
+        parse_query(query, now=context.now, me=context.actor.name)
+    except InvalidQuery as error:
+        check.fault("query", query, f"{error.reason}, at character {error.offset + 1}")
 
 
 def _remove(context: Context, body: RemoveWebhook) -> Outcome:

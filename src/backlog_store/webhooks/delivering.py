@@ -5,7 +5,8 @@ A receiver that cannot be reached (no connection, no answer in time, 429, 502 to
 nothing is written a waiting event: how far it has come is one record. One that answers and refuses an event lets the
 next ones pass; that event is kept aside and tried again. After `hooks.ATTEMPTS_MAX` tries an event is a dead letter.
 
-One process delivers at a time: it holds a lease, and what it notes is noted only while it does.
+One process delivers at a time: it holds a lease, and what it notes is noted only while it does. A fault of one
+subscription is logged and leaves that one alone for a while; it stops neither the others nor the loop.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ _TURN_S = 5.0
 _ASIDE_A_TURN = 5
 _RETRY_MAX_S = 6 * 3_600.0
 _TOGETHER = 8
+_FAULT_S = 60.0  # so long is a subscription left alone after a fault of our own, which may last: once a minute is told
 
 
 class Deliverer:
@@ -81,27 +83,33 @@ class Deliverer:
         self._heard = heard
         self._until: Instant = ""
         self._source = ""
+        self._faulty: dict[Webhook, Instant] = {}  # until when each is left alone; one that was changed is another
 
     def run(self, stop: threading.Event) -> None:
         """
         Deliver until *stop* is set, and give the lease back.
         """
-        while not stop.is_set():
-            try:
-                sent = self.once(stop)
-            except BacklogError as error:
-                _log.warning("webhooks wait: %s", error)  # the store is away, say: nothing is lost, the trail stays
+        try:
+            while not stop.is_set():
                 sent = Sent({})
-            if not sent.outcomes:
-                stop.wait(_EVERY_S)
-        self.release()
+                try:
+                    sent = self.once(stop)
+                except BacklogError as error:
+                    _log.warning("webhooks wait: %s", error)  # the store is away, say: nothing is lost, the trail stays
+                except Exception:  # noqa: BLE001 - whatever it is, what is due must go on to be delivered
+                    _log.exception("webhooks wait: a fault of the delivery itself")
+                if not sent.outcomes:
+                    stop.wait(_EVERY_S)
+        finally:
+            self.release()
 
     def once(self, stop: threading.Event | None = None) -> Sent:
         """
         Deliver all that is due now, and return what came of it. Raises `BackendError` while the store is away.
         """
         sent = Sent({})
-        found = [webhook for _, webhook in self._all() if not webhook.off]
+        now = self._backlog.clock()
+        found = [webhook for _, webhook in self._all() if not webhook.off and self._faulty.get(webhook, "") <= now]
         if not found or not self._outlets.hosts:
             return sent
         if not self._hold():
@@ -150,7 +158,14 @@ class Deliverer:
         outcomes: list[str] = []
         began = perf_counter()
         while not (stop is not None and stop.is_set()):
-            turn, is_more = self._turn(webhook)
+            try:
+                turn, is_more = self._turn(webhook)
+            except BackendError:
+                raise  # of the store, which is that of all
+            except Exception:  # noqa: BLE001 - whatever it is, the other subscriptions must not stand still for it
+                self._faulty[webhook] = add_seconds(self._backlog.clock(), _FAULT_S)
+                _log.exception("webhook %s: a fault; left alone for %d s, the others go on", webhook.name, _FAULT_S)
+                break
             outcomes += [attempt.outcome for attempt in turn.log]
             for attempt in turn.log:
                 self._heard(attempt.outcome)
@@ -165,8 +180,9 @@ class Deliverer:
         if look.progress.next_at > now:
             return turn, False
         wants = self._wants(webhook, look, now)
-        for kept, event in look.again:
+        for index, (kept, event) in enumerate(look.again, 1):
             if not self._again(webhook, turn, look, kept, event):
+                turn.later += [untried.next_at for untried, _ in look.again[index:]]
                 break
         is_more = False
         if not turn.progress.next_at and not turn.off:

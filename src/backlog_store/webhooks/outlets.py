@@ -155,11 +155,11 @@ def _cut(held: list[socket.socket]) -> None:
 
 
 def _parts(url: str) -> _Split:
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise Refused(f"{url[:100]} has no port that there is") from error
+        raise Refused(f"{url[:100]} is no address, or has no port that there is") from error
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise Refused(f"{url[:100]} is no plain http or https address")
     return _Split(parts.scheme, parts.hostname, port, parts.netloc, parts.path, parts.query)
@@ -180,6 +180,8 @@ def _resolved(host: str, port: int, scheme: str, outlets: Outlets) -> Address:
         found = asked.result(outlets.within_s)
     except FutureTimeout as error:
         raise TimeoutError(f"{host} was not resolved within {outlets.within_s:g} s") from error
+    except ValueError as error:  # a label that is empty or longer than 63 letters, say: nobody was asked
+        raise Refused(f"{host[:100]} is no name of a host") from error
     addresses = [ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found]  # type: ignore[index]
     for address in addresses:
         if not outlets.allows(address):

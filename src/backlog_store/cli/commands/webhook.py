@@ -223,8 +223,10 @@ def deliver(app: App, once: bool, as_json: bool) -> None:
         app.say("Delivering (stop with Ctrl-C)")
         found.run(threading.Event())
         return
-    sent = found.once()
-    found.release()
+    try:
+        sent = found.once()
+    finally:
+        found.release()
     if not sent.is_ours:
         raise click.ClickException("another process delivers; its lease ends half a minute after it does.")
     told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(sent.outcomes.items())) or "nothing was due"
