@@ -62,6 +62,13 @@ class Scope(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         """
         return self.envs is None and self.services is None
 
+    @property
+    def reach(self) -> dict[str, list[str] | None]:
+        """
+        Return what it covers, as data: equal for scopes that see the same items.
+        """
+        return {"envs": _sorted(self.envs), "services": _sorted(self.services)}
+
     def covers(self, env: str, service: str) -> bool:
         """
         Tell whether an item of this env and service lies within.
@@ -84,3 +91,7 @@ class Scope(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         if self.services is not None:
             parts.append(In("service", self.services))
         return All(tuple(parts)) if parts else ANY
+
+
+def _sorted(names: tuple[str, ...] | None) -> list[str] | None:
+    return None if names is None else sorted({*names})

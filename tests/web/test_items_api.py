@@ -117,6 +117,16 @@ def test_a_batch_has_a_verdict_a_line(client: Client) -> None:
     assert verdicts == [b"created", b"refused", b"refused", b"refused"]
 
 
+def test_what_is_wrong_with_a_whole_batch_is_told_before_any_verdict(client: Client) -> None:
+    """
+    By the status: behind a 200 it could only be cut off.
+    """
+    headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": "k" * 300}
+    response = client.post("/api/v1/batch/upsert", content=b'{"title":"a","dedupe_key":"k"}\n', headers=headers)
+    assert response.status_code == 422
+    assert client.get("/api/v1/items").json()["items"] == []
+
+
 def test_every_fault_of_a_body_is_listed(client: Client) -> None:
     """
     Unknown members, wrong types and impossible values are told together, each with its pointer.

@@ -159,9 +159,19 @@ def test_forms_lead_nowhere_else(client: Client, made: str) -> None:
     """
     Where a form goes back to is a path of this site, whatever the field says.
     """
-    for back in ("https://evil.example/", "//evil.example/x", "javascript:alert(1)"):
+    for back in ("https://evil.example/", "//evil.example/x", "///evil.example/x", "////evil.example", "//[", "/\\evil",
+                 "javascript:alert(1)"):  # fmt: skip
         place = sent(client, f"/items/{made}/comment", message="x", back=back).headers["location"]
         assert place.startswith(f"/items/{made}?did=")
+
+
+@pytest.mark.parametrize("seen", ["9" * 5_000, "²", "-1", "x"])
+def test_a_revision_that_is_none_is_as_if_none_was_shown(client: Client, made: str, seen: str) -> None:
+    """
+    Of one item and of several.
+    """
+    assert sent(client, f"/items/{made}/comment", message="x", revision=seen).status_code == 303
+    assert sent(client, "/bulk", ids=f"{made}@{seen}", verb="comment", message="x").status_code == 200
 
 
 def test_a_faulty_form_keeps_what_was_typed(client: Client, backlog: Backlog) -> None:

@@ -14,6 +14,7 @@ from backlog_store.backlog import Backlog
 from backlog_store.commands import ApplyPolicy, CompleteRun, Report
 from backlog_store.errors import NotFound
 from backlog_store.model import Draft
+from backlog_store.planning import keep_in_store
 from backlog_store.query import live
 from backlog_store.testing.clocks import StepClock
 from tests.web.conftest import ASKERS, Client
@@ -204,6 +205,24 @@ def test_a_plan_is_for_who_made_it_and_who_sees_everything(client: Client, askin
     assert asking("ben").get("/api/v1/plans").json() == {"plans": []}
     assert asking("ann").get("/api/v1/plans/aaaaaaaaaaaaaaaa").status_code == 404
     assert asking("ruff").post(path + "/apply").json()["counts"]["created"] == 1
+
+
+def test_a_namesake_of_another_reach_sees_nothing_of_a_plan(
+    client: Client, backlog: Backlog, asking: Callable[[str], Client]
+) -> None:
+    """
+    A token may be called like a person: what counts is what both reach.
+    """
+    person = backlog.acting_as("ben", person=True)
+    planner = person.planner()
+    planner.execute(Report(drafts=(Draft(title="secret of db", dedupe_key="d", service="db", source="ruff"),)))
+    plan = planner.plan()
+    keep_in_store(person, plan)
+    assert asking("ben").get(f"/api/v1/plans/{plan.token}").status_code == 404
+    assert asking("ben").get("/api/v1/plans").json() == {"plans": []}
+    assert "secret of db" not in asking("ben").get(f"/plans/{plan.token}").text
+    assert client is asking("ann")
+    assert client.get(f"/api/v1/plans/{plan.token}").status_code == 200
 
 
 def test_a_plan_is_let_go_when_it_can_be_applied_no_more(client: Client, backlog: Backlog, clock: StepClock) -> None:

@@ -160,6 +160,26 @@ def test_a_person_signs_in_and_out(world: World) -> None:
         assert client.get("/api/v1/items").status_code == 401
 
 
+@pytest.mark.parametrize("back", ["///evil.example/x", "////evil.example", "//[", "https://evil.example/", "/\\evil"])
+def test_signing_in_leads_nowhere_else(world: World, back: str) -> None:
+    """
+    Wherever a link to the form says to go then, it is a path of this site.
+    """
+    world.person()
+    with world.client() as client:
+        assert client.get("/sign-in", params={"back": back}).status_code == 200
+        assert entered(client, back=back).headers["location"] == "/now"
+
+
+def test_who_has_not_signed_in_keeps_no_memory_busy(world: World) -> None:
+    """
+    A form to sign in is short; more is not even read.
+    """
+    world.person()
+    with world.client() as client:
+        assert entered(client, back="/" + "x" * 100_000).status_code == 413
+
+
 def test_a_session_is_drawn_anew_at_each_sign_in(world: World) -> None:
     """
     A session that somebody planted before signing in is worth nothing, and the one before ends.

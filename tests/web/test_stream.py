@@ -18,10 +18,13 @@ import pytest
 
 from backlog_store.access import Scope
 from backlog_store.backlog import Backlog
+from backlog_store.commands import SetPerson
 from backlog_store.query import EventQuery
 from backlog_store.web.api import api_routes
 from backlog_store.web.app import create_app
-from backlog_store.web.site import Asker, Site
+from backlog_store.web.problems import HttpProblem
+from backlog_store.web.site import Asker, Limits, Site
+from backlog_store.web.tail import Tail
 from tests.web.serving import Served
 
 ALL = Asker(name="ann", person=True)
@@ -144,6 +147,56 @@ def test_foreign_changes_are_not_sent(
     backlog.upsert(title="Theirs too", service="api", dedupe_key="c")
     backlog.comment(mine, "hello")
     assert [data["item_id"] for _, data in listener.changes(2)] == [mine, mine]
+
+
+def test_one_listener_too_many_is_told_before_anything_is_streamed(
+    serve: Callable[..., Served], listen: Callable[..., Listener]
+) -> None:
+    """
+    With 503, so that it comes back later; behind a 200 it would be a stream that breaks off.
+    """
+    server = serve(ALL, limits=Limits(listeners=1))
+    listen(server.url)
+    parts = urlsplit(server.url)
+    second = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    second.request("GET", "/api/v1/stream")
+    assert second.getresponse().status == 503
+    second.close()
+
+
+@pytest.mark.parametrize("now", [None, Scope(role="reader", services=("web",))])
+def test_a_credential_that_changes_bounds_its_stream_from_then_on(backlog: Backlog, now: Scope | None) -> None:
+    """
+    One that is revoked ends it, with a hint to come back and hear why; one that reaches less hears less.
+    """
+
+    def again() -> Scope:
+        if now is None:
+            raise HttpProblem(401, "this token is not known, or holds no longer")
+        return now
+
+    async def run() -> list[bytes]:
+        tail = Tail(backlog, interval_s=0.01)
+        stream = tail.follow(None, None, again)
+        heard = [await anext(stream)]
+        backlog.upsert(title="before", service="api", dedupe_key="a")
+        heard.append(await anext(stream))
+        backlog.acting_as("root", person=True).execute(person)
+        backlog.upsert(title="behind", service="api", dedupe_key="b")
+        backlog.upsert(title="web", service="web", dedupe_key="c")
+        async for chunk in stream:
+            heard.append(chunk)
+            tail.end()
+        return heard
+
+    person = SetPerson(name="eve", scope=Scope(role="reader"), over=0, password="")
+    heard = anyio.run(run)
+    assert heard[0] == b": connected\n\n"
+    assert b'"service":"api"' in heard[1]
+    rest = b"".join(heard[2:])
+    assert b'"service":"api"' not in rest
+    assert (b'"service":"web"' in rest) == (now is not None)
+    assert heard[-1] == b"retry: 1000\n\n"
 
 
 def test_listeners_that_come_back_at_once_get_each_change_once(

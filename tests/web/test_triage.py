@@ -82,11 +82,14 @@ def test_what_one_fix_clears_comes_together(client: Client, cards: list[str]) ->
     assert f'data-id="{cards[0]}"' in client.get(unescape(skip[1])).text
 
 
-def test_passing_over_leads_on_and_changes_nothing(client: Client, backlog: Backlog, cards: list[str]) -> None:
+@pytest.mark.parametrize("place", ["/triage", "/triage?q=sort:updated", "/triage?q=sort:due"])
+def test_passing_over_leads_on_and_changes_nothing(
+    client: Client, backlog: Backlog, cards: list[str], place: str
+) -> None:
     """
-    "Not now" shows one card after the other in the order of work, and then says that it is the end.
+    "Not now" shows one card after the other in the order of work, whatever order a query names, and says where it ends.
     """
-    place, seen = "/triage", []
+    seen = []
     while found := re.search(r'class="one" data-id="(\w+)"', text := client.get(place).text):
         seen.append(found[1])
         skip = re.search(r'href="(/triage[^"]*)" data-key="n"', text)

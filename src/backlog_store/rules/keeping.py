@@ -79,6 +79,8 @@ def drop_view(context: Context, body: DropView) -> Outcome:
 def keep_plan(context: Context, body: KeepPlan) -> Outcome:
     """
     Keep a part of a plan. It is a working record: what the plan does is said by the events of what is applied.
+
+    It holds what its report held, so it is seen by those alone who see the same items as its maker did then, or all.
     """
     check = Checker()
     if not _TOKEN.fullmatch(body.token):
@@ -91,6 +93,9 @@ def keep_plan(context: Context, body: KeepPlan) -> Outcome:
         check.fault("until", body.until, f"an instant, {LIMITS.answer_days} days from now at the latest")
     check.done("plan")
     told: dict[str, Any] = {"text": body.text}
+    scope = context.command.scope
+    if scope is not None and not scope.is_whole:
+        told["reach"] = scope.reach
     if body.parts:
         told |= {"parts": body.parts, "by": context.actor.name}
     id = body.token if body.parts else f"{body.token}/{body.number:06d}"

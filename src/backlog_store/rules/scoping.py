@@ -45,7 +45,7 @@ __all__ = ["ScopedReader", "action_of", "check_scope", "outcomes_within", "visib
 
 #: Records that belong to an item, whose id their own begins with.
 _OF_ITEMS = frozenset({"link", "sighting", "lease"})
-#: Records that are seen by whoever sees every item: of runs, of what parked ones would do, of what is planned.
+#: Records that are all seen by whoever sees every item: of runs, of what parked ones would do, of what is planned.
 _OF_WHOLE = frozenset({"run", "proposal", "plan"})
 #: Records that are seen by admins of everything: of who may sign in or is told, and of what was told.
 _OF_ADMINS = frozenset({"access", "delivery"})
@@ -258,6 +258,8 @@ class ScopedReader:
             return records
         if kind == "run":
             return [record for record in records if _covers_run(self._scope, record)]
+        if kind == "plan":
+            return [record for record in records if record.body.get("reach") == self._scope.reach]
         if kind == "proposal":
             runs = {"/".join(record.id.split("/")[:2]) for record in records}
             begun = self.records("run", runs)

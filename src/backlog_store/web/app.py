@@ -4,7 +4,7 @@ The application: the tables of routes on Litestar.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, BinaryIO
 
@@ -20,7 +20,7 @@ from backlog_store.web.observing import observe
 from backlog_store.web.problems import told
 from backlog_store.web.receiving import received
 from backlog_store.web.routing import Ask, Reply, Route
-from backlog_store.web.site import Asker, Site
+from backlog_store.web.site import Asker, Limits, Site
 
 __all__ = ["create_app"]
 
@@ -93,12 +93,12 @@ def _handler(site: Site, route: Route, limiter: anyio.CapacityLimiter) -> HTTPRo
             return route.handler(Ask(site, request, asker, body, path))
 
         if route.method in ("GET", "DELETE"):
-            return _response(site, await run_sync(lambda: work(enter(), b""), limiter=limiter), limiter)
+            return await _response(site, await run_sync(lambda: work(enter(), b""), limiter=limiter), limiter)
         # Who may not ask sends no body either: nothing of it is kept for them.
         asker = await run_sync(enter, limiter=limiter)
         body = await received(request, site.limits, spooled=route.spooled)
         try:
-            return _response(site, await run_sync(work, asker, body, limiter=limiter), limiter)
+            return await _response(site, await run_sync(work, asker, body, limiter=limiter), limiter)
         finally:
             if route.action != "read":
                 site.wrote()  # also where it failed: part of it may be done
@@ -108,8 +108,13 @@ def _handler(site: Site, route: Route, limiter: anyio.CapacityLimiter) -> HTTPRo
     answer.__name__ = route.name
     return HTTPRouteHandler(
         route.path, http_method=route.method, name=f"{route.method} {route.path}",  # type: ignore[arg-type]
-        request_max_body_size=site.limits.report if route.spooled else site.limits.body, status_code=200,
+        request_max_body_size=_body_max(site.limits, route), status_code=200,
     )(answer)  # fmt: skip
+
+
+def _body_max(limits: Limits, route: Route) -> int:
+    # Nobody keeps memory busy without a credential: a form to sign in is short.
+    return limits.anonymous if route.action is None else limits.report if route.spooled else limits.body
 
 
 def _options(path: str, methods: set[str]) -> HTTPRouteHandler:
@@ -122,18 +127,28 @@ def _options(path: str, methods: set[str]) -> HTTPRouteHandler:
     return HTTPRouteHandler(path, http_method="OPTIONS", name=f"OPTIONS {path}", status_code=204)(answer)
 
 
-def _response(site: Site, reply: Reply, limiter: anyio.CapacityLimiter) -> Response[Any]:
+async def _response(site: Site, reply: Reply, limiter: anyio.CapacityLimiter) -> Response[Any]:
     headers = {**_HEADERS, **reply.headers}
+    chunks: AsyncGenerator[bytes] | None = None
     if reply.live is not None:
-        return Stream(_live(site, reply.live()), media_type=reply.media, status_code=reply.status, headers=headers)
-    if reply.stream is not None:
-        return Stream(
-            _sent(site, reply.stream, limiter), media_type=reply.media, status_code=reply.status, headers=headers
-        )
+        chunks = _live(site, reply.live())
+    elif reply.stream is not None:
+        chunks = _sent(site, reply.stream, limiter)
+    if chunks is not None:
+        # What is wrong is said before the answer begins: behind a 200 it could only be cut off.
+        first = await anext(chunks, b"")
+        return Stream(_from(first, chunks), media_type=reply.media, status_code=reply.status, headers=headers)
     return Response(reply.content(), media_type=reply.media, status_code=reply.status, headers=headers)
 
 
-async def _live(site: Site, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _from(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    async with aclosing(rest):
+        yield first
+        async for chunk in rest:
+            yield chunk
+
+
+async def _live(site: Site, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     site.listen()
     site.metrics.listeners.inc()
     try:
@@ -144,7 +159,7 @@ async def _live(site: Site, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes
         site.metrics.listeners.dec()
 
 
-async def _sent(site: Site, chunks: Iterator[bytes], limiter: anyio.CapacityLimiter) -> Any:
+async def _sent(site: Site, chunks: Iterator[bytes], limiter: anyio.CapacityLimiter) -> AsyncGenerator[bytes]:
     while chunk := await run_sync(next, chunks, b"", limiter=limiter):
         yield chunk
     site.wrote()  # a batch is carried out while its verdicts are sent

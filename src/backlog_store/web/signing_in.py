@@ -194,7 +194,7 @@ class Accounts:
         if session is None:
             raise _nobody("nobody is signed in here")
         asker = self._person(session.name)
-        if now >= add_seconds(session.seen_at, _TOUCH_S):
+        if now >= add_seconds(session.seen_at, _TOUCH_S) and not request.scope["state"].get("listens"):
             with suppress(BackendError):  # it is used, which is what matters; a later request notes that
                 self.backlog.acting_as(session.name, person=True).execute(TouchSession(digest=digest))
         return asker

@@ -30,6 +30,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     body: int = 8 * 1024 * 1024  # of a request; reports have their own
     report: int = 64 * 1024 * 1024
+    anonymous: int = 16 * 1024  # of a request that needs no credential
     in_memory: int = 1024 * 1024  # of a body that is read as a file; the rest of it is in one
     body_wait_s: float = 20.0  # a body that brings nothing for so long is given up;
     body_rate: int = 16 * 1024  # what has come earns a second for each so many bytes

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -21,7 +22,7 @@ from backlog_store.backends.port import Reader
 from backlog_store.backlog import Backlog
 from backlog_store.codec import encode
 from backlog_store.errors import BacklogError
-from backlog_store.model import Event, Item
+from backlog_store.model import ACCESS_TRAIL, Event, Item
 from backlog_store.query import EventQuery
 from backlog_store.web.problems import HttpProblem
 
@@ -84,27 +85,41 @@ class Tail:
         self._starting = asyncio.Lock()
         self._limiter = anyio.CapacityLimiter(4)
 
-    async def follow(self, after: str | None, scope: Scope | None) -> AsyncIterator[bytes]:
+    async def follow(
+        self, after: str | None, scope: Scope | None, again: Callable[[], Scope | None] | None = None
+    ) -> AsyncIterator[bytes]:
         """
         Yield what comes behind *after* (``None``: behind what is there now), until the listener goes away.
 
+        *again* returns what the listener reaches now, and raises `HttpProblem` where its credential holds no longer:
+        it is asked before anything is sent behind a change of who may sign in, and every 15 s. Then the stream ends.
         Raises `HttpProblem` (503) where too many listen already.
         """
         if self._listeners >= self._most:
             raise HttpProblem(503, f"{self._most} listeners are connected already")
         self._listeners += 1
+        is_begun = False
         try:
             position = await self._end() if after is None else after
             await self._start()
+            is_begun = True
             yield b": connected\n\n"
+            asked_at = anyio.current_time()
             while not self._is_ending:
                 entries = await self._behind(position)
+                if again is not None and (_tells_of_access(entries) or anyio.current_time() >= asked_at + _ALIVE_S):
+                    scope, asked_at = await self._off_loop(again), anyio.current_time()
                 for entry in entries:
                     position = entry.event.position
                     if entry.is_for(scope):
                         yield entry.sent()
                 if not entries and not await self._waited(position):
                     yield b": still there\n\n"
+            yield b"retry: %d\n\n" % _RETRY_MS
+        except (HttpProblem, BacklogError):
+            if not is_begun:
+                raise
+            # It comes back, and hears why; or it comes back once the database does.
             yield b"retry: %d\n\n" % _RETRY_MS
         finally:
             self._listeners -= 1
@@ -174,7 +189,14 @@ class Tail:
         return newest[0].position if newest else ""
 
     async def _ask(self, fn: Callable[[Reader], T]) -> T:
-        return await anyio.to_thread.run_sync(self._backlog.read, fn, limiter=self._limiter)
+        return await self._off_loop(partial(self._backlog.read, fn))
+
+    async def _off_loop(self, fn: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(fn, limiter=self._limiter)
+
+
+def _tells_of_access(entries: Sequence[Entry]) -> bool:
+    return any(entry.event.item_id == ACCESS_TRAIL for entry in entries)
 
 
 def _entries(reader: Reader, after: str) -> list[Entry]:

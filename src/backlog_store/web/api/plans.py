@@ -78,21 +78,21 @@ def plans_for(ask: Ask) -> list[Plan]:
     """
     Return the plans that are kept, without their steps, that who asks may see.
     """
-    return [plan for plan in plans_in_store(ask.site.backlog) if _is_for(ask, plan)]
+    return [plan for plan in plans_in_store(ask.backlog) if _is_for(ask, plan)]
 
 
 def plan_for(ask: Ask, token: str) -> Plan:
     """
     Return the plan of a token, for who may see it. Raises `NotFound`.
     """
-    plan = kept_in_store(ask.site.backlog, token)
+    plan = kept_in_store(ask.backlog, token)
     if not _is_for(ask, plan):
         raise NotFound("plan", token)
     return plan
 
 
 def _is_for(ask: Ask, plan: Plan) -> bool:
-    # A plan holds what its report held. What of it is done, the scope of who applies it bounds once more.
+    # That it shows nothing which who asks does not reach is seen to by the store. This is about whose it is.
     scope = ask.asker.scope
     return scope is None or scope.is_whole or plan.by == ask.asker.name
 

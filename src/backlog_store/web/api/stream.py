@@ -4,6 +4,7 @@ The stream of changes as they are committed (server-sent events).
 
 from __future__ import annotations
 
+from backlog_store.access import Scope
 from backlog_store.web.routing import Ask, Param, Reply, Routes
 
 __all__ = ["routes"]
@@ -20,6 +21,11 @@ def stream(ask: Ask) -> Reply:
     last: str | None = ask.request.headers.get("last-event-id")
     if last is None and "after" in ask.parameters:
         last = ask.text("after")
-    asker = ask.asker
-    return Reply(live=lambda: ask.site.tail.follow(last, asker.scope), media="text/event-stream",
+    asker, state = ask.asker, ask.request.scope["state"]
+    state["listens"] = True  # which is no use of a session: a page left open does not keep it
+
+    def again() -> Scope | None:
+        return ask.site.sign_in(ask.request).scope
+
+    return Reply(live=lambda: ask.site.tail.follow(last, asker.scope, again), media="text/event-stream",
                  headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})  # fmt: skip

@@ -19,7 +19,7 @@ from backlog_store.web.pages.render import page
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.routing import Ask, Reply, Routes
 
-__all__ = ["FORM", "back_to", "form_of", "moment", "one_of", "routes"]
+__all__ = ["FORM", "back_to", "form_of", "moment", "one_of", "own_place", "revision_of", "routes"]
 
 routes = Routes()
 
@@ -43,15 +43,27 @@ def back_to(form: Mapping[str, list[str]], verdict: str, batch: str, *, default:
     """
     Return to where the form was, on this site alone.
     """
-    place = urlsplit(form.get("back", [default])[-1])
-    own = not place.scheme and not place.netloc and place.path.startswith("/") and "\\" not in place.path
-    if not own:
-        place = urlsplit(default)
-    path = place.path
+    place = urlsplit(own_place(form.get("back", [default])[-1], default))
     kept = [(name, value) for name, values in parse_qs(place.query, keep_blank_values=True).items()
             for value in values if name not in ("did", "batch")]  # fmt: skip
     query = urlencode([*kept, ("did", verdict), ("batch", batch)])
-    return Reply(status=303, headers={"Location": urlunsplit(("", "", path, query, ""))})
+    return Reply(status=303, headers={"Location": urlunsplit(("", "", place.path, query, ""))})
+
+
+def own_place(place: str, default: str) -> str:
+    """
+    Return a path of this site: *place* if it is one, else *default*.
+    """
+    # Browsers take a backslash for a slash, and any number of slashes for the two in front of a host.
+    is_own = place.startswith("/") and not place.startswith("//") and "\\" not in place and place.isprintable()
+    return place if is_own else default
+
+
+def revision_of(text: str) -> int:
+    """
+    Return the revision that a form says was shown; 0, any, for what is no number.
+    """
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
 
 
 def one_of(form: Mapping[str, list[str]], name: str, default: str = "") -> str:
@@ -120,7 +132,7 @@ def change_item(ask: Ask) -> Reply:
     item = backlog.get(ask.path["id"])
     seen = one_of(form, "revision")
     try:
-        body = VERBS[verb](item.id, form, now, int(seen) if seen.isdecimal() and len(seen) < 10 else 0)
+        body = VERBS[verb](item.id, form, now, revision_of(seen))
         if isinstance(body, c.Link):
             body = replace(body, other=backlog.id_of(body.other))
         if isinstance(body, c.Close) and body.duplicate_of:
@@ -171,7 +183,7 @@ def change_items(ask: Ask) -> Reply:
     pairs = [pair.partition("@") for pair in form.get("ids", [])][: LIMITS.drafts_per_command]
     if not pairs:
         raise HttpProblem(422, "choose items first")
-    bodies = tuple(VERBS[verb](id, form, now, int(seen) if seen.isdecimal() else 0) for id, _, seen in pairs)
+    bodies = tuple(VERBS[verb](id, form, now, revision_of(seen)) for id, _, seen in pairs)
     body = c.Bulk(bodies=bodies, keep_going=True)
     if one_of(form, "sure") != "yes":
         outcomes = ask.backlog.preview(body).outcomes

@@ -4,11 +4,9 @@ The page to sign in, and signing out: plain forms.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from msgspec.structs import replace
 
-from backlog_store.web.pages.changes import FORM, form_of, one_of
+from backlog_store.web.pages.changes import FORM, form_of, one_of, own_place
 from backlog_store.web.pages.render import plain_page
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.routing import Ask, Param, Reply, Routes
@@ -25,22 +23,13 @@ def _accounts(ask: Ask) -> Accounts:
     return ask.site.sign_in
 
 
-def _own(place: str) -> str:
-    """
-    Return a path of this site, whatever was given.
-    """
-    parts = urlsplit(place)
-    own = not parts.scheme and not parts.netloc and place.startswith("/") and "\\" not in place
-    return place if own and place.isprintable() else "/now"
-
-
 @routes.add("GET", "/sign-in", action=None, params=(Param("back", "Where to go then."),), gives="text/html")
 def sign_in_page(ask: Ask) -> Reply:
     """
     Show the form to sign in.
     """
     accounts = _accounts(ask)
-    return plain_page("sign-in.html", back=_own(ask.text("back", "/now")), name="", refused="",
+    return plain_page("sign-in.html", back=own_place(ask.text("back"), "/now"), name="", refused="",
                       secret=accounts.is_secret(ask.request))  # fmt: skip
 
 
@@ -50,7 +39,7 @@ def sign_in(ask: Ask) -> Reply:
     Sign a person in by name and password.
     """
     accounts, form = _accounts(ask), form_of(ask)
-    name, back = one_of(form, "name"), _own(one_of(form, "back", "/now"))
+    name, back = one_of(form, "name"), own_place(one_of(form, "back"), "/now")
     try:
         cookie = accounts.enter(ask.request, name, form.get("password", [""])[-1])
     except HttpProblem as error:

@@ -22,7 +22,7 @@ from backlog_store.query import All, Compare, EventQuery, HasWords, In, ItemQuer
 from backlog_store.rules.explaining import Reason, reasons
 from backlog_store.rules.policies import policy_in_force
 from backlog_store.web.inputs import cursor_of, list_query
-from backlog_store.web.pages.changes import FORM, back_to, form_of, moment, one_of
+from backlog_store.web.pages.changes import FORM, back_to, form_of, moment, one_of, revision_of
 from backlog_store.web.pages.items import told
 from backlog_store.web.pages.render import page, standing
 from backlog_store.web.routing import Ask, Param, Reply, Routes
@@ -90,6 +90,7 @@ def _waiting(now: str) -> tuple[Where, ...]:
 
 def _asked(ask: Ask) -> tuple[Where, tuple[str, ...] | None]:
     given = {name: values for name, values in ask.parameters.items() if name in ("q", "fix", "after")}
+    given["sort"] = ["priority"]  # the queue has its order, whatever the query names
     asked = list_query(given, now=ask.site.backlog.clock(), me=ask.asker.name, page_max=200)
     return asked.where, asked.after
 
@@ -200,7 +201,7 @@ def _body(ask: Ask, do: str, items: Sequence[Item], form: Mapping[str, list[str]
         return c.Merge(ids=tuple(item.id for item in items if item.id != into), into=into, message=words)
     # Of a card alone the form tells which revision was shown; of several the preview's token does.
     seen = one_of(form, "revision")
-    alone = int(seen) if len(items) == 1 and seen.isdecimal() and len(seen) < 10 else 0
+    alone = revision_of(seen) if len(items) == 1 else 0
     bodies = tuple(_single(do, item, form, now, alone or item.revision, words) for item in items)
     return c.Bulk(bodies=bodies, keep_going=len(items) > 1)
 
