@@ -122,7 +122,7 @@ def _check(context: Context, body: SetWebhook, old: Webhook | None) -> None:
         check.fault("name", body.name, "1 to 63 of a-z, 0-9, dot, dash and underscore")
     check.text("url", body.url, _URL_MAX, required=True)
     if (old is None or body.url != old.url) and not _is_address(body.url):
-        check.fault("url", body.url, "an http or https address, without user, password and spaces, of a host that can be looked up")
+        check.fault("url", body.url, "an http or https address of a possible host, without user, password and spaces")
     if old is None and body.secret is None:
         check.fault("secret", "", "a new one needs a secret")
     if body.secret is not None and not is_secret(body.secret):
