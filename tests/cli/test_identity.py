@@ -56,6 +56,16 @@ def test_a_merge_and_a_split_hold_on_every_backend(kept: Cli) -> None:
     kept("verify")
 
 
+def test_what_was_done_under_a_token_is_done_once(kept: Cli) -> None:
+    """Whoever is not sure that it came through applies the token: what is done is not done again."""
+    a, b = _id(kept, "slo:a"), _id(kept, "slo:b")
+    token = kept.json("merge", a, "--into", b, "--dry-run")["token"]
+    batch = kept.json("merge", a, "--into", b, "--token", token)["batch"]
+    assert kept.json("apply", token)["batch"] == batch
+    kept("undo", batch)
+    assert _id(kept, "slo:a") == a
+
+
 def test_a_merge_and_a_split_do_what_was_shown_or_nothing(kept: Cli) -> None:
     """The token of a preview merges just as shown; once an item changed it is refused, naming the item."""
     a, b = _id(kept, "slo:a"), _id(kept, "slo:b")

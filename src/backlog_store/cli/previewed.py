@@ -74,5 +74,9 @@ def carry_out(app: App, planner: Planner) -> Answer:
 
     Interrupted, `backlog apply TOKEN` goes on where it stopped.
     """
-    applied = app.backlog.apply(planner.plan())
+    from backlog_store.cli.planfiles import keep_plan
+
+    plan = planner.plan()
+    keep_plan(app, plan)  # over the one that was shown: it decides the same, and this is the one to go on with
+    applied = app.backlog.apply(plan)
     return Answer(batch=applied.batch, outcomes=tuple(one for answer in applied.answers for one in answer.outcomes))

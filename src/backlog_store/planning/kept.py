@@ -106,7 +106,7 @@ def _no_plan(where: str, reason: str) -> InvalidInput:
 
 def keep_in_store(backlog: Backlog, plan: Plan) -> None:
     """
-    Keep a plan in the store until it can be applied no more; keeping it again changes nothing but how long.
+    Keep a plan in the store until it can be applied no more, over an older one of the same token.
     """
     text = b"".join(lines_of_plan(plan)).decode()
     parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]

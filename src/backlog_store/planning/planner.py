@@ -14,7 +14,7 @@ from backlog_store import commands as c
 from backlog_store.backends.port import Put
 from backlog_store.codec import from_builtins
 from backlog_store.errors import PlanChanged
-from backlog_store.ids import batch_id
+from backlog_store.ids import batch_id, derived
 from backlog_store.instants import add_seconds
 from backlog_store.planning.kept import PLAN_DAYS, Plan, Step, keep_in_store
 from backlog_store.preview import departures, digest_of, foreseen, same, token_of
@@ -112,7 +112,8 @@ def apply_plan(backlog: Backlog, plan: Plan) -> Applied:
 
     Raises `PlanChanged` with what changed; nothing is written then. Each step is held against its decisions once more
     in its own transaction: should somebody come between, it says how far it got, and applying again after a new plan
-    goes on. The same plan again, also after a crash half-way, does only what is still to be done.
+    goes on. The same plan again, also after a crash half-way, does only what is still to be done. A plan that was made
+    at another time is another one, though its token may be the same: what it shows may be.
 
     With the backlog on a server the plan is handed over, and all of this happens there, where everything is seen.
     """
@@ -123,7 +124,7 @@ def apply_plan(backlog: Backlog, plan: Plan) -> Applied:
     until = add_seconds(plan.made_at, PLAN_DAYS * _DAY_S)
     if backlog.clock() > until:
         raise PlanChanged(plan.token, [f"it was made at {plan.made_at} and could be applied until {until}"])
-    batch = batch_id(plan.token)
+    batch = batch_id(_name_of(plan))
     changed = list(_changed(backlog, plan))
     if changed:
         raise PlanChanged(plan.token, changed)
@@ -139,10 +140,15 @@ def apply_plan(backlog: Backlog, plan: Plan) -> Applied:
     return Applied(batch=batch, answers=tuple(answers), again=bool(answers) and all(one.replayed for one in answers))
 
 
+def _name_of(plan: Plan) -> str:
+    # Who plans the same again later may be shown the same token, and means another time.
+    return derived(plan.token, plan.made_at)
+
+
 def _command(backlog: Backlog, plan: Plan, number: int, step: Step, batch: str) -> c.Command:
     # Sources act as the machines that they are; what a person planned is done by whoever applies it.
     actor = step.actor if step.actor.kind == "machine" else backlog.actor
-    command = backlog.command(step.body, request_id=f"plan/{plan.token}/{number}", batch=batch)
+    command = backlog.command(step.body, request_id=f"plan/{_name_of(plan)}/{number}", batch=batch)
     return replace(command, actor=actor, expect=digest_of(step.decisions))
 
 

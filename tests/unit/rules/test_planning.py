@@ -14,11 +14,11 @@ from msgspec.structs import replace
 from backlog_store.backends.memory import open_memory
 from backlog_store.backends.port import Backend, Change, DropRecord, Purge, PutRecord, Reader, Sighting, Trim, Writer
 from backlog_store.backlog import Backlog
-from backlog_store.commands import ApplyPolicy, BeginRun, Bulk, CompleteRun, Edit, Report, RunScope
-from backlog_store.errors import PlanChanged
+from backlog_store.commands import Answer, ApplyPolicy, BeginRun, Bulk, Command, CompleteRun, Edit, Report, RunScope
+from backlog_store.errors import BackendUnavailable, PlanChanged
 from backlog_store.executors.local import LocalExecutor
 from backlog_store.model import LIMITS, PRIORITIES, Draft
-from backlog_store.planning import Planner
+from backlog_store.planning import Planner, keep_in_store, kept_in_store
 from backlog_store.preview import digest_of
 from backlog_store.query import ANY, EventQuery, ItemQuery, order_key
 from backlog_store.rules.overlay import Overlay
@@ -127,7 +127,35 @@ def test_a_plan_applied_twice_happens_once(machine: Backlog) -> None:
     assert events(machine) == before
 
 
-def test_a_plan_that_was_applied_half_way_goes_on(machine: Backlog) -> None:
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_a_plan_that_shows_the_same_later_is_another_one(machine: Backlog, clock: StepClock, is_kept: bool) -> None:
+    """
+    A known problem that is planned and reported on three days is seen three times, also when the token is the same.
+    """
+    machine.execute(Report(drafts=drafts(1)))
+    tokens, batches = set(), set()
+    for days in (0, 1, 20):
+        clock.advance(days * 86_400)
+        planner = machine.planner()
+        planner.execute(Report(drafts=drafts(1)))
+        plan = planner.plan()
+        if is_kept:
+            keep_in_store(machine, plan)
+            plan = kept_in_store(machine, plan.token)
+        applied = machine.apply(plan)
+        assert not applied.again
+        once_more = machine.apply(plan)
+        assert (once_more.again, once_more.batch) == (True, applied.batch)
+        tokens.add(plan.token)
+        batches.add(applied.batch)
+
+    assert (len(tokens), len(batches)) == (1, 3)
+    item = machine.get_by_key("k1")
+    assert item is not None
+    assert machine.occurrences(item) == 4
+
+
+def test_a_plan_that_was_applied_half_way_goes_on(machine: Backlog, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     After a crash between two chunks, applying again does only what is missing.
     """
@@ -135,8 +163,19 @@ def test_a_plan_that_was_applied_half_way_goes_on(machine: Backlog) -> None:
     planner.execute(Report(drafts=drafts(1)))
     planner.execute(Report(drafts=drafts(2)))
     plan = planner.plan()
-    request = f"plan/{plan.token}/0"
-    machine.execute(plan.steps[0].body, request_id=request)
+    answers: list[Answer] = []
+
+    def execute_once(command: Command) -> Answer:
+        if answers:
+            raise BackendUnavailable("memory", "write", "it is gone")
+        answers.append(execute(command))
+        return answers[0]
+
+    execute = machine.executor.execute
+    with monkeypatch.context() as stopping:
+        stopping.setattr(machine.executor, "execute", execute_once)
+        with pytest.raises(BackendUnavailable):
+            machine.apply(plan)
     applied = machine.apply(plan)
 
     assert [answer.replayed for answer in applied.answers] == [True, False]
