@@ -170,6 +170,44 @@ def test_another_branch_opens_nothing_and_still_fails_its_pipeline(cli: Cli, rep
     assert reported("trivy.json", "--service", "shop", "--ref", "refs/heads/main")["counts"]["created"] == 7
 
 
+def test_what_is_held_back_fails_no_pipeline(cli: Cli, reported: Report) -> None:
+    """
+    Neither a problem seen too seldom nor a fixed one: the report that opens or reopens it does.
+    """
+    policy = cli.folder / "policy.yaml"
+    rule = "{name: twice, sightings: 2, within_hours: 24, close_below: 1}"
+    policy.write_text(f"activation: {{rules: [{rule}]}}\n", encoding="utf-8")
+    cli("policy", "apply", str(policy), "-y")
+    args = ("ruff.sarif", "--service", "shop", "--fail-on")
+
+    assert reported(*args, "any")["counts"]["held"] == 8
+    reported(*args, "new", expect=1)
+    cli("close", *cli.ids("source:ruff"), "--yes")
+    assert reported(*args, "any")["counts"]["held"] == 8
+    reported(*args, "reopened", expect=1)
+
+
+def test_what_a_storm_holds_fails_no_pipeline(cli: Cli, reported: Report) -> None:
+    """
+    It is held under the id of the storm, and yet nothing of it was open before.
+    """
+    policy = cli.folder / "policy.yaml"
+    policy.write_text("budgets: {rules: [{name: flood, creations: 1}]}\n", encoding="utf-8")
+    cli("policy", "apply", str(policy), "-y")
+
+    assert reported("ruff.sarif", "--service", "shop", "--fail-on", "reopened")["counts"]["held"] == 7
+
+
+def test_what_a_run_reopens_when_it_ends_fails_its_pipeline(cli: Cli, reported: Report) -> None:
+    """
+    It is held until then, and comes back for sure.
+    """
+    reported("ruff.sarif", "--service", "shop")
+    cli("close", cli.ids("source:ruff")[0])
+
+    reported("ruff.sarif", "--service", "shop", "--complete", "--fail-on", "reopened", expect=1)
+
+
 def test_a_baseline_is_quiet(cli: Cli, reported: Report) -> None:
     """
     What a first report opens is tagged and not due; what a later one opens is due by its priority.

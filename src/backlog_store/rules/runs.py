@@ -19,9 +19,12 @@ from backlog_store.rules.lanes import Lane, Part, Run, RunRef, declared, lane_id
 from backlog_store.rules.view import Context
 
 __all__ = [
-    "begin", "hold_return", "lane_of", "lane_record", "named", "note_reported", "open_run", "part_name", "put_run",
-    "remember_complete", "remember_parked", "run_of", "supersede_parked", "told",
+    "RUN_REOPENS", "begin", "hold_return", "lane_of", "lane_record", "named", "note_reported", "open_run", "part_name",
+    "put_run", "remember_complete", "remember_parked", "run_of", "supersede_parked", "told",
 ]  # fmt: skip
+
+#: Why a report of a run is held that reopens something; a pipeline asks for it.
+RUN_REOPENS = "it is back; the run reopens it when it ends"
 
 #: What a run does not get out of. (An empty or short one a person may still declare complete.)
 _OVER = frozenset({"completed", "repeated", "aborted", "rejected", "superseded", "empty", "short"})
@@ -142,8 +145,7 @@ def hold_return(context: Context, draft: Draft, body: Report, seen_at: str, id: 
         context.sight(item, draft.source, seen_at, body.run)
     told = {"draft": kept, "report": how, "counted": item is not None}
     context.put_record("proposal", f"{body.run}/reopen/{key}", told)
-    return Outcome(verdict="held", id=id, revision=item.revision if item else 0, item=item,
-                   why="it is back; the run reopens it when it ends")  # fmt: skip
+    return Outcome(verdict="held", id=id, revision=item.revision if item else 0, item=item, why=RUN_REOPENS)
 
 
 def run_of(context: Context, id: str, source: str) -> Run:

@@ -14,6 +14,7 @@ from backlog_store.intake import Finding, Parsed, Refusal
 from backlog_store.intake.keys import compact
 from backlog_store.model import LIMITS, Draft
 from backlog_store.planning import Planned, Planner
+from backlog_store.rules.runs import RUN_REOPENS
 from backlog_store.rules.upsert import NOT_OPENING
 from backlog_store.taking.values import Account, RunTold, Taking
 
@@ -212,6 +213,8 @@ def _parts(findings: Sequence[Finding], size: int) -> Iterator[Sequence[Finding]
 def _kind(outcome: c.Outcome) -> str:
     """
     Return what a finding is to a pipeline. On a branch that opens nothing, what would be opened counts as that.
+
+    What is held back opens nothing, but for what a run reopens when it ends.
     """
     if outcome.verdict == "created":
         return "new"
@@ -219,4 +222,6 @@ def _kind(outcome: c.Outcome) -> str:
         if outcome.why != NOT_OPENING:
             return ""
         return "reopened" if outcome.id else "new"
-    return "reopened" if outcome.verdict in ("reopened", "held") else "known"
+    if outcome.verdict == "held":
+        return "reopened" if outcome.why == RUN_REOPENS else ""
+    return "reopened" if outcome.verdict == "reopened" else "known"
