@@ -283,6 +283,9 @@ def _let_return(context: Context, record: Record) -> Outcome:
     context.changes.append(DropRecord("proposal", record.id, record.revision))
     context.load_keys([key] if (key := draft.key) else [])
     context.is_counted = record.body["counted"]
+    if not context.is_counted:
+        n, first_at = record.body.get("waited", (1, draft.observed_at))
+        context.counted[draft.env, draft.dedupe_key] = (n, first_at)
     try:
         return report_one(context, draft, body)
     finally:

@@ -144,6 +144,8 @@ def hold_return(context: Context, draft: Draft, body: Report, seen_at: str, id: 
     if item is not None:
         context.sight(item, draft.source, seen_at, body.run)
     told = {"draft": kept, "report": how, "counted": item is not None}
+    if item is None:  # nothing else counts what came before it returned
+        told["waited"] = list(context.counted.get((draft.env, draft.dedupe_key), (1, seen_at)))
     context.put_record("proposal", f"{body.run}/reopen/{key}", told)
     return Outcome(verdict="held", id=id, revision=item.revision if item else 0, item=item, why=RUN_REOPENS)
 

@@ -122,6 +122,9 @@ def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant, key
                            why=blocked or NOT_OPENING)  # fmt: skip
         if why := held_back(context, draft, seen_at):
             return Outcome(verdict="suppressed", id=state.item_id, revision=state.last_revision, why=why)
+        was_fixed = known is not None and known.reason == REOPENED_BY_REPORTS
+        if was_fixed and (why := held_return(context, draft, seen_at)):
+            return Outcome(verdict="held", id=state.item_id, revision=state.last_revision, why=why)
         if _is_held(context, draft):
             return hold_return(context, draft, body, seen_at, state.item_id, None)
         return _returned(context, draft, body, seen_at, key, state)
@@ -132,7 +135,7 @@ def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant, key
     id, generation = identity(context, draft, known=state is not None)
     fresh = new_item(context, draft, id=id, seen_at=seen_at, generation=generation,
                      tags=("baseline",) if body.baseline else (), run=body.run)  # fmt: skip
-    fresh = as_counted(context, fresh, draft.source) if context.counted else fresh
+    fresh = as_counted(context, fresh, draft.source)
     fresh, because = _settled(context, fresh, draft, body, seen_at)
     item = context.put(None, fresh, "created", meta=because)
     if state is not None and draft.key is not None:
@@ -196,6 +199,7 @@ def _settled(context: Context, fresh: Item, draft: Draft, body: Report, seen_at:
 def _returned(context: Context, draft: Draft, body: Report, seen_at: Instant, key: Key, state: KeyState) -> Outcome:
     fresh = new_item(context, draft, id=state.item_id, seen_at=seen_at, revision=state.last_revision + 1,
                      generation=state.generation, run=body.run)  # fmt: skip
+    fresh = as_counted(context, fresh, draft.source)
     fresh = replace(fresh, dedupe_key=key[1], head=state.head, episode=state.episode + 1)
     fresh, because = _settled(context, fresh, draft, body, seen_at)
     keep_given_id(context, draft, fresh.id)

@@ -3,8 +3,8 @@ Problems that are reported and not open yet: seen too seldom, or beyond what the
 
 Each is kept as a ``proposal`` ``waiting/<digest of its key>``: when it was seen, and whether it is held in a storm. A
 flood of a source becomes one item, the *storm*, which counts and lists what it holds; ``guard`` ``budget/<storm>``
-counts what was opened, by the hour. Once there is room again, the next report of a held problem opens it, with all that
-was counted before, and a storm that holds nothing more is closed.
+counts what was opened, by the hour; what returns spends nothing. Once there is room again, the next report of a held
+problem opens it, with all that was counted before, and a storm that holds nothing more is closed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import CLOSED, Draft, Item, ItemId, Key, KeyState
 from backlog_store.policy import Policy
 from backlog_store.rules.fields import merge_evidence, total_evidence
+from backlog_store.rules.returning import reopened
 from backlog_store.rules.view import Context
 
 if TYPE_CHECKING:
@@ -84,49 +85,54 @@ def held_draft(context: Context, draft: Draft, seen_at: Instant) -> Outcome | No
     """
     Hold a problem that would open an item, if the policy says so; else remember that it is opened.
     """
-    record = context.record("proposal", _id(draft)) if draft.dedupe_key else None
-    before = from_builtins(record.body, Waiting) if record is not None else None
-    waiting = Waiting(
-        n=(before.n if before else 0) + 1, first_at=min(before.first_at, seen_at) if before else seen_at,
-        seen=tuple(sorted((*(before.seen if before else ()), seen_at))[-_SEEN_KEPT:]),
-        storm=before.storm if before else "",
-    )  # fmt: skip
+    waiting = _seen_again(context, draft, seen_at)
     why = _too_seldom(context, draft, waiting, seen_at)
     if not why:
         storm, why = _beyond_budget(context, draft)
         if why and storm:
             waiting = _into_storm(context, draft, waiting, storm)
-    if why:
-        if draft.dedupe_key:
-            context.put_record("proposal", _id(draft), to_builtins(waiting),
-                               expires_at=add_seconds(context.now, _KEPT_DAYS * 24 * _HOUR_S))  # fmt: skip
-        return Outcome(verdict="held", id=waiting.storm, why=why)
-    if record is not None:
-        context.counted[draft.env, draft.dedupe_key] = (waiting.n, waiting.first_at)
-        context.drop_record("proposal", record.id)
-        if waiting.storm:
-            context.storms.setdefault(waiting.storm, []).append((draft, -1))
-    return None
+    _keep(context, draft, waiting, why)
+    return Outcome(verdict="held", id=waiting.storm, why=why) if why else None
 
 
 def held_return(context: Context, draft: Draft, seen_at: Instant) -> str:
     """
     Return why a fixed problem does not return yet: with a lower threshold it does so as often as it is opened.
+
+    One that reached the threshold before, and waited for the end of a run since, is not asked again.
     """
     found = context.policy.activation.rule(draft) if context.policy.activation is not None else None
-    if found is None or found[1].close_below is None or context.is_counted:
+    if found is None or found[1].close_below is None or context.is_counted or draft.key in context.counted:
         return ""
-    record = context.record("proposal", _id(draft))
-    before = from_builtins(record.body, Waiting) if record is not None else None
-    waiting = Waiting(n=(before.n if before else 0) + 1, first_at=min(before.first_at, seen_at) if before else seen_at,
-                      seen=tuple(sorted((*(before.seen if before else ()), seen_at))[-_SEEN_KEPT:]))  # fmt: skip
+    waiting = _seen_again(context, draft, seen_at)
     why = _too_seldom(context, draft, waiting, seen_at)
+    _keep(context, draft, waiting, why)
+    return why
+
+
+def _seen_again(context: Context, draft: Draft, seen_at: Instant) -> Waiting:
+    record = context.record("proposal", _id(draft)) if draft.dedupe_key else None
+    if record is None:
+        return Waiting(n=1, first_at=seen_at, seen=(seen_at,))
+    before = from_builtins(record.body, Waiting)
+    seen = tuple(sorted((*before.seen, seen_at))[-_SEEN_KEPT:])
+    return replace(before, n=before.n + 1, first_at=min(before.first_at, seen_at), seen=seen)
+
+
+def _keep(context: Context, draft: Draft, waiting: Waiting, why: str) -> None:
+    """
+    Remember a problem that waits, for the reason *why*; without one let it go, with all that was counted of it.
+    """
+    if not draft.dedupe_key:
+        return
     if why:
         context.put_record("proposal", _id(draft), to_builtins(waiting),
                            expires_at=add_seconds(context.now, _KEPT_DAYS * 24 * _HOUR_S))  # fmt: skip
-    else:
+    elif context.record("proposal", _id(draft)) is not None:
+        context.counted[draft.env, draft.dedupe_key] = (waiting.n, waiting.first_at)
         context.drop_record("proposal", _id(draft))
-    return why
+        if waiting.storm:
+            context.storms.setdefault(waiting.storm, []).append((draft, -1))
 
 
 def active_id(id: ItemId) -> str:
@@ -272,9 +278,7 @@ def _change_storm(context: Context, item: Item, come: Sequence[Draft], held: int
             after = replace(after, priority=min(item.priority, *(draft.priority for draft in come)))
     if item.status in CLOSED:
         if held > 0 and item.closed_reason == "fixed":
-            after = replace(after, status="open", episode=item.episode + 1, closed_at="", closed_reason="",
-                            closed_by="", escalated={})  # fmt: skip
-            context.put(item, after, "reopened", message="more is held again")
+            context.put(item, reopened(context, after), "reopened", message="more is held again")
         elif after.meta != item.meta:
             context.put(item, after, "auto_update")
     elif held <= 0 and "status" not in item.held:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from backlog_store.backlog import Backlog
-from backlog_store.commands import ApplyPolicy, Deactivate, Outcome
+from backlog_store.commands import ApplyPolicy, BeginRun, CompleteRun, Deactivate, Outcome, Report, RunScope
 from backlog_store.executors.local import LocalExecutor
-from backlog_store.model import Item
+from backlog_store.model import Draft, Item
 from backlog_store.rules.policies import policy_in_force
+from backlog_store.rules.runs import RUN_REOPENS
 from backlog_store.testing.clocks import CountingIds, StepClock
 from backlog_store.verify import verify
 from tests.stores import new_stores
@@ -103,6 +104,37 @@ def test_it_returns_as_it_was_opened(machine: Backlog, person: Backlog, clock: S
     assert [report(machine).verdict for _ in range(4)] == ["held", "held", "held", "reopened"]
     assert (machine.get(item.id).episode, machine.get(item.id).status) == (2, "open")
     assert closed(machine) == []
+
+
+def test_it_returns_as_it_was_opened_after_a_purge(machine: Backlog, person: Backlog, clock: StepClock) -> None:
+    """What was fixed and let go is no newer than what was fixed; all its reports count, and no budget is spent."""
+    put(person, RULE + "budgets: {rules: [{name: flood, creations: 1, within_hours: 8000}]}")
+    item = opened(machine)
+    person.close_item(item.id, "fixed")
+    clock.advance(HOUR_S)
+    person.cleanup(0)
+    assert machine.find(item.id) is None
+    assert [(one.verdict, one.id) for one in (report(machine) for _ in range(4))] == [
+        ("held", item.id), ("held", item.id), ("held", item.id), ("reopened", item.id),
+    ]  # fmt: skip
+    assert machine.occurrences(machine.get(item.id)) == 4
+
+
+def test_what_returns_after_a_purge_waits_for_its_run_once(machine: Backlog, person: Backlog, clock: StepClock) -> None:
+    """The run that reached the threshold reopens it when it ends, and is not asked for the threshold again."""
+    put(person)
+    item = opened(machine)
+    person.close_item(item.id, "fixed")
+    clock.advance(HOUR_S)
+    person.cleanup(0)
+    assert [report(machine).verdict for _ in range(3)] == ["held"] * 3
+    fuzzer = machine.acting_as("fuzzer")
+    run = fuzzer.execute(BeginRun(source="fuzzer", scope=RunScope(services=("shop",)))).outcomes[0].id
+    draft = Draft(title="crash", dedupe_key="k", source="fuzzer", service="shop")
+    assert fuzzer.execute(Report(drafts=(draft,), run=run)).outcomes[0].why == RUN_REOPENS
+    fuzzer.execute(CompleteRun(run=run, source="fuzzer"))
+    found = machine.get(item.id)
+    assert (found.status, machine.occurrences(found)) == ("open", 4)
 
 
 def test_nothing_is_concluded_from_what_was_not_counted(machine: Backlog, person: Backlog, clock: StepClock) -> None:

@@ -98,6 +98,41 @@ def test_a_storm_dissolves(machine: Backlog, person: Backlog, clock: StepClock) 
     assert the_item(machine, STORM).episode == 2
 
 
+def test_a_storm_that_a_person_closed_dissolves_again(machine: Backlog, person: Backlog, clock: StepClock) -> None:
+    """
+    That a person closed one flood holds nothing in the next one: it opens, and closes by itself.
+    """
+    policy(person, "budgets: {rules: [{name: flood, creations: 1, within_hours: 24}]}")
+    report(machine, *drafts(1, 2))
+    person.close_item(the_item(machine, STORM).id, "fixed")
+    assert report(machine, *drafts(3)) == ["held"]
+    storm = the_item(machine, STORM)
+    assert (storm.status, storm.episode, storm.held) == ("open", 2, {})
+    for number in (2, 3):
+        clock.advance(26 * HOUR_S)
+        assert report(machine, *drafts(number)) == ["created"]
+    storm = the_item(machine, STORM)
+    assert (storm.status, storm.meta["held"]) == ("done", 0)
+
+
+def test_what_a_storm_holds_leaves_it_by_a_return_too(machine: Backlog, person: Backlog) -> None:
+    """
+    A person filed and closed it meanwhile; once its reports reopen it, the storm holds nothing more.
+    """
+    policy(
+        person,
+        """
+activation: {rules: [{name: flaky, sightings: 2, within_hours: 24, close_below: 1}]}
+budgets: {rules: [{name: flood, creations: 1, within_hours: 24}]}
+""",
+    )
+    assert [report(machine, *drafts(1, 2)) for _ in range(2)] == [["held", "held"], ["created", "held"]]
+    item = person.create({"title": "crash 2", "dedupe_key": "fuzzer:2"})
+    person.close_item(item.id, "fixed")
+    assert report(machine, *drafts(2)) == ["reopened"]
+    assert (the_item(machine, STORM).status, the_item(machine, STORM).meta["held"]) == ("done", 0)
+
+
 def test_a_storm_that_was_purged_comes_back(machine: Backlog, person: Backlog) -> None:
     """
     Under its old id, going on where it was.
