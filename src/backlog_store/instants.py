@@ -3,6 +3,9 @@ Instants and days as text: one fixed-width form, so that the order of the bytes 
 
 An *instant* is UTC as RFC 3339 with six decimals and ``Z``: ``2026-03-01T09:30:00.000000Z`` (27 characters). A *day*
 is ``YYYY-MM-DD``. The empty string means none, and is never less or greater than anything.
+
+The calendar begins with the year 1 and ends with 9999, and any day of it is accepted as one that somebody reports. So
+counting does not go past its ends: it stops at the first or the last instant or day.
 """
 
 from __future__ import annotations
@@ -30,11 +33,14 @@ def parse_instant(text: str) -> Instant:
     """
     Return the canonical form of an ISO 8601 *text* (a date alone is its midnight, no zone is UTC).
 
-    Raises `ValueError` for what is no date and time.
+    Raises `ValueError` for what is no date and time, and for one that is outside the calendar in UTC.
     """
     if is_instant(text):
         return text
-    return format_instant(datetime.fromisoformat(text.strip()))
+    try:
+        return format_instant(datetime.fromisoformat(text.strip()))
+    except OverflowError as error:
+        raise ValueError("outside the years 1 to 9999 in UTC") from error
 
 
 def to_datetime(instant: Instant) -> datetime:
@@ -72,9 +78,12 @@ def is_day(text: str) -> bool:
 
 def add_seconds(instant: Instant, seconds: float) -> Instant:
     """
-    Return *instant* plus *seconds*.
+    Return *instant* plus *seconds*; the last instant of the calendar (or the first one) where that is past it.
     """
-    return format_instant(to_datetime(instant) + timedelta(seconds=seconds))
+    try:
+        return format_instant(to_datetime(instant) + timedelta(seconds=seconds))
+    except OverflowError:
+        return f"{date.max}T23:59:59.999999Z" if seconds > 0 else f"{date.min}T00:00:00.000000Z"
 
 
 def day_of(instant: Instant) -> Day:
@@ -86,6 +95,9 @@ def day_of(instant: Instant) -> Day:
 
 def plus_days(day: Day, days: int) -> Day:
     """
-    Return *day* plus *days* calendar days.
+    Return *day* plus *days* calendar days; the last day of the calendar (or the first one) where that is past it.
     """
-    return (date.fromisoformat(day) + timedelta(days=days)).isoformat()
+    try:
+        return (date.fromisoformat(day) + timedelta(days=days)).isoformat()
+    except OverflowError:
+        return (date.max if days > 0 else date.min).isoformat()

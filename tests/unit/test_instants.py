@@ -57,7 +57,8 @@ def test_other_forms_of_a_time_become_the_canonical_one(text: str, expected: str
     assert parse_instant(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-02-29", "2026-03-01T25:00", "2026-13-01", "1e9", "12:00"])
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-02-29", "2026-03-01T25:00", "2026-13-01", "1e9", "12:00",
+                                  "9999-12-31T23:00-05:00", "0001-01-01T01:00+05:00"])  # fmt: skip
 def test_what_is_no_time_is_refused(text: str) -> None:
     """A date that does not exist, or no date at all, raises."""
     with pytest.raises(ValueError, match=r".+"):
@@ -99,6 +100,16 @@ def test_seconds_are_added_exactly(instant: str, seconds: int) -> None:
     assert is_instant(moved)
     assert to_datetime(moved) - to_datetime(instant) == timedelta(seconds=seconds)
     assert add_seconds(moved, -seconds) == instant
+
+
+def test_counting_stops_at_the_ends_of_the_calendar() -> None:
+    """What is past the year 9999, or before the year 1, is the last or the first day and instant."""
+    assert plus_days("9999-12-30", 1) == plus_days("9999-12-31", 1) == plus_days("2026-03-01", 10**12) == "9999-12-31"
+    assert plus_days("0001-01-01", -1) == plus_days("2026-03-01", -(10**12)) == "0001-01-01"
+    last, first = "9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00.000000Z"
+    assert add_seconds(last, 0.000_001) == add_seconds("2026-03-01T00:00:00.000000Z", 1e18) == last
+    assert add_seconds(first, -0.000_001) == add_seconds("2026-03-01T00:00:00.000000Z", -1e18) == first
+    assert add_seconds(last, -86_400) == "9999-12-30T23:59:59.999999Z"
 
 
 @given(instants())

@@ -13,6 +13,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from backlog_store.backlog import Backlog
+from backlog_store.commands import ApplyPolicy
 from backlog_store.model import Draft
 
 Client = TestClient[Litestar]
@@ -62,6 +63,22 @@ def test_what_a_page_names_is_there(client: Client, made: str, path: str) -> Non
     text = client.get(path.format(id=made)).text
     for place in {unescape(one) for one in re.findall(r'(?:href|src)="(/[^"#]*)"', text)}:
         assert client.get(place, follow_redirects=True).status_code == 200, place
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01"])
+def test_a_due_date_at_an_end_of_the_calendar_can_be_looked_at(client: Client, backlog: Backlog, day: str) -> None:
+    """
+    What has to be done in the year 9999, or was in the year 1, is on every page, with its clocks and its steps.
+    """
+    text = (
+        "calendars: {named: {east: {zone: Pacific/Kiritimati}}}\n"
+        "sla: {targets: [{name: t, close_hours: 80000, calendar: east}]}\n"
+        "escalation: {rules: [{name: e, calendar: east, steps: [{name: late, overdue_hours: 80000}]}]}\n"
+    )
+    backlog.acting_as("root", person=True).execute(ApplyPolicy(text=text, over=0))
+    id = backlog.upsert(title="some day", dedupe_key="k", due_date=day).id
+    for path in (*PAGES, f"/items/{id}"):
+        assert client.get(path).status_code == 200, path
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from backlog_store.backends.port import Reader
 from backlog_store.commands import Escalate, Outcome
-from backlog_store.instants import Day, Instant, add_seconds, day_of, plus_days
+from backlog_store.instants import Day, Instant, add_seconds, day_of
 from backlog_store.model import LIMITS, LIVE, Event, Item
 from backlog_store.policy import Policy
 from backlog_store.policy.calendars import WorkingTime, working_time
@@ -98,7 +98,7 @@ def _stand(state: StepState, item: Item, begins: Instant, counted: Sequence[Stre
 
 
 def _over(day: Day) -> Instant:
-    return f"{plus_days(day, 1)}T00:00:00.000000Z" if day else ""
+    return add_seconds(f"{day}T00:00:00.000000Z", 24 * _HOUR_S) if day else ""
 
 
 def _touched(item: Item, episode: Sequence[Event]) -> Instant:

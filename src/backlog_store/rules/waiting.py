@@ -170,7 +170,7 @@ def _too_seldom(context: Context, draft: Draft, waiting: Waiting, seen_at: Insta
         return ""
     rule = found[1]
     since = add_seconds(seen_at, -rule.within_hours * _HOUR_S)
-    count = sum(since < at <= seen_at for at in waiting.seen)
+    count = sum(since < at < seen_at or at == seen_at for at in waiting.seen)
     if count >= rule.sightings:
         return ""
     return f"seen {count} of the {rule.sightings} times within {rule.within_hours:g} hours that open it ({rule.name})"
