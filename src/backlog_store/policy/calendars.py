@@ -7,8 +7,9 @@ when the policy is loaded (`policy.holidaylists`): no host and no release of a p
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -29,7 +30,7 @@ __all__ = ["HOLIDAY_FILE", "Calendar", "Calendars", "WorkingTime", "calendar_fin
 HOLIDAY_FILE = "holidays:"
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-#: No count goes further than that.
+#: No count goes further than that, nor past the last day of the year 9999.
 _DAYS_MAX = 36_600
 
 
@@ -131,16 +132,21 @@ class WorkingTime:
     def __init__(self, calendar: Calendar, holidays: str = "") -> None:
         self.zone = ZoneInfo(calendar.zone)
         self._weekdays = frozenset(_WEEKDAYS.index(day) for day in calendar.days)
-        self._spans = tuple(_minutes(text) for text in calendar.hours)
+        minutes = [_minutes(text) for text in calendar.hours]
+        self._spans = tuple((timedelta(minutes=start), timedelta(minutes=end)) for start, end in minutes)
         self._open = frozenset(date.fromisoformat(day) for day in calendar.open)
         listed = (line[:10] for line in holidays.splitlines() if line)
         self._closed = frozenset(date.fromisoformat(day) for day in (*calendar.closed, *listed)) - self._open
 
     def day_of(self, instant: Instant) -> date:
         """
-        Return the day that it is in the zone at an instant.
+        Return the day that it is in the zone at an instant; at the ends of the calendar, where it has none, in UTC.
         """
-        return to_datetime(instant).astimezone(self.zone).date()
+        moment = to_datetime(instant)
+        try:
+            return moment.astimezone(self.zone).date()
+        except OverflowError:
+            return moment.date()
 
     def works(self, day: date) -> bool:
         """
@@ -151,9 +157,11 @@ class WorkingTime:
     def after(self, day: date, days: int) -> Day:
         """
         Return the working day that is *days* working days after *day*; 0 is *day* itself, or the next working day.
+
+        Where there are not so many it is the day at which the count ended.
         """
         left = days if self.works(day) or days else 1
-        for _ in range(_DAYS_MAX):
+        for _ in range(_days_ahead(day)):
             if not left:
                 break
             day += timedelta(days=1)
@@ -165,11 +173,10 @@ class WorkingTime:
         Return how many working seconds lie between two instants.
         """
         first, last = to_datetime(start), to_datetime(end)
-        total, day, end_day = 0.0, self.day_of(start), self.day_of(end)
-        while day <= end_day:
-            for begins, ends in self._of(day):
+        total, day = 0.0, self.day_of(start)
+        for later in range((self.day_of(end) - day).days + 1):
+            for begins, ends in self._of(day + timedelta(days=later)):
                 total += max(0.0, (min(ends, last) - max(begins, first)).total_seconds())
-            day += timedelta(days=1)
         return total
 
     def plus(self, start: Instant, seconds: float) -> Instant:
@@ -177,29 +184,58 @@ class WorkingTime:
         Return the instant at which so many working seconds have passed since *start*; empty if none is near.
         """
         first, day, left = to_datetime(start), self.day_of(start), seconds
-        for _ in range(_DAYS_MAX):
-            for begins, ends in self._of(day):
+        for later in range(_days_ahead(day)):
+            for begins, ends in self._of(day + timedelta(days=later)):
                 length = (ends - max(begins, first)).total_seconds()
                 if length >= left and length > 0:
                     return format_instant(max(begins, first) + timedelta(seconds=left))
                 left -= max(0.0, length)
-            day += timedelta(days=1)
         return ""
 
     def _of(self, day: date) -> Iterator[tuple[datetime, datetime]]:
         """
         Yield the working hours of a day as instants: an hour that the clock skips is none, one that it repeats is two.
+
+        The first and the last day of the calendar have none: not every zone has all of their hours.
         """
-        if self.works(day):
+        if not self.works(day) or not date.min < day < date.max:
+            return
+        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        for since, until, offset in self._steady(midnight):
             for start, end in self._spans:
-                begins, ends = self._at(day, start, fold=0), self._at(day, end, fold=1)
+                begins, ends = max(since, midnight + start - offset), min(until, midnight + end - offset)
                 if begins < ends:
                     yield begins, ends
 
-    def _at(self, day: date, minute: int, *, fold: int) -> datetime:
-        day, minute = (day + timedelta(days=1), 0) if minute == 24 * 60 else (day, minute)
-        local = datetime.combine(day, time(minute // 60, minute % 60, fold=fold), self.zone)
-        return local.astimezone(UTC)
+    def _steady(self, day: datetime) -> Iterator[tuple[datetime, datetime, timedelta]]:
+        """
+        Yield the stretches of a day in which the clock goes steadily, with its offset: one, or two if it is changed.
+
+        They begin with its first midnight and end with the last one of the next day: some zones have it twice.
+        """
+        following = day + timedelta(days=1)
+        before, after = self._ahead(day, fold=0), self._ahead(following, fold=1)
+        start, end = day - before, following - after
+        if before == after:
+            yield start, end, before
+            return
+        # Where the clock skips midnight, it is changed at the earlier reading of it, which is the later instant.
+        end = max(end, following - self._ahead(following, fold=0))
+        seconds = range(int((end - start).total_seconds()))
+        turn = bisect_left(seconds, True, key=lambda second: self._offset(start + timedelta(seconds=second)) == after)
+        changed = start + timedelta(seconds=turn)
+        yield start, changed, before
+        yield changed, end, after
+
+    def _ahead(self, local: datetime, *, fold: int) -> timedelta:
+        return local.replace(tzinfo=self.zone, fold=fold).utcoffset() or timedelta()
+
+    def _offset(self, moment: datetime) -> timedelta:
+        return moment.astimezone(self.zone).replace(tzinfo=UTC) - moment
+
+
+def _days_ahead(day: date) -> int:
+    return min(_DAYS_MAX, (date.max - day).days)
 
 
 def working_time(policy: Policy, name: str) -> WorkingTime | None:

@@ -4,14 +4,20 @@ Working time: leap days, changes of the clock, ends of years, holidays, days of 
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from backlog_store.instants import format_instant, is_day
 from backlog_store.policy.calendars import Calendar, WorkingTime
 from backlog_store.policy.holidaylists import holiday_list
 from backlog_store.policy.loading import load_policy
 
+WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 BERLIN = Calendar(zone="Europe/Berlin", hours=("09:00-12:00", "13:00-18:00"))
 
 
@@ -68,6 +74,73 @@ def test_a_night_with_a_skipped_hour_is_an_hour_shorter() -> None:
     night = WorkingTime(Calendar(zone="Europe/Berlin", days=("sun",), hours=("02:00-03:00",)))
     assert night.seconds(at("2026-03-28T00:00"), at("2026-03-30T00:00")) == 0
     assert night.seconds(at("2026-10-24T00:00"), at("2026-10-26T00:00")) == 2 * 3_600
+
+
+@pytest.mark.parametrize("turn", ["00:30", "01:00", "01:30", "02:00", "02:30", "03:00", "23:30"])
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("Europe/Berlin", "2026-03-29", 23),
+        ("Europe/Berlin", "2026-10-25", 25),
+        ("America/Asuncion", "2023-10-01", 23),  # midnight is skipped
+        ("America/Asuncion", "2024-03-23", 25),  # the last hour of the day comes twice
+        ("America/Sao_Paulo", "2018-11-04", 23),
+        ("America/Sao_Paulo", "2018-02-17", 25),
+        ("America/Havana", "2026-11-01", 25),  # midnight comes twice
+        ("America/St_Johns", "2010-11-06", 24 + 59 / 60),  # a minute after midnight it was yesterday again
+        ("America/St_Johns", "2010-11-07", 24 + 1 / 60),
+        ("Australia/Lord_Howe", "2026-10-04", 23.5),
+        ("Australia/Lord_Howe", "2026-04-05", 24.5),
+        ("Pacific/Apia", "2011-12-29", 24),
+        ("Pacific/Apia", "2011-12-30", 0),  # Samoa went to the other side of the date line
+        ("Pacific/Apia", "2011-12-31", 24),
+        ("Asia/Kolkata", "2026-03-29", 24),
+    ],
+)
+def test_spans_that_touch_count_a_day_whole(zone: str, day: str, hours: float, turn: str) -> None:
+    """Wherever a day is cut in two, also within the change of the clock, it has the hours that it has."""
+    worked = WorkingTime(Calendar(zone=zone, days=(), open=(day,), hours=(f"00:00-{turn}", f"{turn}-24:00")))
+    middle = datetime.fromisoformat(f"{day}T12:00Z")
+    before, after = (format_instant(middle + timedelta(days=days)) for days in (-3, 3))
+    assert worked.seconds(before, after) == pytest.approx(hours * 3_600)
+
+
+_CHANGES = ["2026-03-29", "2026-10-25", "2023-10-01", "2024-03-24", "2018-11-04", "2010-11-07", "2026-04-05",
+            "2011-12-30"]  # fmt: skip
+_ZONES = ["Europe/Berlin", "America/Asuncion", "America/Sao_Paulo", "America/Havana", "America/St_Johns",
+          "Australia/Lord_Howe", "Pacific/Apia", "UTC", "Asia/Kathmandu"]  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(_ZONES), st.sampled_from(_CHANGES), st.sets(st.integers(1, 95), min_size=2, max_size=4),
+       st.sets(st.sampled_from(WEEK), min_size=1))  # fmt: skip
+@example("Europe/Berlin", "2026-10-25", {10, 11, 12}, {"sun"})
+def test_what_counts_is_what_the_clock_on_the_wall_shows(zone: str, day: str, cuts: set[int], days: set[str]) -> None:
+    """Minute by minute: one within the hours of a day of work counts, as often as it comes, and no other."""
+    quarters = [f"{n // 4:02}:{n % 4 * 15:02}" for n in sorted(cuts)]
+    hours = tuple(f"{first}-{last}" for first, last in pairwise(quarters))
+    calendar = Calendar(zone=zone, days=tuple(sorted(days)), hours=hours)  # type: ignore[arg-type]  # literals
+    first = datetime.fromisoformat(f"{day}T00:00Z") - timedelta(days=2)
+    counted = 0
+    for minute in range(4 * 24 * 60):
+        local = (first + timedelta(minutes=minute)).astimezone(ZoneInfo(zone))
+        shown = f"{local:%H:%M}"
+        counted += WEEK[local.weekday()] in days and quarters[0] <= shown < quarters[-1]
+    last = first + timedelta(days=4)
+    assert WorkingTime(calendar).seconds(format_instant(first), format_instant(last)) == counted * 60
+
+
+@given(st.dates(max_value=date(1, 1, 5)) | st.dates(min_value=date(9999, 12, 27)),
+       st.sampled_from(["Pacific/Kiritimati", "Etc/GMT+12", "Europe/Berlin"]), st.integers(0, 5_000))  # fmt: skip
+def test_counting_stops_at_the_ends_of_the_calendar(day: date, zone: str, count: int) -> None:
+    """The first and the last days of the calendar can be counted from, to and over in every zone."""
+    worked = WorkingTime(Calendar(zone=zone, days=WEEK, hours=("00:00-24:00",)))  # type: ignore[arg-type]  # literals
+    start = format_instant(datetime(day.year, day.month, day.day, 12, tzinfo=UTC))
+    due = worked.after(worked.day_of(start), count)
+    assert is_day(due)
+    assert due == "9999-12-31" or count == (date.fromisoformat(due) - worked.day_of(start)).days
+    until = worked.plus(start, count * 3_600.0)
+    assert until == "" or worked.seconds(start, until) == count * 3_600.0
 
 
 def test_office_hours_follow_the_clock_on_the_wall() -> None:
