@@ -13,18 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from backlog_store import codec
+from backlog_store.backends.positions import number_of, position_text
 from backlog_store.instants import Instant
 from backlog_store.model import Event, ItemId
 from backlog_store.query import EventQuery, check_events
 
-__all__ = ["EventLog", "position_text"]
-
-
-def position_text(number: int) -> str:
-    """
-    Return the position of the event with this number: 16 digits.
-    """
-    return f"{number:016d}"
+__all__ = ["EventLog"]
 
 
 class _Facts(msgspec.Struct, frozen=True, gc=False):
@@ -124,11 +118,12 @@ class EventLog:
         Return the events that *query* asks for, in its order. Raises `InvalidInput` for an impossible query.
         """
         check_events(query)
+        after = number_of(query.after) if query.after else None
         if query.limit == 0:
             return []
         found: list[Event] = []
         test = _test(query)
-        for number in _from(self._candidates(query), query):
+        for number in _from(self._candidates(query), after, newest_first=query.newest_first):
             raw = self._raw.get(number)
             if raw is not None and test(raw):
                 found.append(codec.decode_event(raw, position=position_text(number)))
@@ -152,11 +147,11 @@ class EventLog:
         return self._of_item
 
 
-def _from(numbers: Sequence[int], query: EventQuery) -> Iterable[int]:
-    if query.newest_first:
-        stop = bisect_left(numbers, query.after, key=position_text) if query.after else len(numbers)
+def _from(numbers: Sequence[int], after: int | None, *, newest_first: bool) -> Iterable[int]:
+    if newest_first:
+        stop = len(numbers) if after is None else bisect_left(numbers, after)
         return (numbers[at] for at in range(stop - 1, -1, -1))
-    start = bisect_right(numbers, query.after, key=position_text) if query.after else 0
+    start = 0 if after is None else bisect_right(numbers, after)
     return (numbers[at] for at in range(start, len(numbers)))
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from backlog_store.backends.index import check_tally
 from backlog_store.backends.port import NO_HINT, Capabilities, Change, Health, Hint, Reader, Writer
+from backlog_store.backends.positions import number_of
 from backlog_store.errors import BackendUnavailable
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 from backlog_store.query import EventQuery, Facet, ItemQuery, Where, check_events, check_query
@@ -98,6 +99,8 @@ class _Nothing:
 
     def events(self, query: EventQuery) -> Sequence[Event]:
         check_events(query)
+        if query.after:
+            number_of(query.after)
         return []
 
     def records(self, kind: RecordKind, ids: Collection[str]) -> Mapping[str, Record]:  # noqa: ARG002

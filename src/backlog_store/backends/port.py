@@ -195,6 +195,8 @@ class Reader(Protocol):
     def events(self, query: EventQuery) -> Sequence[Event]:
         """
         Return events in order of position, with their positions.
+
+        Raises `InvalidInput` for an impossible query, also one that goes on behind what is no position of this store.
         """
         ...
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from backlog_store.backends.positions import no_position
 from backlog_store.backends.postgres.deadlines import seconds_until
 from backlog_store.backends.postgres.statements import COMMIT, HORIZON, ROLLBACK, limit_to
 from backlog_store.backends.postgres.wire import Link, LinkError, Rows, Statement
@@ -30,7 +31,7 @@ def position_text(tx: bytes, n: bytes) -> str:
 def _parse_position(text: str) -> tuple[int, int]:
     tx, dot, n = text.partition(".")
     if not (dot and text.isascii() and tx.isdigit() and n.isdigit()) or len(tx) > _TX_DIGITS or len(n) > _N_DIGITS:
-        raise ValueError(text)
+        raise no_position(text)
     # Larger than any that is given; a larger number still would be refused by the server.
     return min(int(tx), 2**63 - 1), min(int(n), 2**31 - 1)
 

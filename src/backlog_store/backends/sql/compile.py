@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, LiteralString
+from typing import LiteralString
 
 from backlog_store.backends.sql.dialects import Dialect, Statement
 from backlog_store.backends.sql.stages import staged
-from backlog_store.errors import Fault, InvalidInput
 from backlog_store.model import LIMITS
 from backlog_store.query import (
     NO_DUE,
@@ -111,7 +110,7 @@ def compile_events(query: EventQuery, dialect: Dialect) -> Statement:
     if query.after:
         relation: LiteralString = "<" if query.newest_first else ">"
         marks: LiteralString = ", ".join([mark] * len(dialect.position))
-        parts.append(Statement(f"({listed}) {relation} ({marks})", _position(query.after, dialect)))
+        parts.append(Statement(f"({listed}) {relation} ({marks})", dialect.parse_position(query.after)))
     condition = all_of(parts)
     direction: LiteralString = " DESC" if query.newest_first else ""
     order: LiteralString = ", ".join([column + direction for column in dialect.position])
@@ -120,14 +119,6 @@ def compile_events(query: EventQuery, dialect: Dialect) -> Statement:
         f"SELECT {listed}, doc\nFROM events\nWHERE {condition.sql}\nORDER BY {order}{page}",
         condition.parameters + parameters,
     )
-
-
-def _position(after: str, dialect: Dialect) -> tuple[Any, ...]:
-    try:
-        return dialect.parse_position(after)
-    except ValueError as error:
-        fault = Fault("/after", after[:80], "no position of this store's events")
-        raise InvalidInput([fault], what="query") from error
 
 
 def bounds(limit: int | None, offset: int, dialect: Dialect) -> Statement:

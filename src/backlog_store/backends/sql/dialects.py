@@ -10,6 +10,7 @@ from typing import Any, LiteralString, NamedTuple
 
 from msgspec import Struct
 
+from backlog_store.backends.positions import number_of
 from backlog_store.codec import encode
 
 __all__ = [
@@ -48,7 +49,7 @@ class Dialect(Struct, frozen=True):
     such an index says so; *has_tag* is "the item has one of these tags" (at least one), *has_words* "the item's words
     hold this phrase" (valid words, at least one), *events_of* "the event is of one of these items" (at least one);
     *position* are the columns of an event's position, *parse_position* gives their values for a position's text
-    (`ValueError` if it is none), *horizon* says which events may be read yet; *tallied* are the SELECTs of the counts
+    (`InvalidInput` if it is none), *horizon* says which events may be read yet; *tallied* are the SELECTs of the counts
     by a column of `TALLIED`: env, status, that column, and n; *sleepers* those of the counts by a column of `SLEEPERS`,
     with ``wake`` besides.
     """
@@ -190,10 +191,8 @@ def _postgres_tallied(column: LiteralString) -> tuple[LiteralString, ...]:
     )
 
 
-def _decimal(text: str) -> tuple[Any, ...]:
-    if not (text.isascii() and text.isdigit()) or len(text) > 19:
-        raise ValueError(text)
-    return (int(text),)
+def _numbered(position: str) -> tuple[Any, ...]:
+    return (number_of(position),)
 
 
 SQLITE = Dialect(
@@ -210,7 +209,7 @@ SQLITE = Dialect(
     has_words=_sqlite_words,
     events_of=_sqlite_events,
     position=("position",),
-    parse_position=_decimal,
+    parse_position=_numbered,
     tallied=sqlite_tallied,
     sleepers=sqlite_sleepers,
     horizon=Statement("revision > 0"),  # an empty row may hold the place of the last event, if that was purged
@@ -254,7 +253,7 @@ POSTGRES = Dialect(
     has_words=_postgres_words,
     events_of=lambda item_ids: _postgres_among("item_id", item_ids),
     position=("position",),
-    parse_position=_decimal,
+    parse_position=_numbered,
     tallied=_postgres_tallied,
     sleepers=_postgres_sleepers,
     unites_max=6,  # as many stages as there are; a dozen SELECTs cost more to plan than to run

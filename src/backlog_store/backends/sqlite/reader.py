@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, LiteralString
 
+from backlog_store.backends.positions import position_text
 from backlog_store.backends.sql.compile import compile_events
 from backlog_store.backends.sql.counting import compile_tally
 from backlog_store.backends.sql.dialects import SQLITE, Statement
@@ -20,7 +21,7 @@ from backlog_store.errors import BackendError
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 from backlog_store.query import EventQuery, Facet, ItemQuery, Where
 
-__all__ = ["BY_KEY", "CatchUp", "SqliteReader", "among_ids", "is_storable", "position_text"]
+__all__ = ["BY_KEY", "CatchUp", "SqliteReader", "among_ids", "is_storable"]
 
 #: Who had to look at more rows than this lets the index of words, or the counts, catch up.
 LAG_MAX = 64
@@ -36,13 +37,6 @@ _ENVS: LiteralString = """
     )
     SELECT env FROM found WHERE env IS NOT NULL"""
 _SIGHTING_COLUMNS: LiteralString = "id, n, first_at, last_at, run"
-
-
-def position_text(number: int) -> str:
-    """
-    Return the position of the event with this number: 16 digits, so that the order of texts is that of the numbers.
-    """
-    return f"{number:016d}"
 
 
 class SqliteReader:

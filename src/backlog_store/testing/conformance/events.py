@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from backlog_store.backends.port import Backend, Reader
 from backlog_store.codec import encode_event
+from backlog_store.errors import InvalidInput
 from backlog_store.instants import add_seconds
 from backlog_store.model import Event
 from backlog_store.query import EventQuery
@@ -121,6 +122,16 @@ class Events(Suite):
         apply(backend, first(an_item("bl_b"), position="aaa"))
         assert [event.item_id for event in events_of(backend)] == ["bl_a", "bl_b"]
         assert b"position" not in encode_event(events_of(backend)[0])
+
+    @pytest.mark.parametrize("newest_first", [False, True])
+    @pytest.mark.parametrize("text", ["garbage", "-1", "1e1", "٣", "9" * 40, "1.2.3", " 1"])
+    def test_what_is_no_position_is_refused(self, backend: Backend, text: str, newest_first: bool) -> None:
+        """Else who goes on behind one of another store would silently get all events, or never one."""
+        apply(backend, first(an_item("bl_a")))
+        for query in (EventQuery(after=text), EventQuery(after=text, limit=0), EventQuery(after=text, item_ids=("x",))):
+            asked = replace(query, newest_first=newest_first)
+            with pytest.raises(InvalidInput, match="no position"):
+                backend.read(methodcaller("events", asked))
 
     def test_positions_grow_between_two_handles(self, backend: Backend, open_backend: Open) -> None:
         """Writes by turns through two handles of a shared store stand in the order in which they were committed."""
