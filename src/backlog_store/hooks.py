@@ -54,6 +54,7 @@ class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Everything up to the position *cursor* is delivered or kept aside. While the receiver cannot be reached, *attempts*
     counts the tries of the next event, *next_at* is when the next one is due, and *error* what the last one met.
+    The record stays, emptied, when the subscription is removed.
     """
 
     cursor: str = ""

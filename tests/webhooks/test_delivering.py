@@ -24,7 +24,7 @@ from backlog_store.executors.local import LocalExecutor
 from backlog_store.hooks import ATTEMPTS_MAX, Aside, Progress, Webhook, progress_record
 from backlog_store.query import EventQuery
 from backlog_store.rules import hooking
-from backlog_store.rules.hooking import asides, webhook_named
+from backlog_store.rules.hooking import asides, standings, webhook_named
 from backlog_store.testing.clocks import CountingIds
 from backlog_store.transfer import export_store, import_store
 from backlog_store.webhooks import delivering as module
@@ -373,6 +373,29 @@ def test_a_replay_since_a_position_delivers_all_behind_it(backlog: Backlog, rece
     assert receiver.titles() == ["A", "B", "B"]
 
 
+@pytest.mark.parametrize("name", RETAINING)
+def test_a_replay_goes_back_to_where_there_is_something(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, receiver: Receiver
+) -> None:
+    """
+    To the beginning; not to what is no position; and what is beyond the end is the end, so that nothing later is lost.
+    """
+    backend = open_backend(url_of(name, request, tmp_path))
+    with Backlog(LocalExecutor(backend), actor="scanner", ids=CountingIds()) as backlog:
+        add(backlog, "A")
+        subscribe(backlog, receiver.url)
+        with pytest.raises(InvalidInput, match="no position"):
+            backlog.execute(Redeliver(name="chat", after="garbage"))
+        backlog.execute(Redeliver(name="chat", after=""))
+        work = deliverer(backlog)
+        assert work.once().outcomes == {"delivered": 1}
+        beyond = "".join("9" if letter.isdigit() else letter for letter in progress_of(backlog).cursor)
+        backlog.execute(Redeliver(name="chat", after=beyond))
+        add(backlog, "B")
+        assert work.once().outcomes == {"delivered": 1}
+    assert receiver.titles() == ["A", "B"]
+
+
 def test_only_what_is_asked_for_comes(backlog: Backlog, receive: Callable[[], Receiver]) -> None:
     """
     By type, by query, by reach; what is decided about access is never sent, and a purged item goes to who gets all.
@@ -464,6 +487,9 @@ def test_an_import_begins_anew(backlog: Backlog, receiver: Receiver, clock: Stil
     file.seek(0)
     other = Backlog(LocalExecutor(open_memory()), actor="scanner", clock=clock, ids=CountingIds(1_000))
     import_store(other.executor.backend, file)
+    [(_, progress, waiting)] = other.read(lambda reader: list(standings(reader, 100)))
+    assert (progress.delivered, waiting) == (0, 0)
+    other.execute(Redeliver(name="chat", aside=True))
     work = deliverer(other)
     assert work.once().outcomes == {}
     add(other, "B")
@@ -480,11 +506,33 @@ def test_removed_it_leaves_nothing_and_its_name_is_free(backlog: Backlog, receiv
     receiver.answer = answering(500)
     deliverer(backlog).once()
     backlog.execute(RemoveWebhook(name="chat"))
-    assert [record.id for record in backlog.read(lambda reader: reader.scan("delivery", "", "", 100))] == ["lease"]
+    left = {one.id: one.body for one in backlog.read(lambda reader: reader.scan("delivery", "", "", 100))}
+    assert left == {"chat/progress": {}, "lease": left["lease"]}
     with pytest.raises(NotFound):
         backlog.execute(Redeliver(name="chat", aside=True))
     subscribe(backlog, receiver.url)
     assert deliverer(backlog).once().outcomes == {}
+
+
+def test_a_late_note_is_none_of_a_namesake(backlog: Backlog, receiver: Receiver) -> None:
+    """
+    Removed and made again while an event was on its way: the new one begins where it begins.
+    """
+
+    def make_anew(_: Got) -> tuple[int, Mapping[str, str]]:
+        backlog.execute(RemoveWebhook(name="chat"))
+        add(backlog, "B")
+        subscribe(backlog, receiver.url)
+        return 500, {}
+
+    subscribe(backlog, receiver.url)
+    add(backlog, "A")
+    receiver.answer = make_anew
+    work = deliverer(backlog)
+    assert work.once().outcomes == {"refused": 1}
+    receiver.answer = answering()
+    assert (kept_of(backlog), progress_of(backlog).tried) == ([], 0)
+    assert work.once().outcomes == {}
 
 
 def test_a_change_that_was_not_seen_is_not_written_over(backlog: Backlog) -> None:

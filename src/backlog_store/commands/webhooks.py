@@ -41,11 +41,11 @@ class RemoveWebhook(BodyOf, frozen=True, tag="remove_webhook"):
 
 class Redeliver(BodyOf, frozen=True, tag="redeliver"):
     """
-    Send again: all behind a position (*after*; empty: nothing of that), or (*aside*) what was kept aside, now.
+    Send again: all behind a position (*after*; empty: all there is), or (*aside*) what was kept aside, now.
     """
 
     name: str
-    after: str = ""
+    after: str | None = None
     aside: bool = False
     message: str = ""
 

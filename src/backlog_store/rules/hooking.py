@@ -36,7 +36,7 @@ from backlog_store.rules.checks import Checker
 from backlog_store.rules.granting import check_scope_of, tell
 from backlog_store.rules.view import Context
 
-__all__ = ["asides", "hook", "standings", "webhook_named", "webhooks"]
+__all__ = ["asides", "hook", "progress_of", "standings", "webhook_named", "webhooks"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
 _TYPE = re.compile(r"[a-z0-9_.:-]{1,100}\Z")
@@ -68,13 +68,29 @@ def asides(reader: Reader, name: str) -> Iterator[Aside]:
     return (from_builtins(record.body, Aside) for record in each_record(reader, "delivery", f"{name}/aside/"))
 
 
+def progress_of(reader: Reader, name: str) -> tuple[int, Progress]:
+    """
+    Return the revision of the record of a subscription's progress (0: there is none), and that progress.
+
+    Without a record, after an import say, positions are others now: it begins anew behind what is there.
+    """
+    record = reader.records("delivery", [progress_record(name)]).get(progress_record(name))
+    if record is None:
+        return 0, Progress(cursor=_end(reader))
+    return record.revision, from_builtins(record.body, Progress)
+
+
+def _end(reader: Reader) -> str:
+    newest = reader.events(EventQuery(newest_first=True, limit=1))
+    return newest[0].position if newest else ""
+
+
 def standings(reader: Reader, most: int) -> Iterator[tuple[str, Progress, int]]:
     """
     Yield how each subscription stands: name, how far it has come, and how many events, up to *most*, are still behind.
     """
     for _, webhook in webhooks(reader):
-        record = reader.records("delivery", [progress_record(webhook.name)]).get(progress_record(webhook.name))
-        progress = from_builtins(record.body, Progress) if record is not None else Progress()
+        _, progress = progress_of(reader, webhook.name)
         yield webhook.name, progress, len(reader.events(EventQuery(after=progress.cursor, limit=most)))
 
 
@@ -105,8 +121,7 @@ def _set(context: Context, body: SetWebhook) -> Outcome:
                   secret=kept if body.secret is None else body.secret)  # fmt: skip
     context.put_record("access", webhook_record(body.name), to_builtins(new))
     if old is None:
-        newest = context.reader.events(EventQuery(newest_first=True, limit=1))
-        start = Progress(cursor=newest[0].position if newest else "")
+        start = Progress(cursor=_end(context.reader))
         context.put_record("delivery", progress_record(body.name), to_builtins(start))
     told = {name: value for name, value in to_builtins(new).items() if name not in ("secret", "by", "at")}
     revision = tell(context, "webhook_set", body.message, {**told, "secret": body.secret is not None})
@@ -171,14 +186,17 @@ def _remove(context: Context, body: RemoveWebhook) -> Outcome:
     gone = replace(old, secret="", removed_at=context.now, by=context.actor.name)
     context.put_record("access", webhook_record(body.name), to_builtins(gone))
     for record in list(each_record(context.reader, "delivery", f"{body.name}/")):
-        context.drop_record("delivery", record.id)
+        if record.id != progress_record(body.name):
+            context.drop_record("delivery", record.id)
+    # Emptied and kept, so that its revisions never begin again: a late note would be taken for one of a namesake.
+    context.put_record("delivery", progress_record(body.name), {})
     revision = tell(context, "webhook_removed", body.message, {"name": body.name})
     return Outcome(verdict="updated", id=body.name, revision=revision)
 
 
 def _redeliver(context: Context, body: Redeliver) -> Outcome:
     """
-    Deliver again what was delivered, or what was kept aside.
+    Deliver again what was delivered, or what was kept aside. Raises `InvalidInput` for what is no position.
     """
     _there(context.record("access", webhook_record(body.name)), body.name)
     count = 0
@@ -187,9 +205,11 @@ def _redeliver(context: Context, body: Redeliver) -> Outcome:
             again = replace(kept, attempts=0, next_at=context.now)
             context.put_record("delivery", aside_record(body.name, kept.position), to_builtins(again))
             count += 1
-    progress = _progress(context, body.name)
-    if body.after:
-        progress = replace(progress, cursor=body.after)
+    _, progress = progress_of(context.reader, body.name)
+    if body.after is not None:
+        # With nothing behind it, it may be beyond the end: all up to there would never be sent.
+        is_before = bool(context.reader.events(EventQuery(after=body.after, limit=1)))
+        progress = replace(progress, cursor=body.after if is_before else _end(context.reader))
     if body.aside:
         progress = replace(progress, kept=count, due_at=context.now if count else "")
     # Whoever asks for it has mended the receiver: what waits is tried now. That it was written stops who delivers.
@@ -197,11 +217,6 @@ def _redeliver(context: Context, body: Redeliver) -> Outcome:
         replace(progress, attempts=0, next_at="", error="")))  # fmt: skip
     revision = tell(context, "webhook_replayed", body.message, {"name": body.name, "after": body.after, "aside": count})
     return Outcome(verdict="updated", id=body.name, revision=revision, why=f"{count} kept aside")
-
-
-def _progress(context: Context, name: str) -> Progress:
-    record = context.record("delivery", progress_record(name))
-    return from_builtins(record.body, Progress) if record is not None else Progress()
 
 
 def _note(context: Context, body: NoteDeliveries) -> Outcome:

@@ -23,7 +23,6 @@ from msgspec.structs import replace
 from backlog_store.access import Scope
 from backlog_store.backends.port import Reader
 from backlog_store.backlog import Backlog
-from backlog_store.codec import from_builtins
 from backlog_store.commands import NoteDeliveries, SetWebhook
 from backlog_store.errors import BackendError, BacklogError
 from backlog_store.hooks import (
@@ -34,14 +33,13 @@ from backlog_store.hooks import (
     Attempt,
     Progress,
     Webhook,
-    progress_record,
 )
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import TRAILS, Event, Item
 from backlog_store.query import EventQuery, matcher
 from backlog_store.querylang import parse_query
 from backlog_store.redacting import redacted
-from backlog_store.rules.hooking import asides, webhooks
+from backlog_store.rules.hooking import asides, progress_of, webhooks
 from backlog_store.webhooks.messages import MEDIA_TYPE, backoff_s, cloud_event, headers_of
 from backlog_store.webhooks.outlets import Outlets, Refused, Sender, send
 from backlog_store.webhooks.turns import Look, Sent, Turn, event_of, outcome_of
@@ -190,13 +188,7 @@ class Deliverer:
         return turn, self._note(webhook, turn, look) and is_more
 
     def _look(self, reader: Reader, webhook: Webhook, now: Instant) -> Look:
-        record = reader.records("delivery", [progress_record(webhook.name)]).get(progress_record(webhook.name))
-        if record is None:
-            # Restored, or imported: positions are others now, so it begins anew behind what is there.
-            newest = reader.events(EventQuery(newest_first=True, limit=1))
-            progress, revision = Progress(cursor=newest[0].position if newest else ""), 0
-        else:
-            progress, revision = from_builtins(record.body, Progress), record.revision
+        revision, progress = progress_of(reader, webhook.name)
         if progress.next_at > now:
             return Look(progress, revision)
         due, later = self._kept(reader, webhook, progress, now)

@@ -27,7 +27,6 @@ from backlog_store.webhooks.outlets import Outlets, Refused, outlets_from, send
 __all__ = ["outlets_of", "webhook"]
 
 _WAITING_MAX = 1_000
-_BEGINNING = "0"  # before every position
 
 
 @group("webhook")
@@ -164,10 +163,10 @@ def replay(app: App, name: str, since: str, message: str, as_json: bool) -> None
     """
     Deliver again what was kept aside, dead letters too, now; or with --since every event since then.
     """
-    after = ""
+    after = None
     if since:
         _named(app, name)
-        after = _BEGINNING if since == "all" else _before(app, since)
+        after = "" if since == "all" else _before(app, since)
     outcome = app.writing().execute(Redeliver(name=name, after=after, aside=not since, message=message)).outcomes[0]
     what = "every event since then" if since else outcome.why
     app.out(json_text(app, {"name": name, "after": after}) if as_json else f"replays  {name}: {what}")
@@ -278,7 +277,7 @@ def _switch(app: App, name: str, off: str, message: str) -> None:
 def _before(app: App, since: str) -> str:
     from_then = instant_of(app, since, "--since")
     events = app.backlog.events(EventQuery(until=from_then, newest_first=True, limit=1))
-    return events[0].position if events else _BEGINNING
+    return events[0].position if events else ""
 
 
 def _told(one: Webhook, progress: Progress, waiting: int) -> dict[str, Any]:
