@@ -197,8 +197,11 @@ def test_a_crash_of_the_server_ends_as_surely_not_executed_and_is_recovered_from
         with suppress(psycopg.OperationalError), server.connect() as victim:
             found = victim.execute("SELECT pg_backend_pid()").fetchone()
             assert found is not None
+            sessions = _sessions(server)
             _kill(found[0], server)
             victim.execute("SELECT pg_sleep(60)")
+        # The server ends the other sessions one after the other: that of the writer may still be there for a moment.
+        until(lambda: not any(session.is_running() for session in sessions))
         writer.items(["bl_b"])
         writer.apply([first(an_item("bl_a", dedupe_key="ka"))])
 
@@ -292,10 +295,22 @@ def _signal(server: PostgresServer, number: signal.Signals) -> None:
 
 def _kill(session: int, server: PostgresServer) -> None:
     # The server counts processes as they are in its own namespace, which has the same numbers.
+    next(found for found in _sessions(server) if found.pid == session).kill()
+
+
+def _sessions(server: PostgresServer) -> list[Any]:
     import psutil
 
-    assert session in {child.pid for child in psutil.Process(server.pid).children(recursive=True)}
-    psutil.Process(session).kill()
+    processes = psutil.Process(server.pid).children(recursive=True)
+    return [process for process in processes if any(peer in _title(process) for peer in (" [local] ", " 127.0.0.1("))]
+
+
+def _title(process: Any) -> str:
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
 
 
 def _postmaster(process: Any) -> Any:
