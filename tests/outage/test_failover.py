@@ -14,7 +14,7 @@ import pytest
 from backlog_store.backends.fs import FileSystem
 from backlog_store.backends.jsonl import open_jsonl
 from backlog_store.backends.memory import MemoryBackend
-from backlog_store.backends.port import NO_HINT, Hint
+from backlog_store.backends.port import NO_HINT, Backend, Hint
 from backlog_store.backlog import Backlog
 from backlog_store.commands import Comment, Report
 from backlog_store.errors import (
@@ -34,6 +34,7 @@ from backlog_store.executors.local import LocalExecutor
 from backlog_store.model import Draft, Item
 from backlog_store.query import EventQuery, ItemQuery
 from backlog_store.testing.clocks import CountingIds, StepClock
+from backlog_store.testing.faults import LosesAnswers
 from backlog_store.transfer import export_store, import_store
 from tests.outage.primaries import Switched, failover, settle
 
@@ -579,6 +580,32 @@ def test_the_drain_goes_on_while_the_spools_disk_is_full(tmp_path: Path) -> None
     backlog.close()
     _, again, _ = failover(primary, tmp_path, ids=CountingIds(1_000))
     assert again.standing().account == Account(accepted=2, applied=2)
+
+
+def test_the_account_of_memory_is_told_to_the_disk_once(tmp_path: Path) -> None:
+    """Also where the answer is lost: a name says that it was told already."""
+    primary, disk = Switched(), Disk()
+    primary.up = False
+    lost: list[int] = []
+
+    def opened() -> Backend:
+        return LosesAnswers(open_jsonl(tmp_path / "spool", fs=disk), lambda _: bool(lost) and bool(lost.pop()))
+
+    backlog, executor, timer = failover(primary, tmp_path, open_spool=opened)
+    disk.error = 28
+    backlog.upsert(title="1", dedupe_key="a")
+    primary.up = True
+    settle(executor, timer)
+    disk.error = 0
+    lost.append(1)
+    for _ in range(4):
+        timer.now += 2
+        executor.step()
+    assert not lost, "an answer was lost on the way"
+    assert executor.standing().account == Account(accepted=1, applied=1)
+    backlog.close()
+    _, again, _ = failover(primary, tmp_path, ids=CountingIds(1_000))
+    assert again.standing().account == Account(accepted=1, applied=1)
 
 
 def test_a_spool_that_cannot_be_opened_is_told_and_reports_are_still_accepted(tmp_path: Path) -> None:

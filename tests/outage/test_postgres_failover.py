@@ -197,7 +197,7 @@ def test_a_crash_of_the_server_ends_as_surely_not_executed_and_is_recovered_from
         with suppress(psycopg.OperationalError), server.connect() as victim:
             found = victim.execute("SELECT pg_backend_pid()").fetchone()
             assert found is not None
-            sessions = _sessions(server)
+            sessions = _serving(server)
             _kill(found[0], server)
             victim.execute("SELECT pg_sleep(60)")
         # The server ends the other sessions one after the other: that of the writer may still be there for a moment.
@@ -295,10 +295,10 @@ def _signal(server: PostgresServer, number: signal.Signals) -> None:
 
 def _kill(session: int, server: PostgresServer) -> None:
     # The server counts processes as they are in its own namespace, which has the same numbers.
-    next(found for found in _sessions(server) if found.pid == session).kill()
+    next(found for found in _serving(server) if found.pid == session).kill()
 
 
-def _sessions(server: PostgresServer) -> list[Any]:
+def _serving(server: PostgresServer) -> list[Any]:
     import psutil
 
     processes = psutil.Process(server.pid).children(recursive=True)

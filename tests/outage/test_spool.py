@@ -14,7 +14,8 @@ from backlog_store.backends.memory import MemoryBackend
 from backlog_store.backends.port import PutRecord
 from backlog_store.commands import Command, Report
 from backlog_store.errors import DataCorrupt, StorageFull
-from backlog_store.executors.failover.spool import Ended, Entry, Spool
+from backlog_store.executors.failover.entries import Ended, Entry
+from backlog_store.executors.failover.spool import Spool
 from backlog_store.executors.failover.standing import Account
 from backlog_store.instants import add_seconds
 from backlog_store.model import Actor, Draft, Record

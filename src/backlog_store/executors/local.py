@@ -80,8 +80,8 @@ class LocalExecutor:
     """
     An executor on one backend. An unknown outcome is asked about by request id for *settle_s* seconds.
 
-    Commands that several threads give at the same time go into one transaction (see `grouping`). All that it will need
-    is imported at once, or, *lazily*, when it is needed: for a process that reads, or does one thing and ends.
+    Commands that several threads give at the same time go into one transaction (see `grouping`). All rules
+    are imported at once, or, *lazily*, when they are needed: for a process that reads, or does one thing and ends.
     """
 
     def __init__(
@@ -90,7 +90,6 @@ class LocalExecutor:
         if not lazily:
             import_all("backlog_store.rules")
             import_all("backlog_store.policy")
-            import_all(type(backend).__module__.removesuffix(".backend"))
         self.backend = backend
         self.policy = policy
         self.settle_s = settle_s

@@ -22,8 +22,9 @@ from backlog_store.codec import to_builtins
 from backlog_store.commands import Command, Comment, Report, Resolve
 from backlog_store.errors import BackendUnavailable, NotFound
 from backlog_store.executors.failover.copy import LocalCopy
+from backlog_store.executors.failover.entries import Entry, Ledger, Parked, weight_of
 from backlog_store.executors.failover.executor import FailoverExecutor
-from backlog_store.executors.failover.spool import Entry, Ledger, Parked, Spool, weight_of
+from backlog_store.executors.failover.spool import Spool
 from backlog_store.executors.failover.standing import Account
 
 __all__ = ["spool"]

@@ -76,7 +76,7 @@ class FailoverExecutor(ForkAware):
         background: bool = True,
     ) -> None:
         # In an outage it may be too late for that: the disk may fail, too, or no file can be opened any more.
-        for name in ("rules", "policy", "executors"):
+        for name in ("rules", "policy", "executors.failover", "executors.grouping", "executors.settling"):
             import_all(f"backlog_store.{name}")
         self.policy = policy
         self._copy = Follower(copy)

@@ -14,8 +14,10 @@ from backlog_store.backends.port import Backend
 from backlog_store.clock import Clock, IdSource
 from backlog_store.commands import Command
 from backlog_store.errors import BackendError, BackendUnavailable, StorageFull
-from backlog_store.executors.failover.spool import Ended, Entry, Ledger, Parked, Spool, SpoolFull
+from backlog_store.executors.failover.entries import Ended, Entry, Ledger, Parked, SpoolFull
+from backlog_store.executors.failover.spool import Spool
 from backlog_store.executors.failover.standing import Account
+from backlog_store.ids import derived
 from backlog_store.instants import Instant
 
 __all__ = ["MEMORY_MAX", "Refuge"]
@@ -56,6 +58,7 @@ class Refuge:
         self._memory: Spool | None = None
         self._known = Ledger(id="")  # as the disk last showed it
         self._primary = ""
+        self._telling: tuple[str, Account] | None = None  # what the disk's account is to be told, and by which name
         self._mend_at = 0.0
         self._reopen()
         self.found = self.account()
@@ -221,7 +224,7 @@ class Refuge:
         In a forked child: new locks; what is in memory is the parent's to deliver.
         """
         self._lock = threading.RLock()
-        self._memory = None
+        self._memory = self._telling = None
         if self._disk is not None:
             self._disk.start_anew()
 
@@ -292,8 +295,13 @@ class Refuge:
             self._memory.move([Ended(entry.number, entry.weight, "handed") for entry in entries], self._clock())
         # What went from memory to the primary while the disk refused is told by the account on disk from now on; what
         # could not be applied is kept aside in memory, and stays in its account.
-        account = self._memory.ledger().account
-        ended = replace(account, accepted=account.accepted - account.parked, parked=0)
-        if ended != Account():
-            disk.accept([], elsewhere=ended)
-            self._memory.accept([], elsewhere=Account().minus(ended))
+        if self._telling is None:
+            account = self._memory.ledger().account
+            ended = replace(account, accepted=account.accepted - account.parked, parked=0)
+            if ended == Account():
+                return
+            self._telling = derived("told", self._ids()), ended
+        name, ended = self._telling
+        disk.tell(ended, name)  # perhaps again, where its outcome was unknown
+        self._memory.tell(Account().minus(ended), name)
+        self._telling = None

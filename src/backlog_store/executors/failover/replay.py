@@ -18,6 +18,7 @@ from backlog_store.errors import (
     SchemaMismatch,
     StorageFull,
 )
+from backlog_store.executors.failover.entries import Ended, Entry, Ledger
 from backlog_store.executors.failover.identity import (
     AnotherStore,
     RestoredStore,
@@ -25,7 +26,6 @@ from backlog_store.executors.failover.identity import (
     hint_of_identity,
     with_receipt,
 )
-from backlog_store.executors.failover.spool import Ended, Entry, Ledger
 from backlog_store.model import ItemId
 from backlog_store.policy import Policy
 from backlog_store.rules import Decision, split_by_item

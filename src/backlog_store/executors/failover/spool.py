@@ -12,29 +12,29 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from backlog_store.backends.port import Backend, Change, DropRecord, PutRecord, Reader, Writer
 from backlog_store.clock import IdSource
 from backlog_store.codec import from_builtins, to_builtins
-from backlog_store.commands import Command, Report, Resolve
-from backlog_store.errors import BackendError, DataCorrupt, StorageFull
+from backlog_store.commands import Command
+from backlog_store.errors import BackendError, DataCorrupt
+from backlog_store.executors.failover.entries import Ended, Entry, Ledger, Parked, SpoolFull, weight_of
 from backlog_store.executors.failover.standing import Account
 from backlog_store.ids import derived
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import LIMITS, Record
 
-__all__ = ["Ended", "Entry", "Ledger", "Parked", "Spool", "SpoolFull", "weight_of"]
+__all__ = ["Spool"]
 
 T = TypeVar("T")
 
 _DIGITS = 16
 _LEDGER = "account"
-_NOTHING = Account()
+_TOLD = 8
 _PAGE = 64
 _DROPS = 2_000
 #: Drafts of commands behind the mark that are kept for a primary that is restored from a backup.
@@ -43,81 +43,6 @@ KEPT_MAX = 20_000
 KEPT_DAYS = LIMITS.answer_days
 #: Drafts of commands that may wait.
 WAITING_MAX = 500_000
-
-
-class SpoolFull(StorageFull):
-    """
-    More commands wait than may.
-    """
-
-
-class Entry(Struct, frozen=True):
-    """
-    An accepted command: its number in the order of acceptance, and when it was accepted.
-    """
-
-    number: int
-    command: Command
-    at: Instant
-
-    @property
-    def weight(self) -> int:
-        """
-        Return how many problems it is about.
-        """
-        return weight_of(self.command)
-
-
-class Parked(Struct, frozen=True, kw_only=True):
-    """
-    An accepted command that could not be applied: the error's code, its text, and when that was found.
-    """
-
-    number: int
-    command: Command
-    at: Instant
-    code: str
-    reason: str
-    parked_at: Instant
-
-
-class Ledger(Struct, frozen=True, kw_only=True):
-    """
-    The spool's one document: its id, the account, the number given last, and the mark.
-
-    `primary` is the id of the store that the commands are for. The weights are numbers of drafts: those that wait, and
-    those behind the mark that are kept.
-    """
-
-    id: str
-    primary: str = ""
-    last: int = 0
-    mark: int = 0
-    account: Account = Account()
-    weight_waiting: int = 0
-    weight_kept: int = 0
-
-
-class Ended(Struct, frozen=True):
-    """
-    Where one command ended; *code* and *reason* say why it was parked, *handed* means to another spool.
-    """
-
-    number: int
-    weight: int
-    how: Literal["applied", "there", "parked", "handed"]
-    code: str = ""
-    reason: str = ""
-
-
-def weight_of(command: Command) -> int:
-    """
-    Return how many problems a command is about, at least 1.
-    """
-    body = command.body
-    if isinstance(body, Report):
-        return max(1, len(body.drafts))
-    return max(1, len(body.dedupe_keys)) if isinstance(body, Resolve) else 1
 
 
 class Spool:
@@ -157,18 +82,29 @@ class Spool:
         with self._lock:
             return _moved(self.backend.read(_ledger_of)[0], self._pending)
 
-    def accept(self, accepted: Sequence[tuple[Command, Instant]], *, elsewhere: Account = _NOTHING) -> None:
+    def accept(self, accepted: Sequence[tuple[Command, Instant]]) -> None:
         """
         Put commands, each with the instant of its acceptance, behind all others, durably. Raises `SpoolFull`.
-
-        *elsewhere* is added to the account: what became of commands that another spool held.
         """
         weight = sum(weight_of(command) for command, _ in accepted)
         bodies = [{"at": at, "command": to_builtins(command)} for command, at in accepted]
 
         def run(writer: Writer) -> None:
             ledger, record = _ledger_of(writer)
-            writer.apply(self._behind(ledger, record, bodies, elsewhere.plus(Account(accepted=len(bodies))), weight))
+            writer.apply(self._behind(ledger, record, bodies, Account(accepted=len(bodies)), weight))
+
+        self.backend.write(run)
+
+    def tell(self, elsewhere: Account, name: str) -> None:
+        """
+        Add to the account what became of commands that another spool held; once under a *name*, however often asked.
+        """
+
+        def run(writer: Writer) -> None:
+            ledger, record = _ledger_of(writer)
+            if name not in ledger.told:
+                told = (*ledger.told, name)[-_TOLD:]
+                writer.apply([_next(record, replace(ledger, account=ledger.account.plus(elsewhere), told=told))])
 
         self.backend.write(run)
 
