@@ -214,14 +214,22 @@ class Overlay:
         """
         Return the events of the store below, and those decided here.
         """
-        if self._gone:
-            all_of_them = self._store.events(replace(query, limit=None))
-            below: Sequence[Event] = [one for one in all_of_them if one.revision >= self._gone.get(one.item_id, 0)]
-        else:
-            below = self._store.events(query)
+        below = self._kept(query) if self._gone else self._store.events(query)
         own = [event for event in self._events if _is_asked(event, query)]
         found = [*reversed(own), *below] if query.newest_first else [*below, *own]
         return found if query.limit is None else found[: query.limit]
+
+    def _kept(self, query: EventQuery) -> Sequence[Event]:
+        """
+        Return events of the store that are not forgotten here, page by page until there are enough.
+        """
+        found: list[Event] = []
+        while True:
+            page = self._store.events(query)
+            found += [event for event in page if event.revision >= self._gone.get(event.item_id, 0)]
+            if query.limit is None or len(page) < query.limit or len(found) >= query.limit:
+                return found
+            query = replace(query, after=page[-1].position)
 
 
 _ALL = 1 << 60

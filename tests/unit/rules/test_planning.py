@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -17,7 +17,7 @@ from backlog_store.backlog import Backlog
 from backlog_store.commands import Answer, ApplyPolicy, BeginRun, Bulk, Command, CompleteRun, Edit, Report, RunScope
 from backlog_store.errors import BackendUnavailable, PlanChanged
 from backlog_store.executors.local import LocalExecutor
-from backlog_store.model import LIMITS, PRIORITIES, Draft
+from backlog_store.model import LIMITS, PRIORITIES, Draft, Event
 from backlog_store.planning import Planner, keep_in_store, kept_in_store
 from backlog_store.preview import digest_of
 from backlog_store.query import ANY, EventQuery, ItemQuery, order_key
@@ -333,6 +333,29 @@ def test_what_a_plan_forgets_is_not_in_its_view(limit: int | None, newest_first:
         return [[event.id for event in page] for page in found], sighted
 
     assert after.read(ask) == below.read(lambda reader: ask(over.on(reader)))
+
+
+def test_a_view_that_forgets_asks_for_no_more_than_it_needs() -> None:
+    """
+    The newest event is one event of the store, however much lies below.
+    """
+    below, over = open_memory(), Overlay()
+    for number in range(20):
+        below.write(partial(_apply, [first(an_item(f"bl_{number}"))]))
+    over.absorb([Purge("bl_0", 1)])
+    asked: list[int | None] = []
+
+    class Counted:
+        def __init__(self, reader: Reader) -> None:
+            self._reader = reader
+
+        def events(self, query: EventQuery) -> Sequence[Event]:
+            asked.append(query.limit)
+            return self._reader.events(query)
+
+    query = EventQuery(newest_first=True, limit=1)
+    [newest] = below.read(lambda reader: over.on(cast(Reader, Counted(reader))).events(query))
+    assert (newest.item_id, asked) == ("bl_19", [1])
 
 
 def test_planners_of_several_actors_share_one_view() -> None:
