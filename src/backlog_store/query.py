@@ -302,7 +302,7 @@ def check_where(where: Where) -> None:
 
 def _check(where: Any, pointer: str, faults: list[Fault]) -> None:
     match where:
-        case All(parts) | Any_(parts):
+        case All(parts) | Any_(parts) if isinstance(parts, tuple):
             for index, part in enumerate(parts):
                 _check(part, f"{pointer}/parts/{index}", faults)
         case Not(part):
@@ -329,7 +329,7 @@ def _check(where: Any, pointer: str, faults: list[Fault]) -> None:
             else:
                 _check_texts(words, f"{pointer}/words", faults)
         case _:
-            faults.append(Fault(pointer, repr(where)[:80], "not a condition"))
+            faults.append(Fault(pointer, repr(where)[:80], "not a condition, nor conditions in a tuple"))
 
 
 def _check_texts(texts: Collection[str], pointer: str, faults: list[Fault]) -> None:

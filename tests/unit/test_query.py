@@ -180,17 +180,17 @@ def test_live_items_are_those_not_closed() -> None:
 
 def test_every_fault_of_a_tree_is_listed_with_its_place() -> None:
     """A tree with several mistakes names all of them at once."""
-    wrong: tuple[Any, ...] = ("abc", "==", 3, (1,))
+    wrong: tuple[Any, ...] = ("abc", "==", 3, (1,), [In("env", ("x",))])
     bad: Any = (
         In("nobody", ("x",)), Not(Compare("tag", "<", "x")),
         Any_((Compare("env", wrong[1], "x"), In("env", ("a\0",)))), In("env", wrong[0]), HasWords(("",)),
-        "status = open", Compare("env", "<", wrong[2]), In("env", wrong[3]),
+        "status = open", Compare("env", "<", wrong[2]), In("env", wrong[3]), Not(All(wrong[4])),
     )  # fmt: skip
     with pytest.raises(InvalidInput) as error:
         check_where(All(bad))
     assert [fault.pointer for fault in error.value.faults] == [
         "/parts/0/field", "/parts/1/part/field", "/parts/2/parts/0/op", "/parts/2/parts/1/values", "/parts/3/values",
-        "/parts/4/words", "/parts/5", "/parts/6/value", "/parts/7/values",
+        "/parts/4/words", "/parts/5", "/parts/6/value", "/parts/7/values", "/parts/8/part",
     ]  # fmt: skip
     assert {len(struct_fields(fault)) for fault in error.value.faults} == {len(struct_fields(Fault))}
 
