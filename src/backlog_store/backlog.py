@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from backlog_store import commands as c
 from backlog_store.access import Scope
-from backlog_store.backends.registry import AUTO, SERVERS, open_backend
+from backlog_store.backends.registry import AUTO, SERVERS, load, open_backend
 from backlog_store.clock import Clock, IdSource, system_clock, system_ids
 from backlog_store.errors import BacklogError, NotAllowed
 from backlog_store.executors.local import Executor, LocalExecutor
@@ -75,6 +75,8 @@ def open_backlog(
         from backlog_store.executors.remote import RemoteExecutor  # likewise
 
         return Backlog(RemoteExecutor(url.strip(), **options), actor=actor, clock=clock, ids=ids)
+    if not lazily:
+        load(url)
     local = LocalExecutor(open_backend(url, **options), policy=policy, lazily=lazily)
     return Backlog(local, actor=actor, clock=clock, ids=ids)
 

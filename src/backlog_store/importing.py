@@ -22,4 +22,5 @@ def import_all(name: str) -> None:
 
     module = import_module(name)
     for found in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{name}."):
-        import_module(found.name)
+        if not found.name.endswith(".__main__"):  # that would run it
+            import_module(found.name)

@@ -39,7 +39,9 @@ _executors: dict[int, LocalExecutor] = {}
 
 def _executor_of(backend: Backend) -> LocalExecutor:
     # One for all threads of a store, so that their commands meet in groups.
-    return _executors.setdefault(id(backend), LocalExecutor(TwoWriters(backend)))
+    if id(backend) not in _executors:
+        _executors[id(backend)] = LocalExecutor(TwoWriters(backend))
+    return _executors[id(backend)]
 
 
 def report_to_key(backend: Backend, key: Key, mark: str) -> int:

@@ -78,6 +78,8 @@ class Doorbell:
                 connection = connection or self._connected()
                 connection.execute("SELECT pg_notify(%s, '')", [self._channel], prepare=False)
             except psycopg.Error:
+                if connection is not None:
+                    self._rung.set()  # it broke since the last ring: this one is for the next connection
                 _close(connection)
                 connection = None
             self._is_over.wait(APART_S)

@@ -97,7 +97,7 @@ def lock_number(schema: str) -> int:
 def _bring_up(link: Link, schema: str, moment: float, migrations: Sequence[Migration]) -> None:
     link.exchange(
         [
-            Statement("BEGIN"),
+            Statement("BEGIN ISOLATION LEVEL READ COMMITTED"),
             Statement(f"SET LOCAL statement_timeout = {max(1, int(seconds_until(moment) * 1000))}"),
             # Others may be at it right now: wait for them as long as the deadline allows. (READ COMMITTED: what they
             # did is seen by the statements after this one.)

@@ -44,7 +44,7 @@ def make_ahead(link: Link, schema: str, moment: float, seconds: float) -> None:
         return
     # READ COMMITTED: what another one has just made is seen once the lock is ours.
     start = [
-        Statement("BEGIN"),
+        Statement("BEGIN ISOLATION LEVEL READ COMMITTED"),
         Statement(f"SET LOCAL search_path = {schema}"),
         Statement(f"SET LOCAL lock_timeout = '{LOCK_MS}ms'"),
         limit_to(seconds),
@@ -102,7 +102,7 @@ def drop_emptied(backend: PostgresBackend) -> tuple[str, ...]:
 
 def _drop(link: Link, schema: str, table: str, moment: float, seconds: float) -> bool:
     start = [
-        Statement("BEGIN"),
+        Statement("BEGIN ISOLATION LEVEL READ COMMITTED"),
         Statement(f"SET LOCAL search_path = {schema}"),
         Statement(f"SET LOCAL lock_timeout = '{LOCK_MS}ms'"),
         limit_to(seconds),
