@@ -11,6 +11,13 @@ the meantime, or commented on, changes no decision that leaves the item as it is
     digest_of(decisions)                     what `Command.expect` holds a command against
     token_of(policy, previews)               of all commands of a plan: what is shown, and later applied
     departures(planned, now)                 what has changed since
+
+An import is shown the same way: what becomes of each thing in a file, behind a first decision that stands for the file.
+
+::
+
+    shown_of(content, decisions) -> shown    its token is `token_of_import(shown)`
+    check_shown(token, shown, now)           refuses what was not shown
 """
 
 from __future__ import annotations
@@ -21,8 +28,10 @@ from msgspec import Struct
 
 from backlog_store.codec import digest, encode
 from backlog_store.commands import Body, Bulk, Create, Outcome, Report
+from backlog_store.errors import PlanChanged
 
-__all__ = ["TOKEN_DIGITS", "Decided", "departures", "digest_of", "foreseen", "same", "token_of"]
+__all__ = ["TOKEN_DIGITS", "Decided", "check_shown", "departures", "digest_of", "foreseen", "same", "shown_of",
+           "token_of", "token_of_import"]  # fmt: skip
 
 #: Verdicts that leave an item as it is: they rest on no revision.
 _ASIDE = frozenset({"unchanged", "suppressed", "held"})
@@ -83,6 +92,37 @@ def token_of(policy: int, previews: Iterable[tuple[Body, Sequence[Decided]]]) ->
     """
     parts = [(digest(encode(body)), digest_of(decisions)) for body, decisions in previews]
     return digest(encode((policy, parts)))[:TOKEN_DIGITS]
+
+
+def shown_of(content: str, decisions: Iterable[Decided]) -> tuple[Decided, ...]:
+    """
+    Return what is shown of an import: the digest of what the file holds, and what becomes of each thing in it.
+    """
+    return (Decided("file", content), *decisions)
+
+
+def token_of_import(shown: Sequence[Decided]) -> str:
+    """
+    Return the token of an import.
+    """
+    return digest(encode(shown))[:TOKEN_DIGITS]
+
+
+def check_shown(token: str, shown: Sequence[Decided], now: Sequence[Decided]) -> None:
+    """
+    Refuse an import, or a part of one, that would do anything else by now than was *shown* (empty: not known here).
+
+    What is there by now just as it was to be made needs not be made. Raises `PlanChanged`.
+    """
+    if not shown:
+        raise PlanChanged(token, [])
+    if len(shown) != len(now) or (shown[0].verdict == "file" and shown[0] != now[0]):
+        raise PlanChanged(token, ["the file is another one"])
+    changed = [line for one, other in zip(shown, now, strict=True)
+               if one.verdict == "refused" or other != Decided("unchanged", one.id)
+               for line in departures((one,), (other,))]  # fmt: skip
+    if changed:
+        raise PlanChanged(token, changed)
 
 
 def same(planned: Sequence[Decided], now: Sequence[Decided]) -> bool:

@@ -15,12 +15,12 @@ from msgspec import Struct
 
 from backlog_store.backends.port import Backend, Change, Load, PutRecord, Reader, Sighting, Writer
 from backlog_store.backends.scanning import each_record
-from backlog_store.codec import digest, encode, encode_event, encode_item, from_builtins
+from backlog_store.codec import encode, encode_event, encode_item, from_builtins
 from backlog_store.digests import blake2b
-from backlog_store.errors import AlreadyExists, BackendError, InvalidInput, PlanChanged
+from backlog_store.errors import AlreadyExists, BackendError, InvalidInput
 from backlog_store.exportfile import HEADER, KINDS, Group, LineDigest, check_export, owner_of_events, read_groups
 from backlog_store.model import Event, Item, ItemId, Key, KeyState, Record, RecordKind, Sighted
-from backlog_store.preview import TOKEN_DIGITS, Decided, departures
+from backlog_store.preview import Decided, check_shown, shown_of, token_of_import
 from backlog_store.query import EventQuery, ItemQuery, order_key
 
 __all__ = ["Foreseen", "Transferred", "checked_export", "export_store", "foresee", "import_store", "migrate_store",
@@ -192,18 +192,18 @@ def take_in(backend: Backend, export: IO[bytes], *, token: str = "", shown: Sequ
     if token:
         now = foresee(backend, export)
         if now.token != token:
-            _check_shown(token, shown, now.decided)
+            check_shown(token, shown, now.decided)
         shown = now.decided
     export.seek(0)
     done = Transferred(refused=[])
-    at = 0
+    at = 1  # behind the decision that stands for the file
     for chunk in _chunks(read_groups(export)):
         expected, at = shown[at : at + len(chunk)], at + len(chunk)
 
         def run(writer: Writer, chunk: list[Group] = chunk, expected: Sequence[Decided] = expected) -> Transferred:
             step = _Step(writer, chunk, {})
             if token:
-                _check_shown(token, expected, step.decided)
+                check_shown(token, expected, step.decided)
             if step.changes:
                 writer.apply(step.changes)
             return step.done
@@ -240,18 +240,8 @@ def foresee(backend: Backend, export: IO[bytes]) -> Foreseen:
         decided += step.decided
         loaded.update((change.item.key, change.item.id) for change in step.changes
                       if isinstance(change, Load) and change.item.key is not None)  # fmt: skip
-    token = digest(encode((hashed.hexdigest(), decided)))[:TOKEN_DIGITS]
-    return Foreseen(done=done, decided=tuple(decided), token=token)
-
-
-def _check_shown(token: str, shown: Sequence[Decided], now: Sequence[Decided]) -> None:
-    if len(shown) != len(now):
-        raise PlanChanged(token, [] if not shown else ["the file is another one"])
-    changed = [line for one, other in zip(shown, now, strict=True)
-               if not (one.verdict == "created" and other.verdict == "unchanged" and one.id == other.id)
-               for line in departures((one,), (other,))]  # fmt: skip
-    if changed:
-        raise PlanChanged(token, changed)
+    shown = shown_of(hashed.hexdigest(), decided)
+    return Foreseen(done=done, decided=shown, token=token_of_import(shown))
 
 
 def _chunks(groups: Iterable[Group]) -> Iterator[list[Group]]:

@@ -4,6 +4,7 @@ Export, import, migrate and verify between file backends: nothing is lost, and w
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -70,6 +71,21 @@ def test_an_import_does_what_was_shown_or_nothing(full: Cli, tmp_path: Path) -> 
     full(*there, "edit", one, "--title", "another one")
     refused = full(*there, "import", str(file), "--token", again["token"], expect=5).stderr
     assert f"{one}: was unchanged, is now refused" in refused
+
+
+def test_another_file_is_not_imported_under_a_token(cli: Cli) -> None:
+    """
+    A file of the same ids and revisions, and of another content, is not the one that was shown.
+    """
+    for name in ("one", "other"):
+        draft = {"id": "bl_same", "title": name, "source": "s", "dedupe_key": "k"}
+        here = ("--store", f"sqlite:{name}.db")
+        cli(*here, "report", "-", "--format", "ndjson", input=json.dumps(draft))
+        cli(*here, "export", f"{name}.ndjson")
+    there = ("--store", "sqlite:there.db", "import")
+    token = cli.json(*there, "one.ndjson", "--dry-run")["token"]
+    assert "the file is another one" in cli(*there, "other.ndjson", "--token", token, expect=5).stderr
+    cli(*there, "one.ndjson", "--token", token)
 
 
 def test_migrate_copies_and_says_what_is_still_in_use(full: Cli, tmp_path: Path) -> None:
@@ -329,6 +345,81 @@ def test_files_of_the_original_module_are_imported(cli: Cli, tmp_path: Path) -> 
     assert "Taken in" in told.stdout
     assert cli.json("show", "bl_0123456789ab")["title"] == "Old"
     assert "said" in [event.get("message") for event in cli.json("log", "bl_0123456789ab")]
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """
+    Files of the original module: 410 items, so more than one transaction, two of them of one key, and an event.
+    """
+    items = tmp_path / "items.jsonl"
+    rows = [{"id": f"bl_{n:012}", "title": f"Old {n}", "created_at": f"2025-01-01T00:{n // 60:02}:{n % 60:02}Z",
+             "updated_at": "2025-01-02T00:00:00Z", "dedupe_key": f"k{n % 409}"} for n in range(410)]  # fmt: skip
+    items.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    event = {"id": "ev_1", "item_id": "bl_000000000001", "ts": "2026-01-01T00:00:00Z", "message": "said", "actor": "bo"}
+    items.with_name("events.jsonl").write_text(f"{json.dumps(event)}\n", encoding="utf-8")
+    return items
+
+
+def test_old_files_are_taken_in_just_as_shown(cli: Cli, old: Path) -> None:
+    """
+    The token of a preview takes in what it showed, and says what each key became; again it finds nothing to do.
+    """
+    shown = cli.json("import", "--legacy", str(old), "--dry-run")
+    assert not list(cli.folder.iterdir())
+    assert (409, 1, 1) == (shown["created"], shown["merged"], shown["events"])
+    assert any("bl_000000000409 has the same key" in note["text"] for note in shown["notes"])
+    done = cli.json("import", "--legacy", str(old), "--token", shown["token"])
+    assert {name: value for name, value in shown.items() if name not in ("dry_run", "token")} == done
+    again = cli.json("import", "--legacy", str(old), "--token", shown["token"])
+    assert (0, 0, 0, 0) == tuple(again[name] for name in ("created", "changed", "merged", "events"))
+    assert "--token" in cli("import", "--legacy", str(old), "-n").stderr
+    assert cli.json("verify")["ok"]
+
+
+def test_old_files_that_became_others_are_not_taken_in(cli: Cli, old: Path) -> None:
+    """
+    A line that was written after the preview, also one over a line of the same id, is not taken in under its token.
+    """
+    token = cli.json("import", "--legacy", str(old), "--dry-run")["token"]
+    before = old.read_text()
+    old.write_text(before.replace('Old 7"', 'Other 7"'))
+    assert "the file is another one" in cli("import", "--legacy", str(old), "--token", token, expect=5).stderr
+    old.write_text(before + '{"id": "bl_new", "title": "New"}\n')
+    assert "the file is another one" in cli("import", "--legacy", str(old), "--token", token, expect=5).stderr
+    assert [] == cli.ids()
+    old.write_text(before)
+    cli("import", "--legacy", str(old), "--token", token)
+    assert 409 == len(cli.ids("--limit", "0"))
+
+
+def test_a_store_that_became_another_one_takes_no_old_files_in_as_shown(cli: Cli, old: Path) -> None:
+    """
+    A key that somebody has by now is told, and nothing is written; a token of nowhere is told to look again.
+    """
+    token = cli.json("import", "--legacy", str(old), "--dry-run")["token"]
+    assert "Look again" in cli("import", "--legacy", str(old), "--token", "0" * 16, expect=5).stderr
+    draft = {"title": "here first", "source": "s", "dedupe_key": "k7"}
+    cli("report", "-", "--format", "ndjson", input=json.dumps(draft))
+    (id,) = cli.ids()
+    refused = cli("import", "--legacy", str(old), "--token", token, expect=5).stderr
+    assert "nothing was written" in refused
+    assert "bl_000000000007: was created (revision 1), is now merged (revision 2)" in refused
+    assert [id] == cli.ids()
+
+
+def test_an_interrupted_import_of_old_files_goes_on_under_its_token(cli: Cli, old: Path) -> None:
+    """
+    What was taken in before the interruption counts as done; what was changed here since is no departure.
+    """
+    rows = old.read_text().splitlines(keepends=True)
+    old.with_name("part.jsonl").write_text("".join(rows[:200]))
+    token = cli.json("import", "--legacy", str(old), "--dry-run")["token"]
+    cli("import", "--legacy", str(old.with_name("part.jsonl")), str(old.with_name("events.jsonl")))
+    cli("edit", "bl_000000000003", "--title", "changed here")
+    cli("import", "--legacy", str(old), "--token", token)
+    assert "changed here" == cli.json("show", "bl_000000000003")["title"]
+    assert 409 == len(cli.ids("--limit", "0"))
 
 
 def test_in_place_migration_wants_a_database(cli: Cli) -> None:

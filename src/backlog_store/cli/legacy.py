@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backlog_store.backends.registry import open_backend
+from backlog_store.backends.registry import is_made, open_backend
 from backlog_store.backlog import open_backlog
 from backlog_store.cli.app import App
 from backlog_store.cli.items import plain_json
+from backlog_store.cli.planfiles import find_decisions, keep_decisions
 from backlog_store.cli.text import neutral, plural
 from backlog_store.errors import ConfigError
 from backlog_store.redacting import redacted
@@ -66,9 +67,11 @@ def migrate_in_place(app: App, *, finish: bool, dry_run: bool, yes: bool, as_jso
         tables.close()
 
 
-def import_files(app: App, files: tuple[str, ...], *, as_json: bool) -> None:
+def import_files(app: App, files: tuple[str, ...], *, dry_run: bool, token: str, as_json: bool) -> None:
     """
     Take in the original module's files: items, and events (``events.jsonl`` beside them, if not named).
+
+    With *dry_run* show it; with the *token* of that do just what it showed, or raise `PlanChanged`.
     """
     from backlog_store.legacy.files import OldFiles
 
@@ -80,7 +83,17 @@ def import_files(app: App, files: tuple[str, ...], *, as_json: bool) -> None:
             raise click.UsageError(f"{what}: name items.jsonl, and events.jsonl if it does not lie beside it.")
     items = Path(files[0])
     events = Path(files[1]) if len(files) == 2 else items.with_name("events.jsonl")
-    _print(app, OldFiles(items, events).take_in(app.writing()), f"Taken in from {items}", as_json=as_json)
+    old = OldFiles(items, events)
+    if dry_run:
+        # For a look no store is made.
+        there = is_made(app.store.value)
+        foreseen = old.foresee(app.reading() if there else open_backlog("memory://", actor=app.actor, lazily=True))
+        keep_decisions(app, foreseen.token, foreseen.shown)
+        _print(app, foreseen.taken, f"Would take in from {items}", as_json=as_json, token=foreseen.token)
+        return
+    shown = find_decisions(app, token) if token else ()
+    taken = old.take_in(app.writing(), token=token, shown=shown)
+    _print(app, taken, f"Taken in from {items}", as_json=as_json)
 
 
 def _told(taken: Taken) -> str:
@@ -92,9 +105,10 @@ def _told(taken: Taken) -> str:
     return ", ".join(parts)
 
 
-def _print(app: App, taken: Taken, what: str, *, as_json: bool) -> None:
+def _print(app: App, taken: Taken, what: str, *, as_json: bool, token: str = "") -> None:
     if as_json:
-        data: dict[str, Any] = {name: getattr(taken, name) for name in ("created", "changed", "merged", "events")}
+        data: dict[str, Any] = {"dry_run": True, "token": token} if token else {}
+        data |= {name: getattr(taken, name) for name in ("created", "changed", "merged", "events")}
         app.out(plain_json({**data, "notes": [{"where": where, "text": text} for where, text in taken.notes]}))
         return
     app.out(f"{what}: {_told(taken)}")
@@ -102,3 +116,5 @@ def _print(app: App, taken: Taken, what: str, *, as_json: bool) -> None:
         app.say(f"note  {neutral(text)}")
     if len(taken.notes) > _SHOWN:
         app.say(f"… and {len(taken.notes) - _SHOWN:,} more notes (--json lists all)")
+    if token:
+        app.say(f"Nothing was written. Exactly this: --token {token}")

@@ -8,6 +8,8 @@ again, which changes nothing where nothing changed.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +19,13 @@ from backlog_store.backlog import Backlog
 from backlog_store.codec import digest, from_builtins, to_builtins
 from backlog_store.errors import BackendUnavailable
 from backlog_store.instants import Instant
-from backlog_store.legacy.intake import Taken, take_in
+from backlog_store.legacy.intake import Taken, foresee, take_in
 from backlog_store.legacy.lines import Line, Span, read_lines
 from backlog_store.legacy.report import Note, in_pages, write_notes, write_record
 from backlog_store.legacy.rows import EventRow, ItemRow, Mapped, read_event, read_item
+from backlog_store.preview import Decided, check_shown, shown_of, token_of_import
 
-__all__ = ["OldFiles", "Signature"]
+__all__ = ["ForeseenFiles", "OldFiles", "Signature"]
 
 _PREFIX = "legacy-files/"
 _TAIL = 256
@@ -48,6 +51,18 @@ class _Read(NamedTuple):
     progress: _Progress
 
 
+class _Look(NamedTuple):
+    """
+    What the files hold that is looked at, and what is to tell of it, by place.
+    """
+
+    items: _Read
+    events: _Read
+    rows: list[ItemRow]
+    said: list[EventRow]
+    told: dict[str, list[Note]]
+
+
 #: Size, time of the last change and number of each file that is there.
 Signature = tuple[tuple[int, int, int] | None, tuple[int, int, int] | None]
 
@@ -57,6 +72,16 @@ class _Kept(Struct, omit_defaults=True):
     events: _Progress = field(default_factory=_Progress)
     signature: list[Any] = []
     path: str = ""
+
+
+class ForeseenFiles(Struct, frozen=True, kw_only=True):
+    """
+    What would be taken in: the account with all there is to tell, what is shown of it, and the token of that.
+    """
+
+    taken: Taken
+    shown: tuple[Decided, ...]
+    token: str
 
 
 class OldFiles:
@@ -82,32 +107,63 @@ class OldFiles:
             return True
         return bool(self._kept(backlog).signature == _plain(signature))
 
-    def take_in(self, backlog: Backlog) -> Taken:
+    def foresee(self, backlog: Backlog) -> ForeseenFiles:
+        """
+        Tell what becomes of everything in the files; what *backlog* has of it stays as it is. Writes nothing.
+
+        Raises `BackendUnavailable` for a file that cannot be read.
+        """
+        return self._foresee(backlog, self._look(backlog.clock()))
+
+    def take_in(self, backlog: Backlog, *, token: str = "", shown: Sequence[Decided] = ()) -> Taken:
         """
         Take in what the files hold and *backlog* does not have yet. May be repeated, by several processes at once.
 
-        Raises `BackendUnavailable` for a file that cannot be read, and what the store raises.
+        With the *token* that `foresee` gave, and what it showed where that is still known: only if just that would be
+        taken in now, but for what came in meanwhile. Raises `PlanChanged` if not, `BackendUnavailable` for a file that
+        cannot be read, and what the store raises.
         """
         signature = self.signature()
-        kept = self._kept(backlog)
+        look = self._look(backlog.clock(), _Kept() if token else self._kept(backlog))
+        if token:
+            now = self._foresee(backlog, look)
+            if now.token != token:
+                check_shown(token, shown, now.shown)
+            shown = now.shown[1:]
+        taken = take_in(backlog, look.rows, look.said, token=token, shown=shown)
+        told = self._told(look, taken)
+        done = _Kept(items=look.items.progress, events=look.events.progress, signature=_plain(signature),
+                     path=str(self.items))  # fmt: skip
         id = self._record_id()
-        now = backlog.clock()
-        items = _read(self.items, kept.items)
-        events = _read(self.events, kept.events)
-        told = {**items.told, **events.told}
-        rows = _item_rows(items, told, now)
-        said = _event_rows(events, told, now)
-        taken = take_in(backlog, rows, said)
-        for row_id, text in taken.notes:
-            place = f"{self.items.name}/row/{row_id}"
-            told.setdefault(place, []).append(Note(self.items.name, row_id, text))
-        done = _Kept(items=items.progress, events=events.progress, signature=_plain(signature), path=str(self.items))
         backend = backlog.executor.backend
         for part in in_pages(told):
             backend.write(lambda writer, part=part: write_notes(writer, part))  # type: ignore[misc]
         backend.write(lambda writer: write_record(writer, id, to_builtins(done)))
-        taken.notes = [(note.where, str(note)) for listed in told.values() for note in listed]
         return taken
+
+    def _look(self, now: Instant, kept: _Kept | None = None) -> _Look:
+        kept = kept or _Kept()  # from the beginning: what was taken in before changes nothing
+        items, events = _read(self.items, kept.items), _read(self.events, kept.events)
+        told = {**items.told, **events.told}
+        return _Look(items, events, _item_rows(items, told, now), _event_rows(events, told, now), told)
+
+    def _foresee(self, backlog: Backlog, look: _Look) -> ForeseenFiles:
+        taken, decided = foresee(backlog, look.rows, look.said)
+        held = [[value for _, value in read.objects] for read in (look.items, look.events)]
+        shown = shown_of(digest(json.dumps(held).encode()), decided)
+        self._told(look, taken)
+        return ForeseenFiles(taken=taken, shown=shown, token=token_of_import(shown))
+
+    def _told(self, look: _Look, taken: Taken) -> dict[str, list[Note]]:
+        """
+        Return what is to tell by place, with what taking the rows in had to tell; and tell all of it with *taken*.
+        """
+        told = {place: list(listed) for place, listed in look.told.items()}
+        for row_id, text in taken.notes:
+            place = f"{self.items.name}/row/{row_id}"
+            told.setdefault(place, []).append(Note(self.items.name, row_id, text))
+        taken.notes = [(note.where, str(note)) for listed in told.values() for note in listed]
+        return told
 
     def _kept(self, backlog: Backlog) -> _Kept:
         id = self._record_id()

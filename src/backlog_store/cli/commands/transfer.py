@@ -119,12 +119,10 @@ def import_(app: App, files: tuple[str, ...], legacy: bool, dry_run: bool, token
 
     The whole file is checked first; if anything is wrong with it, nothing is written.
     """
-    if legacy and (dry_run or token):
-        raise click.UsageError("--dry-run and --token are for what `backlog export` wrote, not for --legacy.")
     if legacy:
         from backlog_store.cli.legacy import import_files
 
-        import_files(app, files, as_json=as_json)
+        import_files(app, files, dry_run=dry_run, token=token, as_json=as_json)
         return
     if len(files) > 1:
         raise click.UsageError("One file at a time (two go with --legacy).")
