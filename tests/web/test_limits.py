@@ -5,14 +5,22 @@ What a request may take: how often, and how long its body may be on its way.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
+import h11
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from backlog_store.backlog import Backlog
+from backlog_store.web import serving
+from backlog_store.web.heads import Timely
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.rates import Rates
+from backlog_store.web.serving import Running
 from backlog_store.web.site import Asker, Limits
 from tests.web.conftest import of_site
 from tests.web.serving import Served
@@ -90,6 +98,90 @@ def test_a_body_that_trickles_is_given_up(serve: Callable[..., Served]) -> None:
             answer += chunk
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"code":"request_timeout"' in answer
+
+
+class Hasty(Timely):
+    """
+    Waits for no head.
+    """
+
+    head_wait_s = 0.1
+
+
+@pytest.mark.parametrize(("sent", "answer"), [
+    (b"", b""), (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"HTTP/1.1 408 "),
+])  # fmt: skip
+def test_a_head_that_trickles_is_given_up(serve: Callable[..., Served], sent: bytes, answer: bytes) -> None:
+    """
+    Who opens a connection and does not say what it asks for is cut off; who began to say it is told why.
+    """
+    parts = urlsplit(serve(Asker(name="ann", person=True), http=Hasty).url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+        connection.sendall(sent)
+        got = b""
+        while chunk := connection.recv(65_536):  # until the server closes it
+            got += chunk
+    assert got.startswith(answer)
+    assert bool(got) == bool(answer)
+
+
+class Timers:
+    """
+    A loop that only takes down what is to be done when.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[Mock] = []
+
+    def call_later(self, delay: float, _: Callable[[], None]) -> Mock:
+        """
+        Take a timer down.
+        """
+        self.asked.append(Mock(delay=delay))
+        return self.asked[-1]
+
+    def create_task(self, work: Coroutine[None, None, None]) -> Mock:
+        """
+        Do nothing.
+        """
+        work.close()
+        return Mock()
+
+    def running(self) -> list[float]:
+        """
+        Return what is left to wait for.
+        """
+        return [one.delay for one in self.asked if not one.cancel.called]
+
+
+def test_the_service_gives_up_slow_heads_whatever_is_installed() -> None:
+    """
+    It takes no other reader of requests that uvicorn finds.
+    """
+    assert serving._config(Running(), Mock()).http is Timely
+
+
+def test_what_comes_of_a_head_earns_it_no_time() -> None:
+    """
+    It is bounded as a whole. Once it is there nothing ends the request, and the next one is timed from its first byte.
+    """
+    loop: Any = Timers()
+    connection = Timely(uvicorn.Config(Mock()), ServerState(), {}, loop)
+    connection.connection_made(Mock(**{"is_closing.return_value": False, "get_extra_info.return_value": None}))
+    for part in (b"GET /hea", b"lthz HTTP/1.1\r\n"):
+        connection.data_received(part)
+        assert (loop.running(), len(loop.asked)) == ([Timely.head_wait_s], 1)
+    connection.data_received(b"Host: x\r\n\r\n")
+    assert loop.running() == []
+    for event in (h11.Response(status_code=204, headers=[]), h11.EndOfMessage()):
+        connection.conn.send(event)
+    connection.on_response_complete()
+    assert loop.running() == [connection.timeout_keep_alive]
+    connection.data_received(b"G")
+    connection.data_received(b"ET ")
+    assert loop.running() == [Timely.head_wait_s]
+    connection.connection_lost(None)
+    assert loop.running() == []
 
 
 def test_who_may_not_ask_sends_no_body(serve: Callable[..., Served]) -> None:

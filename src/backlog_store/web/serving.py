@@ -30,6 +30,7 @@ from backlog_store.backlog import Backlog
 from backlog_store.errors import BacklogError, ConfigError
 from backlog_store.web.api import api_routes
 from backlog_store.web.app import create_app
+from backlog_store.web.heads import Timely
 from backlog_store.web.logs import Form, configure
 from backlog_store.web.metrics import FOLDER
 from backlog_store.web.pages import page_routes
@@ -244,6 +245,7 @@ def _leave(sig: int, frame: FrameType | None) -> None:  # noqa: ARG001
 def _config(running: Running, app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app, factory=isinstance(app, _Worker), host=running.host, port=running.port, workers=running.workers,
+        http=Timely,  # which also holds to the bound on the size of a head; httptools, where installed, has none
         log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS_MAX, h11_max_incomplete_event_size=_HEAD_MAX,
         timeout_worker_healthcheck=_STARTING_S,
