@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
@@ -21,6 +24,7 @@ from backlog_store.web.api import api_routes
 from backlog_store.web.app import create_app
 from backlog_store.web.routing import Route
 from backlog_store.web.site import Asker, Limits, Site
+from tests.web.serving import Served
 
 Client = TestClient[Litestar]
 
@@ -52,6 +56,30 @@ def numbers(client: Client) -> dict[str, float]:
             labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()) if name != "le")
             found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
     return found
+
+
+def test_alive_while_every_thread_is_at_work(serve: Callable[..., Served]) -> None:
+    """
+    A service that is busy is not dead: who looks after it must not start it again for that.
+    """
+    entered, leave = threading.Event(), threading.Event()
+
+    def busy(_: Any) -> Asker:
+        entered.set()
+        leave.wait(60)
+        return Asker(name="ann", person=True)
+
+    server = serve(Asker(name="ann"), threads=1)
+    server.site.sign_in = busy
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(httpx.get, f"{server.url}/api/v1/items", timeout=60)
+        assert entered.wait(60)
+        try:
+            assert httpx.get(f"{server.url}/healthz", timeout=30).status_code == 200
+            assert not waits.done()
+        finally:
+            leave.set()
+        assert waits.result().status_code == 200
 
 
 def test_ready_while_the_store_answers(client: Client, backlog: Backlog) -> None:

@@ -92,6 +92,8 @@ def _handler(site: Site, route: Route, limiter: anyio.CapacityLimiter) -> HTTPRo
         def work(asker: Asker | None, body: bytes | BinaryIO) -> Reply:
             return route.handler(Ask(site, request, asker, body, path))
 
+        if route.at_once:
+            return await _response(site, work(None, b""), limiter)
         if route.method in ("GET", "DELETE"):
             return await _response(site, await run_sync(lambda: work(enter(), b""), limiter=limiter), limiter)
         # Who may not ask sends no body either: nothing of it is kept for them.

@@ -1,9 +1,9 @@
 """
 Routes as data: what is asked where, who may ask it, and what comes back.
 
-A handler is a plain function from an `Ask` to a `Reply`; it may block, for it runs in a bounded pool of threads. The
-table of routes is what the application, the OpenAPI description and the matrix of permissions are made from: a route
-that is not in it does not exist.
+A handler is a plain function from an `Ask` to a `Reply`; it may block, for it runs in a bounded pool of threads (but
+for a route that is answered at once). The table of routes is what the application, the OpenAPI description and the
+matrix of permissions are made from: a route that is not in it does not exist.
 """
 
 from __future__ import annotations
@@ -154,6 +154,7 @@ class Route(Struct, frozen=True, kw_only=True):
     takes: Sequence[str] = ()
     answers: Mapping[int, Any] = field(default_factory=lambda: {200: None})
     gives: str = "application/json"
+    at_once: bool = False  # the handler touches nothing that may block, and waits for no thread
     spooled: bool = False  # the body may be as large as `Limits.report`, and is read as a file
 
     @property

@@ -12,10 +12,10 @@ __all__ = ["routes"]
 routes = Routes()
 
 
-@routes.add("GET", "/healthz", action=None, answers={200: dict})
+@routes.add("GET", "/healthz", action=None, answers={200: dict}, at_once=True)
 def alive(ask: Ask) -> Reply:  # noqa: ARG001
     """
-    Tell that the process answers.
+    Tell that the process answers, also while every thread is at work.
     """
     return Reply(data={"status": "ok"})
 
