@@ -27,6 +27,14 @@ NAMES: Mapping[str, str] = {"text": "digest.txt", "md": "digest.md", "html": "di
 _DAY_S = 86_400
 _SERVICES = ("bottle", "gunicorn")
 _RELEASES = {"old": {"bottle": "0.12.25", "gunicorn": "20.1.0"}, "new": {"bottle": "0.13.2", "gunicorn": "23.0.0"}}
+_POLICY = """
+escalation:
+  rules:
+    - name: what is late
+      steps:
+        - {name: owner, overdue_hours: 0, notify: [owner]}
+        - {name: lead, overdue_hours: 48, notify: [lead]}
+"""
 #: What somebody may send: nothing of it may mean anything in a table, a page or a terminal.
 HOSTILE = (
     "<script>alert(1)</script> | [click](http://example.com) `code`\n# \x1b[31mred\u202e &amp; **bold** www.example.com"
@@ -73,9 +81,12 @@ def tell(url: str) -> Iterator[tuple[str, str]]:
         ann.close_item(first.id, message="raised from the cause")
         ann.accept(second.id, approver="ann", expires_at=add_seconds(since, 10 * _DAY_S))
         ann.edit(third.id, owner="ann")
-        for _ in range(3):  # after two complete runs that miss it, an item is closed
+        for number in range(3):  # after two complete runs that miss it, an item is closed
             scan(backlog, "ruff", "new", folder)
             clock.advance(2 * _DAY_S)
+            if number == 1:  # the first step is due, the second one not yet
+                ann.apply_policy(_POLICY, over=0)
+                list(ann.work.escalate())
         scan(backlog, "bandit", "new", folder, ("gunicorn",))
         now = clock()
         found = backlog.read(lambda reader: weekly(reader, env="", since=since, now=now))

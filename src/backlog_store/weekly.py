@@ -5,38 +5,40 @@ A pure function of a view of the store (the policy in force in it) and two insta
 on every backend. Every count names the query that lists what it counts.
 
 What it costs: counters for what lives now; the index by closing time for what was closed; the index by end for accepted
-risks; one look for each lane of runs; at most `AGED` items of each priority. What is new and what returned is read from
-the events, newest first, so that grows with the events of the window. No more than a page of events and of items is
-held at a time. What is listed without an owner is found by walking the live items in order, none where none is counted.
+risks; one look for each lane of runs; at most `AGED` items of each priority, and the trails of as many of those that
+may have come to a step of escalation. What is new, what returned and which steps fired is read from the events, newest
+first, so that grows with the events of the window. No more than a page of events and of items is held at a time. What
+is listed without an owner is found by walking the live items in order, none where none is counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from heapq import nsmallest
+from shlex import quote
 
 from msgspec import Struct
 
 from backlog_store.backends.port import Reader
-from backlog_store.codec import from_builtins
 from backlog_store.instants import Instant, add_seconds, day_of, to_datetime
 from backlog_store.model import CLOSED, PRIORITIES, Event, Item
+from backlog_store.policy import Policy
 from backlog_store.query import All, Compare, EventQuery, In, ItemQuery, Not, Order, Where, live, order_key
-from backlog_store.rules.lanes import Lane
+from backlog_store.rules.escalating import Step, Steps, due_of, first_steps, may_be_due
 from backlog_store.rules.policies import policy_in_force
+from backlog_store.rules.silences import Silence, lanes, silent
 
-__all__ = ["AGED", "NOISE", "Ageing", "Noise", "Part", "Silence", "Weekly", "age_days", "earlier", "lanes",
-           "shown", "silent", "weekly"]  # fmt: skip
+__all__ = ["AGED", "NOISE", "Ageing", "Noise", "Part", "Weekly", "age_days", "earlier", "shown", "weekly"]
 
-#: Items of a priority, in the order of work, among which the oldest is looked for.
+#: Items in the order of work: of a priority, among which the oldest is looked for; of all, at whose steps is looked.
 AGED = 500
+_TRAILS = 100
 _ENDING_S = 7 * 86_400
 _PAGE = 1_000
 #: Pages of events without one of the window, after which none is expected any more: what was committed late (drained
 #: from a spool, say) stands behind what is newer.
 _BARREN_MAX = 10
 NOISE = ("false_positive", "wont_fix")
-_LAST = "\U0010ffff"
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -61,17 +63,6 @@ class Ageing(Struct, frozen=True, kw_only=True):
     query: str
 
 
-class Silence(Struct, frozen=True, kw_only=True):
-    """
-    A source whose last run over a service began in the time before, and none since.
-    """
-
-    source: str
-    env: str
-    service: str
-    last_at: Instant
-
-
 class Noise(Struct, frozen=True, kw_only=True):
     """
     Of the `closed` items of a source that were closed in the window, `noise` as false_positive or wont_fix.
@@ -90,6 +81,9 @@ class Weekly(Struct, frozen=True, kw_only=True):
     Of what was fixed, `proven` were closed by a machine with proof, `by_machines` without, `by_people` by a person; of
     the rest who closed it is not known. `silent` holds the first of `silent_count`; `unwatched` names the sources of
     live items of which cannot be known whether they went silent: they report in no runs, and nothing new came of them.
+
+    `steps_due` are those that nobody let fire yet, among `steps_looked_at` items, at most `AGED` of those that may have
+    come to one; ``None`` where the policy has no steps.
     """
 
     env: str
@@ -114,6 +108,9 @@ class Weekly(Struct, frozen=True, kw_only=True):
     unwatched: tuple[str, ...]
     unwatched_count: int
     noisy: tuple[Noise, ...]
+    steps_fired: Steps
+    steps_due: Steps | None
+    steps_looked_at: int
 
 
 def weekly(reader: Reader, *, env: str, since: Instant, now: Instant, limit: int = 5) -> Weekly:
@@ -139,12 +136,14 @@ def weekly(reader: Reader, *, env: str, since: Instant, now: Instant, limit: int
     unwatched = sorted(source for (source,) in sources if source not in watched)
     within = f"closed:>={shown(since)} closed:<{shown(now)}"
     as_fixed = In("closed_reason", ("fixed",))
+    policy = policy_in_force(reader)
+    due, looked_at = _due(ask, policy)
     ends = (Compare("expires_at", ">=", since), Compare("expires_at", "<", add_seconds(now, _ENDING_S)))
     return Weekly(
         env=env,
         since=since,
         at=now,
-        policy=policy_in_force(reader).revision,
+        policy=policy.revision,
         live=sum(owners.values()),
         new=Part(count=passed.new, first=passed.first_new,
                  query=ask.listed(f"is:live,closed created:>={shown(since)} created:<{shown(now)}")),
@@ -166,6 +165,10 @@ def weekly(reader: Reader, *, env: str, since: Instant, now: Instant, limit: int
         unwatched=tuple(unwatched[:limit]),
         unwatched_count=len(unwatched),
         noisy=tuple(_noisy(ask, closed, within)),
+        steps_fired=Steps(count=passed.fired, first=passed.first_fired,
+                          query=f"backlog log --type escalated --since {shown(since)} --until {shown(now)}"),
+        steps_due=due,
+        steps_looked_at=looked_at,
     )  # fmt: skip
 
 
@@ -247,9 +250,10 @@ class _Passed:
     """
 
     def __init__(self) -> None:
-        self.new = self.reopened = self.proven = self.by_machines = self.by_people = 0
+        self.new = self.reopened = self.proven = self.by_machines = self.by_people = self.fired = 0
         self.first_new: tuple[Item, ...] = ()
         self.first_reopened: tuple[Item, ...] = ()
+        self.first_fired: tuple[Step, ...] = ()
         self.sources: set[str] = set()
         self._back: set[str] = set()
 
@@ -269,6 +273,10 @@ class _Passed:
                 self._back.add(item.id)
                 self.reopened += 1
                 return "reopened"
+        elif event.type == "escalated":
+            self.fired += 1
+            step = Step(item=item, step=event.meta["step"], rule=event.meta["rule"], at=event.ts)
+            self.first_fired = first_steps((*self.first_fired, step), ask.limit)
         elif item.closed_reason == "fixed" and _made(event, "closed_at") == item.closed_at:
             self.by_people += event.actor_kind == "person"
             self.proven += event.actor_kind == "machine" and "proof" in event.meta
@@ -298,6 +306,24 @@ def _first(items: Collection[Item], limit: int) -> tuple[Item, ...]:
     return tuple(nsmallest(limit, items, key=lambda item: order_key(item, "priority")))
 
 
+def _due(ask: _Asker, policy: Policy) -> tuple[Steps | None, int]:
+    """
+    Return the steps that are over and did not fire, and among how many items they were looked for.
+    """
+    where = may_be_due(policy, ask.now, env=ask.env)
+    if where is None:
+        return None, 0
+    items = ask.reader.search(ItemQuery(where=where, order="priority", limit=AGED))
+    count, first = 0, tuple[Step, ...]()
+    for start in range(0, len(items), _TRAILS):
+        due = due_of(ask.reader, policy, items[start : start + _TRAILS], ask.now)
+        count += len(due)
+        steps = [Step(item=item, step=state.step, rule=state.rule, at=state.since) for item, state in due]
+        first = first_steps((*first, *steps), ask.limit)
+    of = f" --env {quote(ask.env)}" if ask.env else ""
+    return Steps(count=count, first=first, query=f"backlog escalate --dry-run{of}"), len(items)
+
+
 def _pages(ask: _Asker) -> Iterator[list[Event]]:
     """
     Yield those events of the window that say something here, page by page, the newest first.
@@ -316,6 +342,8 @@ def _pages(ask: _Asker) -> Iterator[list[Event]]:
 
 
 def _tells(event: Event) -> bool:
+    if event.type == "escalated":
+        return not event.added
     return event.type in ("created", "baseline", "reopened") or bool(_made(event, "closed_at"))
 
 
@@ -332,37 +360,6 @@ def _ageing(ask: _Asker) -> Iterator[Ageing]:
                 oldest=min(items, key=lambda item: (item.created_at, item.id)),
                 query=ask.listed(f"is:live priority:{priority} sort:created"),
             )
-
-
-def lanes(reader: Reader, env: str = "") -> dict[tuple[str, str, str], Silence]:
-    """
-    Return when the last run of each source over each service began, by source, env and service.
-
-    One look a lane: its runs are leapt over.
-    """
-    found: dict[tuple[str, str, str], Silence] = {}
-    after = ""
-    while page := reader.scan("run", "", after, 1):
-        name, slash, _ = page[0].id.partition("/")
-        after = f"{name}/{_LAST}"
-        if slash:
-            continue  # what is left of a lane that is gone
-        lane = from_builtins(page[0].body, Lane)
-        if env and lane.scope.env != env:
-            continue
-        for service in lane.scope.services:
-            key = (lane.source, lane.scope.env, service)
-            before = found[key].last_at if key in found else ""
-            found[key] = Silence(source=lane.source, env=lane.scope.env, service=service,
-                                 last_at=max(before, lane.last_at))  # fmt: skip
-    return {key: found[key] for key in sorted(found)}
-
-
-def silent(known: Mapping[tuple[str, str, str], Silence], *, since: Instant, now: Instant) -> list[Silence]:
-    """
-    Return those lanes that were heard of in as long a time before *since*, and not from then to *now*.
-    """
-    return [one for one in known.values() if add_seconds(since, -_seconds(since, now)) <= one.last_at < since]
 
 
 def _noisy(ask: _Asker, closed: Mapping[tuple[str, ...], int], within: str) -> Iterator[Noise]:

@@ -89,3 +89,26 @@ def test_what_cannot_be_remembered_is_refused_first(cli: Cli) -> None:
     assert "" == failed.stdout
     assert "digest-a b" in failed.stderr
     assert 1 == cli.json("digest", "--env", "a b")["new"]["count"]
+
+
+def test_steps_of_escalation_are_told_until_they_fired(cli: Cli) -> None:
+    """A step that is due is told with the command that lets it fire; after that it is told as fired, once."""
+    (cli.folder / "p.yaml").write_text("escalation: {rules: [{name: late, steps: [{name: lead, overdue_hours: 0}]}]}")
+    id = cli.add("one", "--due", "2026-01-02", "--env", "a b")
+    assert "Escalation" not in cli("digest").stdout
+    assert cli.json("digest")["steps_due"] is None
+    cli("policy", "apply", "p.yaml", "-y")
+    found = cli.json("digest", "--env", "a b")
+    assert (0, 1, 1) == (found["steps_fired"]["count"], found["steps_due"]["count"], found["steps_looked_at"])
+    told = found["steps_due"]["first"][0]
+    assert ("lead", "late", id) == (told["step"], told["rule"], told["item"]["id"])
+    program, *arguments = shlex.split(found["steps_due"]["query"])
+    assert "backlog" == program
+    assert "1 step due" in cli(*arguments).stderr
+    cli("escalate")
+    after = cli.json("digest", "--since", "last")
+    assert (1, 0) == (after["steps_fired"]["count"], after["steps_due"]["count"])
+    assert ("lead", id) == (after["steps_fired"]["first"][0]["step"], after["steps_fired"]["first"][0]["item"]["id"])
+    assert 0 == cli.json("digest", "--since", "last")["steps_fired"]["count"]
+    for text in ("Escalation steps that fired: 1", "Escalation steps that are due and did not fire yet: 0"):
+        assert text in cli("digest").stdout

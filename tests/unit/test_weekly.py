@@ -10,6 +10,7 @@ from typing import Any
 from backlog_store import open_backlog
 from backlog_store.backends.port import Reader
 from backlog_store.backlog import Backlog
+from backlog_store.commands import Comment
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.testing.clocks import START, CountingIds, StepClock
 from backlog_store.weekly import AGED, Weekly, weekly
@@ -154,3 +155,51 @@ def test_new_items_are_known_after_their_history_was_shortened() -> None:
         found, _ = _told(backlog, since, clock())
         assert "baseline" in {event.type for event in backlog.trail(item.id)}
     assert 1 == found.new.count
+
+
+_STEPS = """
+escalation:
+  rules:
+    - {name: old, steps: [{name: nudge, untouched_hours: 24}, {name: lead, untouched_hours: 72}]}
+"""
+
+
+def test_steps_are_looked_for_among_a_bounded_number_of_items() -> None:
+    """The most urgent ones are looked at, their trails a hundred at a time, and it is told how many were."""
+    clock = StepClock()
+    with _store(clock) as backlog:
+        backlog.acting_as("ann", person=True).apply_policy(_STEPS, over=0)
+        _create(backlog, "old", AGED + 20)
+        backlog.upsert(title="urgent", dedupe_key="urgent", priority="P0")
+        clock.advance(2 * _DAY_S)
+        found, counting = _told(backlog, START, clock())
+    assert found.steps_due is not None
+    assert (AGED, AGED) == (found.steps_due.count, found.steps_looked_at)
+    assert ["urgent"] == [step.item.title for step in found.steps_due.first][:1]
+    assert [AGED] == [limit for limit in counting.limits("search") if limit == AGED][:1]
+    assert 5 == counting.limits("events").count(None)
+
+
+def test_a_step_that_fired_is_told_in_the_digest_of_its_time_and_env() -> None:
+    """What fired before or in another env is not told; what callers added as an event of that name is none."""
+    clock = StepClock()
+    with _store(clock) as backlog:
+        ann = backlog.acting_as("ann", person=True)
+        ann.apply_policy(_STEPS, over=0)
+        for env in ("prod", "staging"):
+            backlog.upsert(title=env, dedupe_key="k", env=env)
+        clock.advance(2 * _DAY_S)
+        list(ann.work.escalate())
+        since = clock()
+        clock.advance(2 * _DAY_S)
+        assert 2 == len(list(ann.work.escalate()))
+        item = backlog.search()[0]
+        ann.execute(Comment(id=item.id, type="escalated", message="by hand"))
+        now = clock()
+        whole = backlog.read(lambda reader: weekly(reader, env="", since=since, now=now))
+        one = backlog.read(lambda reader: weekly(reader, env="staging", since=since, now=now))
+    assert [("prod", "lead"), ("staging", "lead")] == [(step.item.title, step.step) for step in whole.steps_fired.first]
+    assert 2 == whole.steps_fired.count
+    assert ["staging"] == [step.item.title for step in one.steps_fired.first]
+    assert one.steps_due is not None
+    assert 0 == one.steps_due.count

@@ -16,8 +16,9 @@ from backlog_store.cli.text import cut, neutral, plural, table
 from backlog_store.codec import to_builtins
 from backlog_store.instants import Instant, day_of
 from backlog_store.model import Item
+from backlog_store.rules.escalating import Steps
 from backlog_store.shown import view
-from backlog_store.weekly import Ageing, Part, Weekly, age_days, shown
+from backlog_store.weekly import AGED, Ageing, Part, Weekly, age_days, shown
 
 __all__ = ["FORMS"]
 
@@ -58,6 +59,7 @@ def _summary(found: Weekly) -> str:
 def _sections(found: Weekly) -> Iterator[_Section]:
     parts = (found.new, found.fixed, found.reopened, found.otherwise, found.overdue, found.unowned, found.ending)
     named = [item for part in parts for item in part.first] + [row.oldest for row in found.ageing]
+    named += [step.item for steps in (found.steps_fired, found.steps_due) if steps is not None for step in steps.first]
     handy = handy_ids(named)
     today = day_of(found.at)
 
@@ -83,6 +85,7 @@ def _sections(found: Weekly) -> Iterator[_Section]:
         notes=tuple(map(_looked_at, found.ageing)),
         queries=tuple(row.query for row in found.ageing),
     )
+    yield from _escalations(found, handy)
     yield of("Without an owner", found.unowned, "created", lambda item: day_of(item.created_at))
     yield of("Accepted risks that ended, or end within a week", found.ending, "ends",
              lambda item: day_of(item.expires_at))  # fmt: skip
@@ -115,6 +118,22 @@ def _fixers(found: Weekly) -> tuple[str, ...]:
             (found.by_people, "by people"), (unknown, "whose close is not in the history"))  # fmt: skip
     words = ", ".join(f"{n:,} {how}" for n, how in told if n > 0)
     return (words,) if words else ()
+
+
+def _escalations(found: Weekly, handy: Mapping[str, str]) -> Iterator[_Section]:
+    def of(title: str, steps: Steps, when: str, *notes: str) -> _Section:
+        rows = tuple((handy[one.item.id], one.item.priority, day_of(one.at), one.step, one.item.title)
+                     for one in steps.first)  # fmt: skip
+        more = (f"and {steps.count - len(rows):,} more",) if steps.count > len(rows) else ()
+        return _Section(title=f"{title}: {steps.count:,}", head=("id", "priority", when, "step", "title"), rows=rows,
+                        notes=(*more, *notes), queries=(steps.query,))  # fmt: skip
+
+    if found.steps_fired.count or found.steps_due is not None:
+        yield of("Escalation steps that fired", found.steps_fired, "fired")
+    if found.steps_due is not None:
+        part = f"of the first {AGED:,} items, in the order of work, that may have come to one"
+        yield of("Escalation steps that are due and did not fire yet", found.steps_due, "since",
+                 *((part,) if found.steps_looked_at == AGED else ()))  # fmt: skip
 
 
 def _silences(found: Weekly) -> _Section:

@@ -8,7 +8,8 @@ episode ends, so that it fires once, whatever becomes of the older history.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from heapq import nsmallest
 from typing import Literal
 
 from msgspec import Struct
@@ -21,12 +22,12 @@ from backlog_store.model import LIMITS, LIVE, Event, Item
 from backlog_store.policy import Policy
 from backlog_store.policy.calendars import WorkingTime, working_time
 from backlog_store.policy.escalation import StepClock
-from backlog_store.query import All, Any_, Compare, EventQuery, In, ItemQuery, Where
+from backlog_store.query import All, Any_, Compare, EventQuery, In, ItemQuery, Where, order_key
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.timing import Stretch, after, episode_of, passed, stretches
 from backlog_store.rules.view import Context
 
-__all__ = ["StepState", "due_steps", "escalate", "steps_of"]
+__all__ = ["Step", "StepState", "Steps", "due_of", "due_steps", "escalate", "first_steps", "may_be_due", "steps_of"]
 
 _HOUR_S = 3_600
 _PAGE = 200
@@ -55,6 +56,34 @@ class StepState(Struct, frozen=True, kw_only=True):
     calendar: str = ""
     notify: tuple[str, ...] = ()
     message: str = ""
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """
+    A step of escalation of an item, by its name and that of its rule, and when it fired or was due.
+    """
+
+    item: Item
+    step: str
+    rule: str
+    at: Instant
+
+
+class Steps(Struct, frozen=True, kw_only=True):
+    """
+    How many steps, the first few of them in the order of work, and the command that lists them.
+    """
+
+    count: int
+    first: tuple[Step, ...]
+    query: str
+
+
+def first_steps(steps: Iterable[Step], limit: int) -> tuple[Step, ...]:
+    """
+    Return the first of these steps in the order of work.
+    """
+    return tuple(nsmallest(limit, steps, key=lambda one: (order_key(one.item, "priority"), one.at, one.step)))
 
 
 def steps_of(item: Item, trail: Sequence[Event], policy: Policy, now: Instant) -> tuple[StepState, ...]:
@@ -115,12 +144,22 @@ def due_steps(reader: Reader, policy: Policy, now: Instant, *, env: str = "", af
               ) -> tuple[list[tuple[Item, StepState]], str]:  # fmt: skip
     """
     Return the steps that are due on one page of items by id, and the id to go on after; empty after the last page.
+    """
+    where = may_be_due(policy, now, env=env)
+    if where is None:
+        return [], ""
+    page = reader.search(ItemQuery(where=where, order="id", limit=_PAGE, after=(after,) if after else None))
+    return due_of(reader, policy, page, now), page[-1].id if len(page) == _PAGE else ""
 
-    Only items that can have come to a step are read, with their trails: those overdue, by their index, and, if a step
-    waits for that, those that are older than the shortest of these.
+
+def may_be_due(policy: Policy, now: Instant, *, env: str = "") -> Where | None:
+    """
+    Return which items can have come to a step; ``None`` if the policy has none.
+
+    Those overdue, by their index, and, if a step waits for that, those that are older than the shortest of these.
     """
     if policy.escalation is None:
-        return [], ""
+        return None
     places: list[Where] = []
     if any(step.overdue_hours is not None for rule in policy.escalation.rules for step in rule.steps):
         places.append(Compare("due_date", "<", day_of(now)))
@@ -129,14 +168,19 @@ def due_steps(reader: Reader, policy: Policy, now: Instant, *, env: str = "", af
         places.append(Compare("created_at", "<=", add_seconds(now, -least * _HOUR_S)))
     where: list[Where] = [In("status", tuple(sorted(LIVE))), Any_(tuple(places))]
     where += [In("env", (env,))] if env else []
-    page = reader.search(ItemQuery(where=All(tuple(where)), order="id", limit=_PAGE, after=(after,) if after else None))
-    wanted = [item for item in page if _may_fire(policy, item)]
+    return All(tuple(where))
+
+
+def due_of(reader: Reader, policy: Policy, items: Sequence[Item], now: Instant) -> list[tuple[Item, StepState]]:
+    """
+    Return the steps of these items that are due, with the items in their order. Their trails are read.
+    """
+    wanted = [item for item in items if _may_fire(policy, item)]
     trails: dict[str, list[Event]] = {item.id: [] for item in wanted}
     for event in reader.events(EventQuery(item_ids=tuple(trails), limit=None)) if trails else ():
         trails[event.item_id].append(event)
-    due = [(item, state) for item in wanted for state in steps_of(item, trails[item.id], policy, now)
-           if state.state == "due"]  # fmt: skip
-    return due, page[-1].id if len(page) == _PAGE else ""
+    return [(item, state) for item in wanted for state in steps_of(item, trails[item.id], policy, now)
+            if state.state == "due"]  # fmt: skip
 
 
 def _may_fire(policy: Policy, item: Item) -> bool:

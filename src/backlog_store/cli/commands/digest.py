@@ -42,7 +42,7 @@ _VIEW = "is:live,closed updated:>="
 @pass_app
 def digest(app: App, since: str, env: str, format_: str, as_json: bool, remember: bool) -> None:
     """
-    Tell what is new, fixed and reopened since then, and what is overdue, old, unowned, noisy or silent.
+    Tell what is new, fixed and reopened since then, and what is overdue, escalated, old, unowned, noisy or silent.
 
     Nothing is written, except with `--remember` and `--since last`: those keep the instant in the saved view `digest`
     (of one env `digest-ENV`), once the digest is printed.

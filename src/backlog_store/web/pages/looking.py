@@ -11,12 +11,13 @@ from backlog_store.backends.port import Reader
 from backlog_store.dashboard import Dashboard, dashboard
 from backlog_store.model import PRIORITIES, STATUSES
 from backlog_store.query import EventQuery
+from backlog_store.rules.silences import lanes, silent
 from backlog_store.web.pages.items import told
 from backlog_store.web.pages.render import page, standing
 from backlog_store.web.pages.runs import parked
 from backlog_store.web.pages.trends import Trend, trend
 from backlog_store.web.routing import Ask, Param, Reply, Routes
-from backlog_store.weekly import earlier, lanes, silent
+from backlog_store.weekly import earlier
 
 __all__ = ["routes"]
 

@@ -14,9 +14,10 @@ from msgspec import Struct
 
 from backlog_store.backends.port import Reader
 from backlog_store.query import Compare, EventQuery, live
+from backlog_store.rules.silences import lanes, silent
 from backlog_store.web.pages.render import page
 from backlog_store.web.routing import Ask, Reply, Routes
-from backlog_store.weekly import NOISE, earlier, lanes, shown, silent
+from backlog_store.weekly import NOISE, earlier, shown
 
 __all__ = ["DAYS", "LOOKED_AT", "Heard", "heard", "routes"]
 
