@@ -432,7 +432,7 @@ class Backlog(ReadableBacklog):
 
     def save_view(self, name: str, query: str) -> None:
         """
-        Keep a query under a name.
+        Keep a query under a name. Raises `InvalidQuery` for one that cannot be asked.
         """
         self.execute(c.SaveView(name=name, query=query))
 

@@ -161,6 +161,17 @@ def test_several_items_change_only_as_previewed(client: Client, backlog: Backlog
     assert [backlog.get(id).priority for id in ids] == ["P3", "P0", "P0"]
 
 
+def test_a_view_that_cannot_be_asked_is_not_kept(client: Client, backlog: Backlog) -> None:
+    """
+    Neither by a form nor by the API; both say what is wrong.
+    """
+    form = sent(client, "/views", name="mine", query="ownr:me")
+    api = client.put("/api/v1/views/mine", json={"query": "ownr:me"})
+    assert (form.status_code, api.status_code, api.json()["code"]) == (422, 422, "invalid_query")
+    assert "ownr" in form.text
+    assert dict(backlog.views()) == {}
+
+
 def test_the_last_form_is_undone(client: Client, backlog: Backlog, made: str) -> None:
     """
     The page that follows a change offers to set it back, and does.

@@ -57,9 +57,12 @@ def lift_verdict(context: Context, body: LiftVerdict) -> Outcome:
 
 def save_view(context: Context, body: SaveView) -> Outcome:
     """
-    Keep a query under a name, over an older one of that name.
+    Keep a query under a name, over an older one of that name. Raises `InvalidQuery` for one that cannot be asked.
     """
+    from backlog_store.querylang import parse_query  # it takes a while to load, and few save one
+
     _check_view_name(body.name, body.query)
+    parse_query(body.query, now=context.now, me=context.actor.name)
     context.put_record("view", body.name, {"query": body.query, "by": context.actor.name, "at": context.now})
     return Outcome(verdict="updated", id=body.name)
 

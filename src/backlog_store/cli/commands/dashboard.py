@@ -163,10 +163,7 @@ def save_view(app: App, name: str, words: tuple[str, ...]) -> None:
     """
     Keep a query under a name; an older one of that name is replaced.
     """
-    from backlog_store.querylang import parse_query
-
     query = " ".join(words)
-    parse_query(query, now=app.now(), me=app.actor.name)  # a view that cannot be asked is not kept
     app.writing(SaveView(name=name, query=query)).save_view(name, query)
     app.out(f"saved  {name}  {neutral(query)}")
 

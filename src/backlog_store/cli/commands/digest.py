@@ -53,7 +53,8 @@ def digest(app: App, since: str, env: str, format_: str, as_json: bool, remember
     is_last = since.strip().lower() == _LAST
     name = f"digest-{env}" if env else "digest"
     if is_last or remember:
-        backlog.preview(SaveView(name=name, query=_VIEW))  # what cannot be remembered is said before all is told
+        # What cannot be remembered is said before all is told.
+        backlog.preview(SaveView(name=name, query=f"{_VIEW}{app.now()}"))
     start = _remembered(backlog.views().get(name, ""), name) if is_last else _time(app, since)
     found = backlog.weekly(start, env)
     app.out(FORMS["json" if as_json else format_](found)[:-1])
