@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from backlog_store.backlog import Backlog
 from backlog_store.instants import Instant
 from backlog_store.model import Item
 from backlog_store.query import OrderKey, order_key
 from backlog_store.shown import csv_cell, field
-from backlog_store.web.inputs import ListQuery
+from backlog_store.web.inputs import ListQuery, list_query
+from backlog_store.web.routing import Ask, Reply
 
 __all__ = ["COLUMNS", "csv_of"]
 
@@ -23,13 +24,17 @@ COLUMNS = ("id", "priority", "effective_status", "due_date", "owner", "service",
 _PAGE = 1_000
 
 
-def csv_of(backlog: Backlog, asked: ListQuery, now: Instant) -> Iterator[bytes]:
+def csv_of(ask: Ask, parameters: Mapping[str, Sequence[str]]) -> Reply:
     """
-    Return all that the query finds, the names of the columns first, page by page as they are asked for.
+    Answer with all that a query finds, the names of the columns first, page by page as they are sent.
 
     The first page is read now: a fault of the query must be told before an answer begins. Raises `InvalidInput`.
     """
-    return _rows(backlog, asked, now, _page(backlog, asked, asked.after))
+    backlog, now = ask.backlog, ask.site.backlog.clock()
+    asked = list_query(parameters, now=now, me=ask.asker.name, page_max=ask.site.limits.page)
+    rows = _rows(backlog, asked, now, _page(backlog, asked, asked.after))
+    headers = {"Content-Disposition": 'attachment; filename="backlog.csv"'}
+    return Reply(stream=rows, media="text/csv", headers=headers)
 
 
 def _rows(backlog: Backlog, asked: ListQuery, now: Instant, items: Sequence[Item]) -> Iterator[bytes]:

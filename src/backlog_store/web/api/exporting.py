@@ -13,7 +13,6 @@ from backlog_store.backends.port import Reader
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.transfer import write_export
 from backlog_store.web.api.items import LIST
-from backlog_store.web.inputs import list_query
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.routing import Ask, Reply, Routes
 from backlog_store.web.tables import csv_of
@@ -67,9 +66,6 @@ def list_items_as_csv(ask: Ask) -> Reply:
     """
     Give all that a query finds as CSV, from the cursor on if there is one; no cell is taken for a formula.
     """
-    now = ask.site.backlog.clock()
     if "limit" in ask.parameters:
         raise InvalidInput([Fault("/limit", ask.text("limit"), "CSV is all that is found")], what="query")
-    asked = list_query(ask.parameters, now=now, me=ask.asker.name, page_max=ask.site.limits.page)
-    headers = {"Content-Disposition": 'attachment; filename="backlog.csv"'}
-    return Reply(stream=csv_of(ask.backlog, asked, now), media="text/csv", headers=headers)
+    return csv_of(ask, ask.parameters)

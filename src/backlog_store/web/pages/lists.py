@@ -70,8 +70,6 @@ def items_csv(ask: Ask) -> Reply:
     """
     Give the whole list as CSV, page by page; no cell is taken for a formula.
     """
-    now = ask.site.backlog.clock()
-    given = {name: values for name, values in ask.parameters.items() if name not in ("did", "batch", "after")}
-    asked = list_query(given, now=now, me=ask.asker.name, page_max=200)
-    headers = {"Content-Disposition": 'attachment; filename="backlog.csv"'}
-    return Reply(stream=csv_of(ask.backlog, asked, now), media="text/csv", headers=headers)
+    return csv_of(
+        ask, {name: values for name, values in ask.parameters.items() if name not in ("did", "batch", "after")}
+    )
