@@ -15,12 +15,21 @@ from backlog_store.backlog import Backlog, open_backlog
 from backlog_store.cli.app import App
 from backlog_store.cli.command import Choice
 from backlog_store.cli.options import not_empty
-from backlog_store.commands import RunScope
 from backlog_store.intake import FORMATS, Finding, Format, Parsed, Refusal, ReportContext, read_report
 from backlog_store.model import PRIORITIES
 from backlog_store.planning import Planner
-from backlog_store.policy import DUE_DAYS
-from backlog_store.taking import MAIN, Account, FailOn, RunPlan, Taking, branch_of, opens_on, take_in
+from backlog_store.taking import (
+    MAIN,
+    Account,
+    FailOn,
+    RunPlan,
+    Taking,
+    branch_of,
+    due_days_of,
+    opens_on,
+    run_plan_of,
+    take_in,
+)
 
 __all__ = ["context_of", "how", "name_of", "plain_context", "report_options", "take_in_files"]
 
@@ -183,7 +192,7 @@ def how(app: App, given: dict[str, Any], context: ReportContext, name: str, *, d
     return Taking(
         opens=opens,
         baseline=given["baseline"],
-        due_days={} if given["no_due"] else _due_days(given["due"] or app.settings.get("due")),
+        due_days={} if given["no_due"] else due_days_of(given["due"] or app.settings.get("due"), where="--due"),
         undated=given["no_due"],
         dry_run=dry_run,
         request_id=given.get("request_id", ""),
@@ -194,30 +203,10 @@ def how(app: App, given: dict[str, Any], context: ReportContext, name: str, *, d
 
 
 def _run(app: App, given: dict[str, Any], context: ReportContext, *, opens: bool) -> RunPlan | None:
-    complete, named, expected, rules = (given[name] for name in ("complete", "run", "expected", "rules"))
-    if not complete and (expected is not None or rules):
-        raise click.UsageError(f"--{'rule' if rules else 'expect'} says something of a --complete report.")
-    if named:
-        id, run = app.reading().run(named)
-        if rules:
-            raise click.UsageError("--rule is for `backlog run begin`: the run has its scope already.")
-        return RunPlan(id=id, scope=run.scope, complete=complete, expected=expected)
-    if not complete:
-        return None
-    if not context.service:
-        raise click.UsageError("--complete needs to know what was looked at: name it with --service.")
-    if not opens:
-        raise click.UsageError("--complete is for the default branch: what another one lacks is not gone (--opens).")
-    scope = RunScope(services=(context.service,), env=context.env or "prod", rules=rules)
-    return RunPlan(scope=scope, complete=True, expected=expected)
+    def wrong(name: str, why: str) -> None:
+        raise click.UsageError(f"--{name}: {why}.")
 
-
-def _due_days(text: str) -> dict[str, int]:
-    if not text:
-        return dict(DUE_DAYS)
-    if text == "none":
-        return {}
-    from backlog_store.settings import check_value
-
-    check_value("due", text, where="--due")
-    return {priority: int(days) for priority, days in (part.split("=") for part in text.split(","))}
+    return run_plan_of(
+        context, named=given["run"], complete=given["complete"], expected=given["expected"], rules=given["rules"],
+        opens=opens, find=lambda name: app.reading().run(name), wrong=wrong,
+    )  # fmt: skip

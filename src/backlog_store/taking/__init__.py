@@ -8,6 +8,7 @@ Taking in a report, for whoever brings it: the command line and the service say 
     report_as_data(account, format, taking)     what `backlog report --json` prints and the API answers
 """
 
+from backlog_store.taking.asked import due_days_of, run_plan_of
 from backlog_store.taking.intake import take_in
 from backlog_store.taking.telling import (
     applied_as_data,
@@ -32,5 +33,6 @@ from backlog_store.taking.values import (
 
 __all__ = [
     "MAIN", "VERDICTS", "Account", "FailOn", "RunPlan", "RunTold", "Taking", "applied_as_data", "branch_of",
-    "changes_of", "counts_of", "opens_on", "plan_as_data", "report_as_data", "run_as_data", "runs_as_data", "take_in",
+    "changes_of", "counts_of", "due_days_of", "opens_on", "plan_as_data", "report_as_data", "run_as_data",
+    "run_plan_of", "runs_as_data", "take_in",
 ]  # fmt: skip

@@ -8,13 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backlog_store.backlog import Backlog
-from backlog_store.commands import RunScope
 from backlog_store.errors import BacklogError, ConfigError, Fault, InvalidInput
 from backlog_store.intake import FORMATS, ReportContext
 from backlog_store.model import PRIORITIES
-from backlog_store.policy import DUE_DAYS
-from backlog_store.settings import check_value
-from backlog_store.taking import MAIN, FailOn, RunPlan, Taking, branch_of, opens_on
+from backlog_store.taking import MAIN, FailOn, RunPlan, Taking, branch_of, due_days_of, opens_on, run_plan_of
 from backlog_store.web.inputs import truth, whole
 from backlog_store.web.routing import Param
 
@@ -112,43 +109,26 @@ def how(parameters: Parameters, context: ReportContext, backlog: Backlog, *, req
 
 def _run(parameters: Parameters, context: ReportContext, backlog: Backlog, *, opens: bool,
          faults: list[Fault]) -> RunPlan | None:  # fmt: skip
-    complete = truth(parameters, "complete", faults)
-    expected = whole(parameters, "expect", 0, 999_999_999, faults, least=0) if "expect" in parameters else None
-    rules = tuple(parameters.get("rule", ()))
     named = _text(parameters, "run")
-    if not complete:
-        faults += [Fault(f"/{name}", "", "this says something of a complete report: complete=true")
-                   for name in ("expect", "rule") if name in parameters]  # fmt: skip
-    if named:
-        if rules:
-            faults.append(Fault("/rule", "", "the run has its scope already"))
-        try:
-            id, run = backlog.run(named)
-        except BacklogError as error:
-            faults.append(Fault("/run", named, str(error)))
-            return None
-        return RunPlan(id=id, scope=run.scope, complete=complete, expected=expected)
-    if not complete:
+    try:
+        return run_plan_of(
+            context, named=named, complete=truth(parameters, "complete", faults),
+            expected=whole(parameters, "expect", 0, 999_999_999, faults, least=0) if "expect" in parameters else None,
+            rules=parameters.get("rule", ()), opens=opens, find=backlog.run,
+            wrong=lambda name, why: faults.append(Fault(f"/{name}", _text(parameters, name), why)),
+        )  # fmt: skip
+    except BacklogError as error:
+        faults.append(Fault("/run", named, str(error)))
         return None
-    if not context.service:
-        faults.append(Fault("/service", "", "a complete report needs to say what was looked at"))
-    if not opens:
-        faults.append(Fault("/complete", "true", "what another branch than the default one lacks is not gone; "
-                            "opens=true takes it as the default one"))  # fmt: skip
-    scope = RunScope(services=(context.service,), env=context.env or "prod", rules=rules)
-    return RunPlan(scope=scope, complete=True, expected=expected)
 
 
 def _due_days(parameters: Parameters, faults: list[Fault]) -> dict[str, int]:
     text = _text(parameters, "due")
-    if not text or text == "none":
-        return {} if text else dict(DUE_DAYS)
     try:
-        check_value("due", text, where="due")
+        return due_days_of(text, where="due")
     except ConfigError as error:
         faults.append(Fault("/due", text, error.hint or str(error)))
         return {}
-    return {priority: int(days) for priority, days in (part.split("=") for part in text.split(","))}
 
 
 def _text(parameters: Parameters, name: str) -> str:
