@@ -63,6 +63,13 @@ class Scope(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         return self.envs is None and self.services is None
 
     @property
+    def is_unbound(self) -> bool:
+        """
+        Tell whether nothing bounds it but its role: who says who else signs in, or is told, could give all of that.
+        """
+        return self.is_whole and self.sources is None
+
+    @property
     def reach(self) -> dict[str, list[str] | None]:
         """
         Return what it covers, as data: equal for scopes that see the same items.

@@ -10,14 +10,15 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 from msgspec import Struct
-from msgspec.structs import replace
 
 from backlog_store.access import ROLES, Role, Scope, permits
+from backlog_store.admission import issue_token
 from backlog_store.backends.memory import open_memory
 from backlog_store.backlog import Backlog
-from backlog_store.commands import Create, IssueToken, Report
+from backlog_store.commands import BeginSession, Create, IssueToken, Report, SetPerson, SetWebhook
 from backlog_store.credentials import digest_of, drawn_token, key_of
 from backlog_store.executors.local import LocalExecutor
+from backlog_store.instants import add_seconds
 from backlog_store.model import Draft
 from backlog_store.planning import Planner, keep_in_store
 from backlog_store.testing.clocks import CountingIds, StepClock
@@ -27,6 +28,8 @@ from backlog_store.web.pages import page_routes
 from backlog_store.web.routing import Route
 from backlog_store.web.signing_in import Accounts
 from backlog_store.web.site import Site
+from backlog_store.webhooks.outlets import Outlets
+from backlog_store.webhooks.subscribing import subscribe
 
 ROUTES = [*api_routes(), *page_routes()]
 
@@ -51,6 +54,10 @@ class Row(Struct, frozen=True, kw_only=True):
 
 def _of_item(path: str, **more: Any) -> Row:
     return Row(path=path, beyond=404, missing=404, **more)
+
+
+def _of_account(subject: str, rest: str = "", **more: Any) -> Row:
+    return Row(path=f"/api/v1{subject}/{{account}}{rest}", missing=404, **more)
 
 
 _ITEM, _KEY = "/api/v1/items/{id}", "/api/v1/items/by-key/prod/{key}"
@@ -101,6 +108,29 @@ ROWS: dict[str, Row] = {
     "PUT /api/v1/views/{name:str}": Row(path="/api/v1/views/mine", body={"query": "status:open"}),
     "DELETE /api/v1/views/{name:str}": Row(path="/api/v1/views/mine"),
     "GET /api/v1/verdicts": Row(path="/api/v1/verdicts"),
+    "GET /api/v1/people": Row(path="/api/v1/people"),
+    "POST /api/v1/people": Row(path="/api/v1/people", body={"name": "dan", "scope": {"role": "reader"}}),
+    "GET /api/v1/people/{name:str}": _of_account("/people"),
+    "PATCH /api/v1/people/{name:str}": _of_account("/people", body={"scope": {"role": "reader"}}),
+    "DELETE /api/v1/people/{name:str}": _of_account("/people"),
+    "GET /api/v1/people/{name:str}/sessions": _of_account("/people", "/sessions"),
+    "DELETE /api/v1/people/{name:str}/sessions": _of_account("/people", "/sessions"),
+    "DELETE /api/v1/people/{name:str}/sessions/{id:str}": _of_account("/people", "/sessions/{session}"),
+    "GET /api/v1/tokens": Row(path="/api/v1/tokens"),
+    "POST /api/v1/tokens": Row(path="/api/v1/tokens", body={"name": "new", "scope": {"role": "reader"}}),
+    "GET /api/v1/tokens/{name:str}": _of_account("/tokens"),
+    "POST /api/v1/tokens/{name:str}/rotate": _of_account("/tokens", "/rotate", body={}),
+    "DELETE /api/v1/tokens/{name:str}": _of_account("/tokens"),
+    "GET /api/v1/webhooks": Row(path="/api/v1/webhooks"),
+    "POST /api/v1/webhooks": Row(path="/api/v1/webhooks", body={"name": "new", "url": "https://192.0.2.1/"}),
+    "GET /api/v1/webhooks/{name:str}": _of_account("/webhooks"),
+    "PATCH /api/v1/webhooks/{name:str}": _of_account("/webhooks", body={"off": "for now"}),
+    "DELETE /api/v1/webhooks/{name:str}": _of_account("/webhooks"),
+    "POST /api/v1/webhooks/{name:str}/rotate": _of_account("/webhooks", "/rotate", body={}),
+    "POST /api/v1/webhooks/{name:str}/test": _of_account("/webhooks", "/test"),
+    "POST /api/v1/webhooks/{name:str}/replay": _of_account("/webhooks", "/replay", body={}),
+    "GET /api/v1/webhooks/{name:str}/deliveries": _of_account("/webhooks", "/deliveries"),
+    "GET /api/v1/webhooks/{name:str}/kept": _of_account("/webhooks", "/kept"),
     "POST /api/v1/commands": _of_item(
         "/api/v1/commands", body={"body": {"command": "comment", "id": "{id}", "message": "x"}}, needs="work"),
     "POST /api/v1/commands/plan": _of_item("/api/v1/commands/plan", body={"apply": "{plan}"}),
@@ -168,7 +198,19 @@ class World:
             "foreign": self.planned("db", self.backlog),
             "missing": "aaaaaaaaaaaaaaaa",
         }
-        app = create_app(Site(backlog=self.backlog, sign_in=Accounts(self.backlog)), ROUTES)
+        # People, tokens and webhooks are nobody's own: those there are, and those there never were.
+        self.accounts = {"own": "cleo", "foreign": "dora", "missing": "nobody"}
+        self.sessions = {"own": "ab" * 8, "foreign": "cd" * 8, "missing": "0" * 16}
+        # A network for documentation: nothing answers there, and nothing is asked.
+        outlets = Outlets(hosts=("192.0.2.1",))
+        for whose in ("own", "foreign"):
+            name, session = self.accounts[whose], self.sessions[whose] * 4
+            self.backlog.execute(SetPerson(name=name, scope=Scope(role="worker"), over=0))
+            until = add_seconds(self.backlog.clock(), 900)
+            self.backlog.execute(BeginSession(name=name, digest=session, expires_at=until))
+            issue_token(self.backlog, name, Scope(role="reader"))
+            subscribe(self.backlog, SetWebhook(name=name, url="https://192.0.2.1/", over=0), outlets)
+        app = create_app(Site(backlog=self.backlog, sign_in=Accounts(self.backlog), outlets=outlets), ROUTES)
         self.client: TestClient[Litestar] = TestClient(app, raise_server_exceptions=False)
 
     def planned(self, service: str, backlog: Backlog) -> str:
@@ -181,12 +223,14 @@ class World:
         keep_in_store(backlog, plan)
         return plan.token
 
-    def token(self, role: Role, *, person: bool = False) -> str:
+    def token(self, role: Role, *, person: bool = False, whole: bool = False) -> str:
         """
-        Issue a token of a role, bound to one service; there is a plan of whoever has it.
+        Issue a token of a role, bound to one service or to none; there is a plan of whoever has it.
         """
-        scope = Scope(role=role, services=("web",))
-        self.plans["own"] = self.planned("web", self.backlog.acting_as(role, scope=replace(scope, role="reporter")))
+        scope = Scope(role=role, services=None if whole else ("web",))
+        self.plans["own"] = self.planned(
+            "web", self.backlog.acting_as(role, scope=Scope(role="reporter", services=("web",)))
+        )
         secret = drawn_token(self.backlog.ids)
         self.backlog.execute(IssueToken(key=key_of(secret), digest=digest_of(secret), last=secret[-4:], name=role,
                                         kind="person" if person else "machine",
@@ -205,8 +249,9 @@ class World:
             if isinstance(value, list):
                 return [filled(one) for one in value]
             text = str(value).replace("{mine}", self.mine)
-            for name, known in (("id", self.ids), ("key", self.keys), ("run", self.runs), ("plan", self.plans),
-                                ("batch", self.batches)):  # fmt: skip
+            objects = {"id": self.ids, "key": self.keys, "run": self.runs, "plan": self.plans, "batch": self.batches,
+                       "account": self.accounts, "session": self.sessions}  # fmt: skip
+            for name, known in objects.items():
                 text = text.replace(f"{{{name}}}", known[object])
             return text
 
@@ -238,13 +283,15 @@ def test_a_role_reaches_what_the_table_of_permissions_says(route: Route) -> None
     assert (World().ask(route, "own").status_code == 401) == (route.action is not None)
     if route.action is None:
         return
-    for role in ROLES:
+    bound: list[tuple[Role, bool]] = [(role, False) for role in ROLES]
+    for role, whole in [*bound, ("admin", True)] if route.whole else bound:
         may = permits(role, route.action) and permits(role, row.needs or route.action)  # type: ignore[arg-type]
+        may = may and whole >= route.whole
         world = World()
-        token = world.token(role, person=row.person)
+        token = world.token(role, person=row.person, whole=whole)
         for object in ("missing", "foreign", "own"):
             response = world.ask(route, object, token)
-            said = f"{role}, {object}: {response.status_code} {response.text[:200]}"
+            said = f"{role}, {'whole' if whole else 'bound'}, {object}: {response.status_code} {response.text[:200]}"
             assert response.status_code < 500, said
             assert "secret of db" not in response.text, said
             beyond = {"own": 0, "foreign": row.beyond, "missing": row.missing}[object]
@@ -253,7 +300,7 @@ def test_a_role_reaches_what_the_table_of_permissions_says(route: Route) -> None
             elif beyond:
                 assert response.status_code == beyond, said
             else:
-                assert response.status_code not in ((401, 403, 404) if row.beyond else (401, 403)), said
+                assert response.status_code not in ((401, 403, 404) if row.beyond or row.missing else (401, 403)), said
             left = world.backlog.get(world.ids["foreign"])
             assert (left.revision, left.title) == (1, "secret of db"), said
             assert may or world.backlog.get(world.ids["own"]).revision == 1, said

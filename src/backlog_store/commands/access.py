@@ -7,6 +7,8 @@ None of them holds a secret: what is drawn and typed is turned into a digest bef
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from backlog_store.access import Scope
 from backlog_store.commands.items import BodyOf
 from backlog_store.instants import Instant
@@ -26,6 +28,8 @@ class IssueToken(BodyOf, frozen=True, tag="issue_token"):
     A name has one token that holds at a time; raises `AlreadyExists` for another one.
     """
 
+    DRAWN: ClassVar[tuple[str, ...]] = ("key", "digest", "last")
+
     key: str
     digest: str
     last: str
@@ -40,6 +44,8 @@ class RotateToken(BodyOf, frozen=True, tag="rotate_token"):
     """
     Give the token of *name* a new secret. The one before holds until *until* (empty: no longer).
     """
+
+    DRAWN: ClassVar[tuple[str, ...]] = ("digest", "last")
 
     name: str
     digest: str
@@ -65,6 +71,8 @@ class SetPerson(BodyOf, frozen=True, tag="set_person"):
     Empty: only a proxy signs this person in. *over* is the revision that was seen (0: a new person). A new password
     ends every session.
     """
+
+    DRAWN: ClassVar[tuple[str, ...]] = ("password",)  # its salt is
 
     name: str
     scope: Scope

@@ -4,7 +4,7 @@ The bodies of commands about items: reports, changes of one item, what outlives 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from msgspec import Struct, field
 
@@ -22,7 +22,11 @@ LinkKind = Literal["blocks", "parent", "relates", "duplicates", "caused_by"]
 class BodyOf(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="command"):
     """
     What every body is: a value with a tag of its own, which refuses fields that it does not know.
+
+    `DRAWN` are the fields that were drawn for it, and not asked for: a request that is repeated draws others.
     """
+
+    DRAWN: ClassVar[tuple[str, ...]] = ()
 
 
 class Create(BodyOf, frozen=True, tag="create"):

@@ -4,6 +4,8 @@ The commands about outgoing webhooks: subscriptions, and what became of deliveri
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from backlog_store.access import Scope
 from backlog_store.commands.items import BodyOf
 from backlog_store.hooks import Aside, Attempt, Progress
@@ -18,6 +20,8 @@ class SetWebhook(BodyOf, frozen=True, tag="set_webhook"):
 
     A new one begins behind what is there now. *secret* ``None`` keeps the one that it has; *off* is why it is stopped.
     """
+
+    DRAWN: ClassVar[tuple[str, ...]] = ("secret",)
 
     name: str
     url: str

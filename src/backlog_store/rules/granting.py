@@ -31,13 +31,15 @@ from backlog_store.commands import (
 from backlog_store.credentials import Person, Session, Token
 from backlog_store.errors import AlreadyExists, NotFound, RevisionConflict
 from backlog_store.ids import event_id
+from backlog_store.instants import Instant
 from backlog_store.model import ACCESS_TRAIL, ACTOR_KINDS, LIMITS, TRAILS, Event, Record
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.view import Context
 from backlog_store.trail import sealed
 
 __all__ = [
-    "access_records", "check_scope_of", "grant", "people", "person_record", "tell", "tokens", "without_secrets",
+    "access_records", "check_scope_of", "grant", "people", "person_named", "person_record", "sessions",
+    "state_of", "tell", "token_named", "tokens", "without_secrets",
 ]  # fmt: skip
 
 _CURRENT = TRAILS[ACCESS_TRAIL]
@@ -58,6 +60,26 @@ def tokens(reader: Reader) -> Iterator[Token]:
     return (from_builtins(record.body, Token) for record in each_record(reader, "access", "token/"))
 
 
+def token_named(reader: Reader, name: str, now: Instant) -> tuple[int, Token]:
+    """
+    Return the token of a name and the revision of its record: the one that holds, else the newest. Raises `NotFound`.
+    """
+    found = [record for record in each_record(reader, "access", "token/") if record.body.get("name") == name]
+    if not found:
+        raise NotFound("token", name, hint="`backlog token list` shows them.")
+    record = max(found, key=lambda one: (state_of(from_builtins(one.body, Token), now) == "holds", one.body["at"]))
+    return record.revision, from_builtins(record.body, Token)
+
+
+def state_of(token: Token, now: Instant) -> str:
+    """
+    Return whether a token ``holds``, is ``expired`` or ``revoked``.
+    """
+    if token.revoked_at:
+        return "revoked"
+    return "expired" if token.expires_at and token.expires_at <= now else "holds"
+
+
 def people(reader: Reader) -> Iterator[tuple[int, Person]]:
     """
     Yield every person that may sign in, with the revision of the record.
@@ -66,6 +88,23 @@ def people(reader: Reader) -> Iterator[tuple[int, Person]]:
         person = from_builtins(record.body, Person)
         if not person.removed_at:
             yield record.revision, person
+
+
+def person_named(reader: Reader, name: str) -> tuple[int, Person]:
+    """
+    Return who signs in under a name, and the revision of the record. Raises `NotFound`.
+    """
+    id = person_record(name)
+    return _there(reader.records("access", [id]).get(id), name)
+
+
+def sessions(reader: Reader, name: str) -> Iterator[tuple[str, Session]]:
+    """
+    Yield the sessions of a person, each with the digest of its secret; those among them that ended by themselves, too.
+    """
+    for record in each_record(reader, "session"):
+        if record.body.get("name") == name:
+            yield record.id, from_builtins(record.body, Session)
 
 
 def person_record(name: str) -> str:
@@ -205,11 +244,14 @@ def _remove_person(context: Context, body: RemovePerson) -> Outcome:
 
 
 def _the_person(context: Context, name: str) -> Person:
-    record = context.record("access", person_record(name))
+    return _there(context.record("access", person_record(name)), name)[1]
+
+
+def _there(record: Record | None, name: str) -> tuple[int, Person]:
     person = from_builtins(record.body, Person) if record is not None else None
-    if person is None or person.removed_at:
+    if record is None or person is None or person.removed_at:
         raise NotFound("person", name, hint="`backlog person list` shows who may sign in.")
-    return person
+    return record.revision, person
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
@@ -250,7 +292,7 @@ def _end(context: Context, name: str, digest: str = "") -> int:
         there = context.record("session", digest)
         context.drop_record("session", digest)
         return there is not None
-    own = [record.id for record in each_record(context.reader, "session") if record.body.get("name") == name]
+    own = [id for id, _ in sessions(context.reader, name)]
     for id in own:
         context.drop_record("session", id)
     return len(own)

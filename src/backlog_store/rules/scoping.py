@@ -75,7 +75,7 @@ def check_scope(scope: Scope, body: Body) -> None:
         raise NotAllowed(f"the command {body.__struct_config__.tag}", f"a {scope.role} may not {action}")
     if isinstance(body, ApplyPolicy) and not scope.is_whole:
         raise NotAllowed("applying a policy", "this credential reaches a part of the backlog, and a policy all of it")
-    if isinstance(body, Access | Webhooks) and not (scope.is_whole and scope.sources is None):
+    if isinstance(body, Access | Webhooks) and not scope.is_unbound:
         raise NotAllowed("saying who may sign in or is told", "this credential reaches a part, and could give more")
     if isinstance(body, Resolve | BeginRun | CompleteRun | AbortRun):
         _check_source(scope, body.source)

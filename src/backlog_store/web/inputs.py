@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -21,8 +21,8 @@ from backlog_store.shown import FIELDS, full_name
 from backlog_store.web.problems import HttpProblem
 
 __all__ = [
-    "CONDITIONS", "ListQuery", "body_as", "condition", "cursor_of", "etag", "list_query", "next_link", "request_id",
-    "revision_asked", "truth", "whole",
+    "CONDITIONS", "ListQuery", "body_as", "condition", "cursor_of", "etag", "list_query", "next_link", "paged",
+    "request_id", "revision_asked", "truth", "whole",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -145,6 +145,29 @@ def next_link(request: Request[Any, Any, Any], cursor: str) -> str:
     """
     parameters = [(name, value) for name, value in request.query_params.multi_items() if name != "after"]
     return f'<{request.url.path}?{urlencode([*parameters, ("after", cursor)])}>; rel="next"'
+
+
+def paged(
+    found: Iterable[T],
+    name_of: Callable[[T], str],
+    parameters: Mapping[str, Sequence[str]],
+    faults: list[Fault],
+    known: Collection[str] = (),
+) -> tuple[list[T], str]:
+    """
+    Return a page by name of what is listed whole: its ``limit`` and ``after``, and where the next one goes on.
+
+    Raises `InvalidInput` with *faults*, and those of any other parameter than these two and the *known* ones.
+    """
+    names = ("limit", "after", *known)
+    faults += [Fault(f"/{name}", "", f"no such parameter; known are {', '.join(names)}") for name in parameters
+              if name not in names]  # fmt: skip
+    limit = whole(parameters, "limit", 100, 1_000, faults)
+    if faults:
+        raise InvalidInput(faults, what="query")
+    after = parameters.get("after", ("",))[-1]
+    behind = sorted((one for one in found if name_of(one) > after), key=name_of)
+    return behind[:limit], name_of(behind[limit - 1]) if len(behind) > limit else ""
 
 
 def etag(revision: int) -> str:

@@ -140,6 +140,8 @@ class Route(Struct, frozen=True, kw_only=True):
     """
     One operation. *action* is what the role of who asks must include (``None``: anybody may).
 
+    *whole*: it is for who is bound to no part, for what it says or changes is about everything.
+    *own*: it changes what is one's own alone, and is open to whoever may read.
     *body* is the type of a JSON body, *takes* the media types of any other; *answers* the type of each status.
     """
 
@@ -155,6 +157,8 @@ class Route(Struct, frozen=True, kw_only=True):
     answers: Mapping[int, Any] = field(default_factory=lambda: {200: None})
     gives: str = "application/json"
     at_once: bool = False  # the handler touches nothing that may block, and waits for no thread
+    whole: bool = False
+    own: bool = False
     spooled: bool = False  # the body may be as large as `Limits.report`, and is read as a file
 
     @property
@@ -171,6 +175,10 @@ class Route(Struct, frozen=True, kw_only=True):
         if self.action and asker.scope is not None and not permits(asker.scope.role, self.action):
             what = f"{self.method} {self.path}"
             raise NotAllowed(what, f"a {asker.scope.role} may not {self.action}")
+        if self.whole and asker.scope is not None and not asker.scope.is_unbound:
+            raise NotAllowed(
+                f"{self.method} {self.path}", "this credential reaches a part, and this is about all of it"
+            )
 
 
 class Routes:

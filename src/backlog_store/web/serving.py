@@ -162,7 +162,8 @@ def create(backlog: Backlog, running: Running) -> Litestar:
     sign_in = sign_in_for(backlog, host=running.host, port=running.port, everybody=running.everybody,
                           names=running.names, proxy=running.proxy)  # fmt: skip
     has_sign_out = running.everybody and not (running.proxy and running.proxy.header)
-    site = Site(backlog=backlog, sign_in=sign_in, has_sign_out=has_sign_out, rates=Rates(running.rate))
+    site = Site(backlog=backlog, sign_in=sign_in, has_sign_out=has_sign_out, rates=Rates(running.rate),
+                outlets=running.outlets)  # fmt: skip
     return create_app(site, [*api_routes(), *page_routes()],
                       lifespan=[lambda _: _delivering(site, running.outlets),
                                 lambda _: _stopping(site, running.drain_s)])  # fmt: skip

@@ -19,6 +19,7 @@ from backlog_store.errors import BackendError, BacklogError
 from backlog_store.web.metrics import Metrics
 from backlog_store.web.rates import Rates
 from backlog_store.web.tail import Tail
+from backlog_store.webhooks.outlets import Outlets
 
 __all__ = ["Asker", "Limits", "SignIn", "Site"]
 
@@ -87,6 +88,7 @@ class Site(Struct, kw_only=True):
     stream_every_s: float = 0.5
     metrics: Metrics = field(default_factory=Metrics)
     is_draining: bool = False  # it goes on answering, but nobody should send it more
+    outlets: Outlets = Outlets()  # where webhooks may go
     rates: Rates = field(default_factory=lambda: Rates(0))
     _tail: Tail | None = None
     _bell: Bell | None = None

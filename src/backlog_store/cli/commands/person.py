@@ -9,17 +9,15 @@ import sys
 import click
 
 from backlog_store.access import Scope
+from backlog_store.admission import kept_password, person_told, reach_of
 from backlog_store.cli.app import App, pass_app, stdin_is_terminal
 from backlog_store.cli.command import group
-from backlog_store.cli.commands.token import reach_of
 from backlog_store.cli.items import json_text
 from backlog_store.cli.options import json_option, message_option, not_empty, scope_options
 from backlog_store.cli.text import neutral, table
-from backlog_store.codec import to_builtins
 from backlog_store.commands import EndSessions, RemovePerson, SetPerson
-from backlog_store.credentials import PASSWORD_MAX, PASSWORD_MIN, Person, hashed
-from backlog_store.errors import Fault, InvalidInput, NotFound
-from backlog_store.rules.granting import people
+from backlog_store.credentials import Person
+from backlog_store.rules.granting import people, person_named
 
 __all__ = ["person"]
 
@@ -52,7 +50,7 @@ def add(app: App, name: str, scope: Scope, password_stdin: bool, by_proxy: bool,
     if by_proxy and password_stdin:
         raise click.UsageError("Give --by-proxy, or a password, not both.")
     backlog = app.writing()
-    kept = "" if by_proxy else hashed(_password(app, name, password_stdin), backlog.ids)
+    kept = "" if by_proxy else kept_password(_password(app, name, password_stdin), backlog.ids)
     backlog.execute(SetPerson(name=name, scope=scope, over=0, password=kept, message=message))
     _told(app, "added", name, as_json)
 
@@ -74,7 +72,7 @@ def edit(app: App, name: str, scope: Scope | None, new_password: bool, password_
     if scope is None and not (new_password or password_stdin):
         raise click.UsageError("What is to change? Give --role, --new-password or both.")
     backlog = app.writing()
-    kept = hashed(_password(app, name, password_stdin), backlog.ids) if new_password or password_stdin else None
+    kept = kept_password(_password(app, name, password_stdin), backlog.ids) if new_password or password_stdin else None
     backlog.execute(SetPerson(name=name, scope=scope or old.scope, over=revision, password=kept, message=message))
     _told(app, "changed", name, as_json)
 
@@ -115,8 +113,7 @@ def list_(app: App, as_json: bool) -> None:
     """
     found = [one for _, one in app.reading().read(lambda reader: list(people(reader)))]
     if as_json:
-        app.out(json_text(app, [{"name": one.name, "scope": to_builtins(one.scope), "at": one.at, "by": one.by,
-                                 "password": bool(one.password)} for one in found]))  # fmt: skip
+        app.out(json_text(app, [person_told(one) for one in found]))
         return
     if not found:
         app.say("Nobody may sign in. `backlog person add NAME --role ROLE` adds somebody.")
@@ -129,22 +126,15 @@ def list_(app: App, as_json: bool) -> None:
 
 
 def _the(app: App, name: str) -> tuple[int, Person]:
-    for revision, one in app.reading().read(lambda reader: list(people(reader))):
-        if one.name == name:
-            return revision, one
-    raise NotFound("person", name, hint="`backlog person list` shows who may sign in.")
+    return app.reading().read(lambda reader: person_named(reader, name))
 
 
 def _password(app: App, name: str, from_stdin: bool) -> str:
     if from_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    elif app.no_input or not stdin_is_terminal():
+        return sys.stdin.readline().rstrip("\r\n")
+    if app.no_input or not stdin_is_terminal():
         raise click.UsageError("There is nobody to ask for a password: give it with --password-stdin.")
-    else:
-        password = click.prompt(f"Password of {name}", hide_input=True, confirmation_prompt=True, err=True)
-    if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
-        fault = Fault("/password", f"{len(password)} characters", f"{PASSWORD_MIN} to {PASSWORD_MAX} characters")
-        raise InvalidInput([fault], what="password", hint="Nothing was done.")
+    password: str = click.prompt(f"Password of {name}", hide_input=True, confirmation_prompt=True, err=True)
     return password
 
 

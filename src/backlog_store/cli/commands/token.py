@@ -4,25 +4,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from backlog_store.access import Scope
+from backlog_store.admission import Handed, issue_token, reach_of, rotate_token, token_told
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.asking import instant_of
 from backlog_store.cli.command import Choice, group
 from backlog_store.cli.items import json_text
 from backlog_store.cli.options import json_option, message_option, not_empty, scope_options
 from backlog_store.cli.text import neutral, table
-from backlog_store.codec import to_builtins
-from backlog_store.commands import IssueToken, RevokeToken, RotateToken
-from backlog_store.credentials import Token, digest_of, drawn_token, key_of
-from backlog_store.errors import NotFound
+from backlog_store.commands import RevokeToken
 from backlog_store.model import ActorKind
-from backlog_store.rules.granting import tokens
+from backlog_store.rules.granting import state_of, tokens
 
-__all__ = ["reach_of", "token"]
+__all__ = ["token"]
 
 
 @group("token")
@@ -49,12 +45,8 @@ def issue(app: App, name: str, scope: Scope, kind: ActorKind, expires: str, mess
     Issue a token and print it: this once, for only a digest of it is kept.
     """
     until = instant_of(app, expires, "--expires") if expires else ""
-    backlog = app.writing()
-    secret = drawn_token(backlog.ids)
-    body = IssueToken(key=key_of(secret), digest=digest_of(secret), last=secret[-4:], name=name, scope=scope, kind=kind,
-                      expires_at=until, message=message)  # fmt: skip
-    backlog.execute(body)
-    _hand_over(app, secret, name, as_json, expires_at=until)
+    handed = issue_token(app.writing(), name, scope, kind=kind, expires_at=until, message=message)
+    _hand_over(app, handed, name, as_json, expires_at=until)
 
 
 @token.command("rotate", examples=("backlog token rotate ruff", "backlog token rotate ci --now --expires +90d"))
@@ -71,11 +63,8 @@ def rotate(app: App, name: str, keep: str, at_once: bool, expires: str, message:
     """
     until = "" if at_once else instant_of(app, keep, "--keep")
     ends = instant_of(app, expires, "--expires") if expires else None
-    backlog = app.writing()
-    secret = drawn_token(backlog.ids, _held(app, name).key)
-    backlog.execute(RotateToken(name=name, digest=digest_of(secret), last=secret[-4:], until=until, expires_at=ends,
-                                message=message))  # fmt: skip
-    _hand_over(app, secret, name, as_json, before_until=until)
+    handed = rotate_token(app.writing(), name, until=until, expires_at=ends, message=message)
+    _hand_over(app, handed, name, as_json, before_until=until)
 
 
 @token.command("revoke", examples=("backlog token revoke ruff -m 'leaked in a log'",))
@@ -101,52 +90,25 @@ def list_(app: App, everything: bool, as_json: bool) -> None:
     List tokens: what each reaches, until when, and its last four characters.
     """
     now = app.now()
-    found = [(one, _state(one, now)) for one in app.reading().read(lambda reader: list(tokens(reader)))]
+    found = [(one, state_of(one, now)) for one in app.reading().read(lambda reader: list(tokens(reader)))]
     shown = [(one, state) for one, state in found if everything or state == "holds"]
     if as_json:
-        app.out(json_text(app, [_plain(one, state) for one, state in shown]))
+        app.out(json_text(app, [token_told(one, now) for one, _ in shown]))
         return
     if not shown:
         app.say("No token holds. `backlog token issue NAME --role ROLE` makes one.")
         return
     rows = [[one.name, one.kind, one.scope.role, reach_of(one.scope), f"…{one.last}", one.expires_at[:10] or "for good",
-             state] for one, state in shown]  # fmt: skip
+             f"{state} {one.revoked_at[:10]}".strip()] for one, state in shown]  # fmt: skip
     head = ("name", "acts as", "role", "reaches", "ends in", "until", "")
     app.show(table([[neutral(cell) for cell in row] for row in rows], head=head, room=app.room, color=app.colored))
 
 
-def _held(app: App, name: str) -> Token:
-    found = app.backlog.read(lambda reader: [one for one in tokens(reader) if one.name == name and not one.revoked_at])
-    if not found:
-        raise NotFound("token", name, hint="`backlog token list` shows them.")
-    return max(found, key=lambda one: one.at)
-
-
-def _state(one: Token, now: str) -> str:
-    if one.revoked_at:
-        return f"revoked {one.revoked_at[:10]}"
-    return "expired" if one.expires_at and one.expires_at <= now else "holds"
-
-
-def _plain(one: Token, state: str) -> dict[str, Any]:
-    told = {name: value for name, value in to_builtins(one).items() if name not in ("digest", "before")}
-    return {**told, "state": state.partition(" ")[0]}
-
-
-def reach_of(scope: Scope) -> str:
-    """
-    Return how far a scope reaches, in words.
-    """
-    bounds = (("env", scope.envs), ("service", scope.services), ("source", scope.sources))
-    parts = [f"{name} {', '.join(values) or 'none'}" for name, values in bounds if values is not None]
-    return "; ".join(parts) or "everything"
-
-
-def _hand_over(app: App, secret: str, name: str, as_json: bool, **more: str) -> None:
+def _hand_over(app: App, handed: Handed, name: str, as_json: bool, **more: str) -> None:
     if as_json:
-        app.out(json_text(app, {"name": name, "key": key_of(secret), "token": secret, **more}))
+        app.out(json_text(app, {"name": name, "key": handed.key, "token": handed.secret, **more}))
         return
-    app.out(secret)
+    app.out(handed.secret)
     app.say("This is shown once. Programs send it as `Authorization: Bearer …`, or take it from BACKLOG_TOKEN.")
     if more.get("before_until"):
         app.say(f"The one before holds until {more['before_until'][:16].replace('T', ' ')} UTC.")

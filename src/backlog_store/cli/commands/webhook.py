@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from backlog_store.access import Scope
 from backlog_store.cli.app import App, pass_app
@@ -17,16 +17,15 @@ from backlog_store.cli.command import group
 from backlog_store.cli.items import json_text
 from backlog_store.cli.options import json_option, message_option, not_empty
 from backlog_store.cli.text import neutral, table
-from backlog_store.codec import from_builtins, to_builtins
-from backlog_store.commands import Redeliver, RemoveWebhook, SetWebhook
-from backlog_store.errors import ConfigError, NotAllowed
-from backlog_store.hooks import Aside, Attempt, Progress, Webhook
-from backlog_store.query import EventQuery
-from backlog_store.webhooks.outlets import Outlets, Refused, outlets_from, send
+from backlog_store.codec import to_builtins
+from backlog_store.commands import RemoveWebhook, SetWebhook
+from backlog_store.errors import ConfigError
+from backlog_store.hooks import Aside, Attempt, Webhook
+from backlog_store.webhooks.outlets import Outlets, Refused, outlets_from
+from backlog_store.webhooks.subscribing import WAITING_MAX, as_it_is, kept_aside, pinged, standing, subscribe, tries
+from backlog_store.webhooks.subscribing import replay as replay_events
 
 __all__ = ["outlets_of", "webhook"]
-
-_WAITING_MAX = 1_000
 
 
 @group("webhook")
@@ -53,18 +52,14 @@ def add(app: App, name: str, url: str, types: tuple[str, ...], query: str, envs:
     """
     Send every change from now on to an address, and print the secret that its signatures are made with: this once.
     """
-    from backlog_store.credentials import drawn_secret
     from backlog_store.querylang import parse_query
-    from backlog_store.webhooks.messages import secret_from
 
-    _may_go(outlets_of(app), url)
+    outlets = outlets_of(app)
     if query:
         parse_query(query, now=app.now(), me=app.actor.name)
     bound = Scope(role="reader", envs=envs or None, services=services or None) if envs or services else None
-    backlog = app.writing()
-    secret = secret_from(drawn_secret(backlog.ids))
-    backlog.execute(SetWebhook(name=name, url=url, over=0, secret=secret, types=types or None, query=query,
-                               scope=bound, message=message))  # fmt: skip
+    body = SetWebhook(name=name, url=url, over=0, types=types or None, query=query, scope=bound, message=message)
+    secret = subscribe(app.writing(), body, outlets)
     if as_json:
         app.out(json_text(app, {"name": name, "url": url, "secret": secret}))
         return
@@ -79,11 +74,7 @@ def list_(app: App, as_json: bool) -> None:
     """
     List webhooks: where they go, what of, how far each has come, and what it met.
     """
-    from backlog_store.rules.hooking import standings
-
-    found = {one.name: one for _, one in _all(app)}
-    standing = app.reading().read(lambda reader: list(standings(reader, _WAITING_MAX)))
-    rows = [_told(found[name], progress, waiting) for name, progress, waiting in standing if name in found]
+    rows = standing(app.reading())
     if as_json:
         app.out(json_text(app, rows))
         return
@@ -103,17 +94,9 @@ def test(app: App, name: str) -> None:
     """
     Send a signed `backlog.ping` from here, now, and say what the receiver answered.
     """
-    from backlog_store.webhooks.messages import MEDIA_TYPE, headers_of, ping
-
-    found = _named(app, name)[1]
-    if not found.secret:
-        raise NotAllowed("signing", "the secret stays where the store is", hint="Run it on the server.")
-    backlog = app.backlog
-    at, id = backlog.clock(), f"ping_{backlog.ids()[:16]}"
-    body = ping(id, at, "urn:backlog-store")
-    headers = {**headers_of(found.secret, id, at, body), "Content-Type": MEDIA_TYPE}
+    outlets = _outlets(app)
     try:
-        status = send(found.url, headers, body, _outlets(app)).status
+        status = pinged(app.reading(), name, outlets)
     except (Refused, OSError) as error:
         raise click.ClickException(f"nothing was delivered: {error}") from error
     if not 200 <= status < 300:
@@ -130,23 +113,20 @@ def log(app: App, name: str, kept: bool, as_json: bool) -> None:
     """
     Show the last 200 tries, newest first, and what the receiver said.
     """
-    _named(app, name)
-    part = "aside" if kept else "log"
-    found = [record.body for record in app.reading().records("delivery", f"{name}/{part}/")]
+    found: Sequence[Aside | Attempt]
     if kept:
-        told = [from_builtins(body, Aside) for body in found]
+        found = told = kept_aside(app.reading(), name)
         rows = [[one.at[:19].replace("T", " "), one.type, one.item_id, str(one.attempts),
                  "dead letter" if one.is_dead else f"again {one.next_at[:19].replace('T', ' ')}", one.error]
                 for one in told]  # fmt: skip
         head = ("last try", "event", "item", "tries", "state", "why")
     else:
-        tried = sorted((from_builtins(body, Attempt) for body in found), key=lambda one: -one.number)
-        found = [to_builtins(one) for one in tried]
+        found = tried = tries(app.reading(), name)
         rows = [[one.at[:19].replace("T", " "), one.outcome, one.type, one.item_id, f"{one.took_ms} ms", one.error]
                 for one in tried]  # fmt: skip
         head = ("at", "outcome", "event", "item", "took", "why")
     if as_json:
-        app.out(json_text(app, found))
+        app.out(json_text(app, [to_builtins(one) for one in found]))
     elif not rows:
         app.say("Nothing is kept aside." if kept else "Nothing was sent yet.")
     else:
@@ -163,12 +143,9 @@ def replay(app: App, name: str, since: str, message: str, as_json: bool) -> None
     """
     Deliver again what was kept aside, dead letters too, now; or with --since every event since then.
     """
-    after = None
-    if since:
-        _named(app, name)
-        after = "" if since == "all" else _before(app, since)
-    outcome = app.writing().execute(Redeliver(name=name, after=after, aside=not since, message=message)).outcomes[0]
-    what = "every event since then" if since else outcome.why
+    then = since if since in ("", "all") else instant_of(app, since, "--since")
+    after, answer = replay_events(app.writing(), name, then, message=message)
+    what = "every event since then" if since else answer.outcomes[0].why
     app.out(json_text(app, {"name": name, "after": after}) if as_json else f"replays  {name}: {what}")
 
 
@@ -247,20 +224,6 @@ def _outlets(app: App) -> Outlets:
     return found
 
 
-def _may_go(outlets: Outlets, url: str) -> None:
-    try:
-        outlets.check(url)
-    except Refused as error:
-        hint = "Whoever runs the service names them: BACKLOG_WEBHOOK_HOSTS=hooks.example.org"
-        raise NotAllowed("this webhook", str(error), hint=hint) from error
-
-
-def _all(app: App) -> Sequence[tuple[int, Webhook]]:
-    from backlog_store.rules.hooking import webhooks
-
-    return app.reading().read(lambda reader: list(webhooks(reader)))
-
-
 def _named(app: App, name: str) -> tuple[int, Webhook]:
     from backlog_store.rules.hooking import webhook_named
 
@@ -269,25 +232,9 @@ def _named(app: App, name: str) -> tuple[int, Webhook]:
 
 def _switch(app: App, name: str, off: str, message: str) -> None:
     revision, old = _named(app, name)
-    app.writing().execute(SetWebhook(name=name, url=old.url, over=revision, types=old.types, query=old.query,
-                                     scope=old.scope, off=off, message=message))  # fmt: skip
+    app.writing().execute(replace(as_it_is(old, revision), off=off, message=message))
     app.out(f"{off or 'goes on'}  {name}")
 
 
-def _before(app: App, since: str) -> str:
-    from_then = instant_of(app, since, "--since")
-    events = app.backlog.events(EventQuery(until=from_then, newest_first=True, limit=1))
-    return events[0].position if events else ""
-
-
-def _told(one: Webhook, progress: Progress, waiting: int) -> dict[str, Any]:
-    state = f"off: {one.off}" if one.off else f"tries again {progress.next_at[:19]}" if progress.next_at else "on"
-    parts = [", ".join(one.types or ()), one.query, *(", ".join(names or ()) for names in
-             ((one.scope.envs, one.scope.services) if one.scope else ()))]  # fmt: skip
-    return {"name": one.name, "url": one.url, "of": "; ".join(filter(None, parts)) or "everything", "state": state,
-            "error": progress.error, "waiting": waiting, "kept": progress.kept, "delivered": progress.delivered,
-            "by": one.by, "at": one.at}  # fmt: skip
-
-
 def _more(waiting: int) -> str:
-    return f"{waiting:,} or more" if waiting >= _WAITING_MAX else str(waiting)
+    return f"{waiting:,} or more" if waiting >= WAITING_MAX else str(waiting)

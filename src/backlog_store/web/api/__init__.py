@@ -11,11 +11,14 @@ from backlog_store.web.api import (
     items,
     looking,
     operating,
+    people,
     plans,
     remote,
     reports,
     runs,
     stream,
+    tokens,
+    webhooks,
 )
 from backlog_store.web.routing import Route
 
@@ -34,6 +37,9 @@ def api_routes() -> list[Route]:
         *runs.routes.routes,
         *plans.routes.routes,
         *looking.routes.routes,
+        *people.routes.routes,
+        *tokens.routes.routes,
+        *webhooks.routes.routes,
         *remote.routes.routes,
         *stream.routes.routes,
         *describing.routes.routes,
