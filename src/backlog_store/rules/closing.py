@@ -21,6 +21,8 @@ def why_nothing_is_proven(lane: Lane, run: Run, refused: int, closing: Closing) 
     """
     if refused:
         return "short", f"{refused:,} of its findings were refused"
+    if run.reported == 0 and run.outside:
+        return "empty", f"none of the {run.outside:,} findings reported in it is of its scope"
     if run.reported == 0:
         return "empty", "it reported nothing of its scope"
     taken = run.reported + run.outside

@@ -70,13 +70,19 @@ def _complete(context: Context, body: CompleteRun) -> tuple[Outcome, ...]:
         same = run.digest == body.digest and run.expected == body.expected_count
         if not same or run.state in ("aborted", "rejected", "rejecting"):
             raise Conflict(
-                f"the run {body.run} is {run.state} already{'' if same else ', with other content'}.",
+                f"the run {body.run} is {run.state} already{'' if same else f', {_otherwise(run, body)}'}.",
                 hint="Begin a run of its own for another report.",
             )
         if run.state == "closing":
             return _step(context, body.run, run, body.limit)
         return (told(context, body.run, run),)
     return _end(context, body.run, replace(run, expected=body.expected_count, digest=body.digest), body.limit)
+
+
+def _otherwise(run: Run, body: CompleteRun) -> str:
+    if run.digest != body.digest:
+        return "with other content"
+    return "without an expected count" if run.expected is None else f"with {run.expected:,} findings expected"
 
 
 def _abort(context: Context, body: AbortRun) -> tuple[Outcome, ...]:

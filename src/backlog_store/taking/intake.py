@@ -115,10 +115,18 @@ class _Intake:
         if run.id:
             found = self.backlog.run(run.id)[1]
             self.runs = {found.source: run.id}
+            if found.state != "begun" and not run.complete:
+                # Of a run that is over the same report again is harmless, and another one is no part of it.
+                told = RunTold(id=run.id, source=found.source, state=found.state, why="it was over before this report")
+                self.account.runs.append(told)
+                return
         incomplete = [notice.reason for notice in self.account.notices if notice.incomplete]
         for source, id in self.runs.items():
             told = RunTold(id=id, source=source, state="begun")
             self.account.runs.append(told)
+            others = sorted(self.account.sources - {source}) if run.id else []
+            if others:
+                told.why = f"what {', '.join(other or 'no source' for other in others)} reported is no part of it"
             if self.account.counts["accepted"]:
                 told.why = "the database is away; complete it once that is back"
             elif run.complete and incomplete:

@@ -10,7 +10,7 @@ from backlog_store import commands as c
 from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.command import group
 from backlog_store.cli.items import json_text
-from backlog_store.cli.options import json_option, message_option
+from backlog_store.cli.options import json_option, message_option, not_empty
 from backlog_store.cli.runtold import STATES, print_runs
 from backlog_store.cli.text import neutral, plural, table
 from backlog_store.cli.writing import say_undo
@@ -22,6 +22,8 @@ from backlog_store.taking import RunTold, run_as_data, runs_as_data
 __all__ = ["run"]
 
 _SHOWN = 20
+_source_option = click.option("--source", default="", metavar="NAME", callback=not_empty,
+                              help="Who ends it: refused if it is a run of another source.")  # fmt: skip
 
 
 @group("run", examples=(
@@ -72,28 +74,30 @@ def begin(app: App, source: str, services: tuple[str, ...], env: str, ref: str, 
 @click.argument("name", metavar="RUN")
 @click.option("--expect", "expected", type=click.IntRange(min=0), metavar="N",
               help="How many findings were to be reported in it; with fewer, it proves nothing.")  # fmt: skip
+@_source_option
 @json_option
 @pass_app
-def complete(app: App, name: str, expected: int | None, as_json: bool) -> None:
+def complete(app: App, name: str, expected: int | None, source: str, as_json: bool) -> None:
     """
     Say that a run looked at all of its scope: what it and the complete run before it did not see is closed.
     """
     id, found = app.reading().run(name)
-    body = c.CompleteRun(run=id, source=found.source, expected_count=expected)
+    body = c.CompleteRun(run=id, source=source or found.source, expected_count=expected)
     _tell(app, end_run(app.backlog.acting_as(found.source), body), found.source, as_json=as_json)
 
 
 @run.command("abort")
 @click.argument("name", metavar="RUN")
 @click.option("-m", "--message", required=True, metavar="TEXT", help="Why it failed.")
+@_source_option
 @json_option
 @pass_app
-def abort(app: App, name: str, message: str, as_json: bool) -> None:
+def abort(app: App, name: str, message: str, source: str, as_json: bool) -> None:
     """
     Say that a run failed: it proves nothing. What it did report stays reported.
     """
     id, found = app.reading().run(name)
-    body = c.AbortRun(run=id, source=found.source, reason=message)
+    body = c.AbortRun(run=id, source=source or found.source, reason=message)
     _tell(app, end_run(app.backlog.acting_as(found.source), body), found.source, as_json=as_json)
 
 
