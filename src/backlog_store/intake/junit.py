@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.intake import text as t
-from backlog_store.intake.keys import dedupe_key, fingerprint, fix_name, inputs
+from backlog_store.intake.keys import Ordinals, dedupe_key, fingerprint, fix_name, inputs
 from backlog_store.intake.severity import priority
 from backlog_store.intake.streams import read_all
 from backlog_store.intake.values import Finding, Parsed, Refusal, ReportContext, merge_context
@@ -41,7 +41,7 @@ class _Case(Struct):
     """
 
     attributes: dict[str, str]
-    suite: str
+    suites: tuple[str, ...]  # the outermost first
     pointer: str
     kind: str = ""
     type: str = ""
@@ -58,10 +58,11 @@ def parse(stream: BinaryIO, context: ReportContext) -> Iterator[Parsed]:
     for _ in _pieces(data, _Reader()):
         pass
     reader = _Reader()
+    ordinals = Ordinals()
     for _ in _pieces(data, reader):
         for case in reader.cases:
             try:
-                yield Finding(_draft(case, context), case.pointer)
+                yield Finding(_draft(case, context, ordinals), case.pointer)
             except InvalidInput as error:
                 yield Refusal(case.pointer, error.faults)
 
@@ -140,7 +141,7 @@ class _Reader:
         if name == "testsuite":
             self._suites.append(attributes.get("name", ""))
         elif name == "testcase":
-            self._case = _Case(attributes, self._suites[-1] if self._suites else "", "/" + "/".join(self._path))
+            self._case = _Case(attributes, tuple(self._suites), "/" + "/".join(self._path))
         elif self._case is not None and name in ("failure", "error") and not self._case.kind:
             self._case.kind = name
             self._case.type = attributes.get("type", "")
@@ -165,10 +166,10 @@ class _Reader:
             self._case.text += data
 
 
-def _draft(case: _Case, context: ReportContext) -> Draft:
+def _draft(case: _Case, context: ReportContext, ordinals: Ordinals) -> Draft:
     env, service, source, category = merge_context(context, kind="JUnit", source="junit", category="test_failure")
     given = {name: t.clean(case.attributes.get(name, "")) for name in ("name", "classname", "file", "line")}
-    suite = t.clean(case.suite)
+    suite = t.clean(case.suites[-1]) if case.suites else ""
     if not given["name"]:
         raise InvalidInput([Fault(f"{case.pointer}/@name", "", "missing; a test case needs a name")], what="report")
     test = t.one_line(f"{given['classname']}.{given['name']}".strip("."), 200)
@@ -185,6 +186,9 @@ def _draft(case: _Case, context: ReportContext) -> Draft:
     )
     told = t.fenced(t.steady(message)) if message else ""
     identity = {"suite": suite, "class": given["classname"], "test": given["name"]}
+    # Not of the outer suites, which may be named after a machine's folders: they only tell equal ones apart.
+    key = dedupe_key("junit", service, given["classname"], given["name"], fingerprint(*identity.values()))
+    nth = ordinals.nth(key, *case.suites)
     meta = {"kind": case.kind, "type": t.clip(t.clean(case.type), 200), "output": t.clip(text)}
     return Draft(
         title=t.one_line(f"{test} {verb}: {t.one_line(t.steady(message), 120)}" if message else f"{test} {verb}"),
@@ -194,11 +198,11 @@ def _draft(case: _Case, context: ReportContext) -> Draft:
         description=f"{facts}\n{told}".strip(),
         priority=priority(context, "junit", case.kind),
         source=source,
-        dedupe_key=dedupe_key("junit", service, given["classname"], given["name"], fingerprint(*identity.values())),
+        dedupe_key=key if nth == 1 else f"{key}#{nth}",
         evidence_refs={"locations": [where]} if where else {},
         tags=tuple(dict.fromkeys([*context.tags, "test"])),
         meta={name: value for name, value in meta.items() if value},
         fix=fix_name("test", given["classname"] or suite),
-        key_inputs=inputs(service=service, **identity),
+        key_inputs=inputs(service=service, **identity, nth="" if nth == 1 else str(nth)),
         volatile=("output",),
     )

@@ -55,6 +55,25 @@ def test_suite_class_and_name_are_the_identity() -> None:
     assert 2 == len(parsed)
 
 
+def test_equal_tests_of_different_outer_suites_are_numbered() -> None:
+    """Suites may be nested, and an inner one called as one of another outer suite: neither failure is lost."""
+    inner = suite(case()).removeprefix("<testsuites>").removesuffix("</testsuites>")
+    outer = [f'<testsuite name="{name}">{inner}</testsuite>' for name in ("linux", "macos", "linux")]
+    parsed = read(f"<testsuites>{''.join(outer)}</testsuites>")
+    first, second = keys(parsed)
+    assert f"{first}#2" == second
+    assert [first] == keys(read(f"<testsuites>{outer[1]}</testsuites>"))
+    assert 3 == len(parsed)
+
+
+def test_what_failed_only_at_first_is_no_failure() -> None:
+    """Surefire runs failed tests again: what passed then is flaky, what failed again is one failure."""
+    flaky = '<flakyFailure message="once"><stackTrace>at A</stackTrace></flakyFailure><system-out>x</system-out>'
+    again = '<rerunFailure message="again"><stackTrace>at B</stackTrace></rerunFailure>'
+    found = drafts(read(suite(case("a", flaky), case("b", f'<failure message="m">text</failure>{again}'))))
+    assert [("b", "text")] == [(draft.key_inputs["test"], draft.meta["output"]) for draft in found]
+
+
 @pytest.mark.parametrize("head", ["", '<?xml version="1.0" encoding="UTF-8"?>\n', "<!-- made by hand -->"])
 def test_prologues_are_passed_over(head: str) -> None:
     """A declaration and comments make no difference."""
