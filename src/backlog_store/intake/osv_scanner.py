@@ -28,6 +28,7 @@ class _Name(Struct):
 
 
 class _Range(Struct):
+    type: str | None = None
     events: list[dict[str, str]] | None = None
 
 
@@ -146,9 +147,23 @@ def _draft(name: _Name, group: _Group, records: list[_Record], place: str, conte
 
 
 def _fixed(name: _Name, record: _Record) -> Iterator[str]:
-    for affected in record.affected or ():
-        if affected.package is None or affected.package.name == name.name:
-            for span in affected.ranges or ():
-                for event in span.events or ():
-                    if "fixed" in event:
-                        yield event["fixed"]
+    """
+    Yield the versions of this package that the record calls fixed.
+
+    A record may tell of several packages, and of several releases of a distribution.
+    """
+    named = [one for one in record.affected or () if one.package is None or one.package.name == name.name]
+    exact = [one for one in named if one.package and one.package.ecosystem == name.ecosystem]
+    for affected in exact or [one for one in named if _related(one.package, name)]:
+        for span in affected.ranges or ():
+            for event in span.events or ():
+                if "fixed" in event and span.type != "GIT":  # there it is a commit
+                    yield event["fixed"]
+
+
+def _related(one: _Name | None, other: _Name) -> bool:
+    """
+    Tell whether two names are of one ecosystem, whatever its release (``Debian:12``), as far as they say.
+    """
+    ecosystems = {(name.ecosystem or "").partition(":")[0] for name in (one or other, other)}
+    return len(ecosystems - {""}) <= 1

@@ -182,3 +182,38 @@ def test_one_bad_vulnerability_is_refused_and_the_rest_go_on(name: str) -> None:
 def test_the_main_id_is_chosen_by_name(ids: list[str], expected: str) -> None:
     """GHSA before a database's own before CVE, in whatever order they come."""
     assert expected == main_id(ids) == main_id(reversed(ids))
+
+
+def osv(affected: list[dict[str, object]], ecosystem: str = "PyPI") -> dict[str, object]:
+    """Return a report of OSV-Scanner of one vulnerability."""
+    package = {"name": "bootstrap", "version": "3.0.0", "ecosystem": ecosystem}
+    vulnerability = {"id": "PYSEC-1", "affected": affected}
+    packages = [{"package": package, "vulnerabilities": [vulnerability], "groups": [{"ids": ["PYSEC-1"]}]}]
+    return {"results": [{"source": {"path": "uv.lock"}, "packages": packages}]}
+
+
+def affected(ecosystem: str, fixed: str, kind: str = "ECOSYSTEM") -> dict[str, object]:
+    """Return what an OSV record says of one package."""
+    ranges = [{"type": kind, "events": [{"introduced": "0"}, {"fixed": fixed}]}]
+    return {"package": {"name": "bootstrap", "ecosystem": ecosystem}, "ranges": ranges}
+
+
+def test_a_fixing_commit_is_no_fixed_version() -> None:
+    """OSV records tell of releases and of commits; an upgrade goes to a release."""
+    (draft,) = drafts(read(osv([affected("PyPI", "74ea7cf7a6a2", "GIT"), affected("PyPI", "3.4.1")])))
+    assert ["3.4.1"] == draft.meta["fixed_in"]
+
+
+def test_a_namesake_of_another_ecosystem_fixes_nothing() -> None:
+    """One record may be about packages of one name on npm, PyPI and others."""
+    (draft,) = drafts(read(osv([affected("npm", "4.3.1"), affected("PyPI", "3.4.1")])))
+    assert ["3.4.1"] == draft.meta["fixed_in"]
+    (draft,) = drafts(read(osv([affected("npm", "4.3.1")])))
+    assert ("", None) == (draft.fix, draft.meta.get("fixed_in"))
+
+
+def test_the_release_of_a_distribution_is_the_installed_one() -> None:
+    """Debian fixes a package in each of its releases; where no entry names this one, its siblings are shown."""
+    both = [affected("Debian:11", "3.4.1-1"), affected("Debian:12", "3.4.1-2")]
+    assert ["3.4.1-2"] == drafts(read(osv(both, "Debian:12")))[0].meta["fixed_in"]
+    assert ["3.4.1-1", "3.4.1-2"] == drafts(read(osv(both, "Debian:13")))[0].meta["fixed_in"]
