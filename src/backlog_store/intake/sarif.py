@@ -14,6 +14,7 @@ Equal findings get a number (`keys.Ordinals`). Rules about secrets use neither s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -38,6 +39,9 @@ _LINE_HASH = "primarylocationlinehash"
 _SNIPPET_LINES_MAX = 10
 _SNIPPET_MAX = 1_000
 _BASES_MAX = 5
+#: Kinds of results that name no problem (SARIF 3.27.9); `open` and `review` may be one.
+_NO_PROBLEM = frozenset({"pass", "notApplicable", "informational"})
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\d+)\}")
 
 
 def parse(stream: BinaryIO, context: ReportContext) -> Iterator[Parsed]:
@@ -72,7 +76,8 @@ class _Run:
         driver = run.tool.driver
         self.tool = t.slug(driver.name or "").removesuffix("-oss").removesuffix("-pro") or "sarif"
         self.version = driver.semanticVersion or driver.version or ""
-        self.rules = [self._rules(driver), *(self._rules(extension) for extension in run.tool.extensions or ())]
+        self.components = [driver, *(run.tool.extensions or ())]
+        self.rules = [self._rules(component) for component in self.components]
         self.by_id = {rule.id: rule for rules in self.rules for rule in rules if rule.id}
         ended = [invocation.endTimeUtc or "" for invocation in run.invocations or ()]
         self.observed_at = observed(ended[-1]) if ended else ""
@@ -105,7 +110,7 @@ class _Run:
                 passed_over = _passed_over(result)
                 if passed_over:
                     yield Notice(pointer, passed_over)
-                elif (result.kind or "fail") not in ("pass", "notApplicable"):
+                elif (result.kind or "fail") not in _NO_PROBLEM:
                     yield from self._finding(result, pointer)
             except InvalidInput as error:
                 yield Refusal(pointer, error.faults)
@@ -160,7 +165,7 @@ class _Run:
 
     def _rule(self, result: s.Result) -> s.Rule:
         reference = result.rule
-        component = reference.toolComponent.index + 1 if reference and reference.toolComponent else 0
+        component = self._component(reference.toolComponent) if reference and reference.toolComponent else 0
         index = reference.index if reference and reference.index >= 0 else result.ruleIndex
         rules = self.rules[component] if 0 <= component < len(self.rules) else []
         if 0 <= index < len(rules):
@@ -168,6 +173,19 @@ class _Run:
         id = result.ruleId or (reference.id if reference else None) or ""
         # SARIF 3.27.5: "CA1000/1" is a finer name for the rule "CA1000".
         return self.by_id.get(id) or self.by_id.get(id.rpartition("/")[0]) or s.Rule()
+
+    def _component(self, named: s.ToolComponent) -> int:
+        """
+        Return which of the components a reference means (SARIF 3.54): by index, GUID or name; -1 for none of them.
+        """
+        if named.index >= 0:
+            return named.index + 1
+        if not named.guid and not named.name:
+            return 0
+        for number, component in enumerate(self.components):
+            if (named.guid or component.guid) == component.guid and (named.name or component.name) == component.name:
+                return number
+        return -1
 
     def _category(self, rule: s.Rule) -> str:
         properties = rule.properties or {}
@@ -209,9 +227,10 @@ _SECURITY_TOOLS = frozenset({
 
 
 def _passed_over(result: s.Result) -> str:
-    standing = [one for one in result.suppressions or () if one.status not in ("rejected", "underReview")]
-    if standing:
-        return f"suppressed in the source ({standing[0].kind or 'no kind given'})"
+    suppressions = result.suppressions or ()
+    # One that is under review or rejected stands for all: the result is to be seen.
+    if suppressions and not any(one.status in ("rejected", "underReview") for one in suppressions):
+        return f"suppressed in the source ({suppressions[0].kind or 'no kind given'})"
     return "absent from the code now, says the report" if result.baselineState == "absent" else ""
 
 
@@ -275,9 +294,15 @@ def _message(message: s.Message | None, rule: s.Rule) -> str:
     text = message.text or message.markdown or ""
     if not text and message.id:
         text = _text((rule.messageStrings or {}).get(message.id))
-    for index, argument in enumerate(message.arguments or ()):
-        text = text.replace(f"{{{index}}}", argument)
-    return _unlinked(text)
+    given = message.arguments or ()
+
+    def filled(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return found[0][0]  # a doubled brace is one
+        index = int(found[1])
+        return given[index] if index < len(given) else found[0]
+
+    return _unlinked(_PLACEHOLDER.sub(filled, text) if given else text)
 
 
 def _unlinked(text: str) -> str:
@@ -329,8 +354,8 @@ def _evidence(path: str, region: s.Region, rule: s.Rule) -> dict[str, Any]:
     evidence: dict[str, Any] = {}
     if path:
         evidence["locations"] = [f"{path}:{region.startLine}" if region.startLine > 0 else path]
-    if rule.helpUri and t.link("x", rule.helpUri) != "x":
-        evidence["urls"] = [rule.helpUri]
+    if pages := t.addresses([rule.helpUri or ""]):
+        evidence["urls"] = pages
     return evidence
 
 

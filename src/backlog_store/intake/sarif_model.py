@@ -104,6 +104,7 @@ class Driver(Struct):
     """
 
     name: str | None = None
+    guid: str | None = None
     version: str | None = None
     semanticVersion: str | None = None  # noqa: N815
     rules: list[Raw] | None = None
@@ -120,10 +121,12 @@ class Tool(Struct):
 
 class ToolComponent(Struct):
     """
-    A reference to an extension.
+    A reference to the tool or an extension.
     """
 
     index: int = -1
+    guid: str | None = None
+    name: str | None = None
 
 
 class RuleReference(Struct):

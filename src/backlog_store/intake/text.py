@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote
 
 __all__ = [
-    "EMBEDDED_LINK", "MASK", "VERSION", "bullet", "clean", "clip", "code", "cwes", "fenced", "is_absolute",
+    "EMBEDDED_LINK", "MASK", "VERSION", "addresses", "bullet", "clean", "clip", "code", "cwes", "fenced", "is_absolute",
     "is_secret_rule", "link", "mask", "numberless", "one_line", "redact_quoted", "relative_path", "slug", "steady",
 ]  # fmt: skip
 
@@ -66,6 +67,7 @@ _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`|“[^”\n]*”")
 #: SARIF's links to another place of the report (``[text](1)``), and a version number in an address.
 EMBEDDED_LINK = re.compile(r"\[([^\[\]]*)\]\(\d+\)")
 VERSION = re.compile(r"/v?\d+\.\d+")
+_ADDRESS = re.compile(r"https?://[^\s<>()\"']{1,1000}")
 
 
 def clean(text: str) -> str:
@@ -155,9 +157,11 @@ def relative_path(uri: str, root: str = "") -> str:
     path = uri
     if path.lower().startswith("file:"):
         path = unquote(path[5:])
-        path = path.removeprefix("//")
-        if not path.startswith("/"):  # file://host/share
-            path = "//" + path
+        if path.startswith("//") and not _DRIVE.match(path[2:]):
+            host, slash, rest = path[2:].partition("/")
+            path = slash + rest if host.lower() in ("", "localhost") else path  # //host/share is another machine's
+        else:
+            path = path.removeprefix("//")
     elif _SCHEME.match(path):
         return path
     elif "%" in path:
@@ -203,9 +207,14 @@ def link(label: str, url: str) -> str:
     """
     Return a Markdown link, or the label alone where *url* is no plain web address.
     """
-    if re.fullmatch(r"https?://[^\s<>()\"']{1,1000}", url):
-        return f"[{label}]({url})"
-    return label
+    return f"[{label}]({mask(url)})" if _ADDRESS.fullmatch(url) else label
+
+
+def addresses(urls: Iterable[str]) -> list[str]:
+    """
+    Return those of *urls* that are plain web addresses, each once, secrets masked.
+    """
+    return [mask(url) for url in dict.fromkeys(urls) if _ADDRESS.fullmatch(url)]
 
 
 def bullet(name: str, value: str) -> str:

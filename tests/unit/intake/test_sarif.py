@@ -151,6 +151,10 @@ def test_a_large_snippet_is_no_identity() -> None:
         ("/builds/acme/shop/src/a.py", "/builds/acme/shop", "src/a.py"),
         ("file:///C:/shop/src/a.py", "C:\\shop", "src/a.py"),
         ("src/x/../a.py", "", "src/a.py"),
+        ("file:src/a.py", "", "src/a.py"),
+        ("file:/builds/acme/shop/src/a.py", "/builds/acme/shop", "src/a.py"),
+        ("file://localhost/builds/acme/shop/src/a.py", "/builds/acme/shop", "src/a.py"),
+        ("file://C:/shop/src/a.py", "C:\\shop", "src/a.py"),
     ],
 )
 def test_paths_are_relative_to_the_root(uri: str, root: str, expected: str) -> None:
@@ -199,6 +203,35 @@ def test_a_message_may_be_named_in_the_rule() -> None:
     assert draft.title.startswith("'a' hides 'b'")
 
 
+def test_arguments_are_put_in_once_and_doubled_braces_are_one() -> None:
+    """An argument may look like a placeholder; a brace of the text is doubled (SARIF 3.11.5)."""
+    rules = [{"id": "R1", "messageStrings": {"default": {"text": "'{0}' and '{1}' in f'{{x}}' {9}"}}}]
+    found = {**result(), "message": {"id": "default", "arguments": ["{1}", "b"]}}
+    (draft,) = drafts(read(sarif(found, tool={"driver": {"name": "lint", "rules": rules}})))
+    assert draft.title.startswith("'{1}' and 'b' in f'{x}' {9} (")
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ({"index": 0}, "P0"),
+        ({"name": "pack"}, "P0"),
+        ({"guid": "0b0b0b0b-0000-1111-8888-000000000000"}, "P0"),
+        ({"name": "driver"}, "P3"),
+        ({}, "P3"),
+        ({"name": "unknown"}, "P2"),
+    ],
+)
+def test_a_rules_component_is_found_by_index_guid_or_name(reference: dict[str, Any], expected: str) -> None:
+    """A reference that names an extension does not mean the driver's rule of the same index (SARIF 3.54)."""
+    pack = {"name": "pack", "guid": "0b0b0b0b-0000-1111-8888-000000000000",
+            "rules": [{"id": "X1", "properties": {"security-severity": "9.8"}}]}  # fmt: skip
+    driver = {"name": "driver", "rules": [{"id": "D1", "defaultConfiguration": {"level": "note"}}]}
+    found = {**result(rule="Z"), "rule": {"index": 0, "toolComponent": reference}}
+    (draft,) = drafts(read(sarif(found, tool={"driver": driver, "extensions": [pack]})))
+    assert expected == draft.priority
+
+
 @pytest.mark.parametrize(
     ("rule", "more", "expected"),
     [
@@ -244,16 +277,24 @@ def test_what_is_suppressed_or_gone_is_told_and_not_reported(more: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    "more", [{"suppressions": []}, {"suppressions": [{"kind": "external", "status": "rejected"}]}, {"kind": "open"}]
+    "more",
+    [
+        {"suppressions": []},
+        {"suppressions": [{"kind": "external", "status": "rejected"}]},
+        {"suppressions": [{"kind": "inSource"}, {"kind": "external", "status": "underReview"}]},
+        {"suppressions": [{"kind": "external", "status": "accepted"}, {"kind": "external", "status": "rejected"}]},
+        {"kind": "open"},
+        {"kind": "review"},
+    ],
 )
 def test_a_rejected_suppression_does_not_hide(more: dict[str, Any]) -> None:
-    """Only a standing suppression hides a finding."""
+    """Only a standing suppression hides a finding, and one under review beside it stands for it."""
     assert 1 == len(drafts(read(sarif(result(**more)))))
 
 
-@pytest.mark.parametrize("kind", ["pass", "notApplicable"])
-def test_what_passed_is_no_finding(kind: str) -> None:
-    """A result may say that a check passed."""
+@pytest.mark.parametrize("kind", ["pass", "notApplicable", "informational"])
+def test_what_passed_or_only_informs_is_no_finding(kind: str) -> None:
+    """A result may say that a check passed, or that there is no problem at all."""
     assert [] == read(sarif(result(kind=kind)))
 
 
