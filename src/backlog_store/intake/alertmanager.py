@@ -71,15 +71,19 @@ def _finding(alert: _Alert, body: _Body, pointer: str, context: ReportContext) -
         service=_first(labels, SERVICE_LABELS), env=_first(labels, ENV_LABELS),
     )  # fmt: skip
     ordered = ", ".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+    # A probed address may hold a password. The key is made of a digest of the labels as they are.
+    masked = {label: t.mask(value) for label, value in sorted(labels.items())}
+    shown = ", ".join(f'{label}="{value}"' for label, value in masked.items())
     summary = annotations.get("summary") or annotations.get("message") or annotations.get("title") or ""
     severity = labels.get("severity", "")
     resolved = status == "resolved"
     links = {"runbook": annotations.get("runbook_url", ""), "dashboard": annotations.get("dashboard_url", ""),
              "query": alert.generatorURL or "", "alertmanager": body.externalURL or ""}  # fmt: skip
+    urls = t.addresses(links.values())
     description = (
         f"{t.steady(t.clip(t.clean(annotations.get('description', ''))))}\n\n"
         + t.bullet("Alert", t.code(t.clean(name)))
-        + t.bullet("Labels", t.code(t.clean(ordered)))
+        + t.bullet("Labels", t.code(t.clean(shown)))
         + "".join(t.bullet(kind.capitalize(), t.link(kind, url)) for kind, url in links.items()
                   if t.link("x", url) != "x")
     )  # fmt: skip
@@ -92,11 +96,14 @@ def _finding(alert: _Alert, body: _Body, pointer: str, context: ReportContext) -
         priority=priority(context, "alertmanager", severity),
         source=source,
         dedupe_key=dedupe_key("alertmanager", service, name, fingerprint(ordered)),
-        evidence_refs={"urls": urls} if (urls := [url for url in links.values() if t.link("x", url) != "x"]) else {},
+        evidence_refs={"urls": urls} if urls else {},
         tags=tuple(dict.fromkeys([*context.tags, "alert"])),
-        meta={"labels": dict(sorted(labels.items())), "starts_at": alert.startsAt or ""},
+        meta={
+            "labels": {label: t.mask(value) for label, value in sorted(labels.items())},
+            "starts_at": alert.startsAt or "",
+        },
         fix=fix_name("alert", service, name),
-        key_inputs=inputs(service=service, alert=name, labels=ordered[: LIMITS.message]),
+        key_inputs=inputs(service=service, alert=name, labels=shown[: LIMITS.message]),
         volatile=("starts_at",),
         observed_at=observed(alert.endsAt or "") if resolved else "",
     )

@@ -245,6 +245,8 @@ class _Scan:
         nth = self.ordinals.nth(key, *lines)
         location = f"{self.file}:{lines[0]}" if lines[0] > 0 else self.file
         evidence: dict[str, Any] = {"locations": [location]} if location else {}
+        if pages := t.addresses([url]):
+            evidence["urls"] = pages
         return Draft(
             title=t.one_line(title),
             env=env,
@@ -254,7 +256,7 @@ class _Scan:
             priority=priority(self.context, "trivy", severity),
             source=source,
             dedupe_key=key if nth == 1 else f"{key}#{nth}",
-            evidence_refs=evidence | ({"urls": [url]} if t.link("x", url) != "x" else {}),
+            evidence_refs=evidence,
             tags=tuple(dict.fromkeys([*self.context.tags, "trivy", tag])),
             meta={"rule": name, "severity": severity},
             fix=fix_name("rule", name, self.file),

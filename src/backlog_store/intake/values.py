@@ -4,6 +4,7 @@ What goes into a parser and what comes out of it.
 
 from __future__ import annotations
 
+import re
 from typing import TypeAlias
 
 from msgspec import Struct, field
@@ -13,6 +14,8 @@ from backlog_store.instants import Instant, parse_instant
 from backlog_store.model import Draft, Priority
 
 __all__ = ["Finding", "Notice", "Parsed", "Refusal", "ReportContext", "merge_context", "no_service", "observed"]
+
+_ZONED = re.compile(r"T.*(?:[Zz]|[+-]\d\d:\d\d)$")
 
 
 class ReportContext(Struct, frozen=True, kw_only=True):
@@ -112,8 +115,10 @@ def no_service(kind: str) -> InvalidInput:
 def observed(text: str) -> Instant:
     """
     Return an ISO 8601 *text* with a zone as an instant; the empty text if it is none.
+
+    Go's tools write the zone of their machine (``+02:00``), or ``Z``. A time without a zone is anybody's.
     """
-    if not text.endswith(("Z", "z")):
+    if not _ZONED.search(text):
         return ""
     try:
         return parse_instant(text)

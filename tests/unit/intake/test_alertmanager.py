@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from backlog_store.codec import encode
 from backlog_store.intake import Finding, ReportContext
 from tests.unit.intake.reading import drafts, keys, load, notices, read, refusals
 
@@ -23,6 +24,33 @@ def test_firing_and_resolved_are_the_same_problem() -> None:
     assert [False, False] == [one.resolved for one in firing if isinstance(one, Finding)]
     assert [True, False] == [one.resolved for one in resolved if isinstance(one, Finding)]
     assert "2026-11-23T10:00:00.000000Z" == drafts(resolved)[0].observed_at
+
+
+@pytest.mark.parametrize(
+    ("ends_at", "expected"),
+    [
+        ("2018-08-03T09:52:26.739266876+02:00", "2018-08-03T07:52:26.739266Z"),
+        ("2018-08-03T09:52:26-05:00", "2018-08-03T14:52:26.000000Z"),
+        ("2018-08-03T09:52:26Z", "2018-08-03T09:52:26.000000Z"),
+        ("2018-08-03T09:52:26", ""),
+        ("2018-08-03", ""),
+        ("soon", ""),
+    ],
+)
+def test_an_alert_ended_when_it_says_in_any_zone(ends_at: str, expected: str) -> None:
+    """Alertmanager writes the zone of its machine; a time without one could be any."""
+    (draft,) = drafts(read(body({**alert("resolved"), "endsAt": ends_at})))
+    assert expected == draft.observed_at
+
+
+def test_passwords_in_labels_and_links_are_masked() -> None:
+    """A probe's label may be an address with a password; the key still tells such alerts apart."""
+    probed = [{**alert(instance=f"https://app:{word}@shop.test/"), "generatorURL": f"https://u:{word}@prom.test/g"}
+              for word in ("tr0ub4dor", "c0rrect")]  # fmt: skip
+    parsed = read(body(*probed, externalURL="https://u:tr0ub4dor@am.test"))
+    assert 2 == len(set(keys(parsed)))
+    assert [] == [word for word in (b"tr0ub4dor", b"c0rrect") if word in b"".join(map(encode, drafts(parsed)))]
+    assert "https://[redacted]@shop.test/" == drafts(parsed)[0].meta["labels"]["instance"]
 
 
 def test_labels_name_service_env_and_priority() -> None:
