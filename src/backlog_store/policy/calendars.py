@@ -30,7 +30,7 @@ __all__ = ["HOLIDAY_FILE", "Calendar", "Calendars", "WorkingTime", "calendar_fin
 HOLIDAY_FILE = "holidays:"
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-#: No count goes further than that, nor past the last day of the year 9999.
+#: No count goes over more days than that, nor past the last day of the year 9999.
 _DAYS_MAX = 36_600
 
 
@@ -170,11 +170,11 @@ class WorkingTime:
 
     def seconds(self, start: Instant, end: Instant) -> float:
         """
-        Return how many working seconds lie between two instants.
+        Return how many working seconds lie between two instants; of more than a hundred years, those of the first.
         """
         first, last = to_datetime(start), to_datetime(end)
         total, day = 0.0, self.day_of(start)
-        for later in range((self.day_of(end) - day).days + 1):
+        for later in range(min((self.day_of(end) - day).days + 1, _DAYS_MAX)):
             for begins, ends in self._of(day + timedelta(days=later)):
                 total += max(0.0, (min(ends, last) - max(begins, first)).total_seconds())
         return total

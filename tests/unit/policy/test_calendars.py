@@ -143,6 +143,15 @@ def test_counting_stops_at_the_ends_of_the_calendar(day: date, zone: str, count:
     assert until == "" or worked.seconds(start, until) == count * 3_600.0
 
 
+def test_a_count_over_ages_is_bounded() -> None:
+    """An item that is said to be of the year 1 costs no more than one that is a hundred years old."""
+    worked = WorkingTime(BERLIN)
+    century = format_instant(datetime(1, 1, 2, tzinfo=UTC) + timedelta(days=36_600))
+    counted = worked.seconds(at("0001-01-02T00:00"), at("2026-11-28T00:00"))
+    assert counted == worked.seconds(at("0001-01-02T00:00"), century)
+    assert counted > 100 * 200 * 8 * 3_600
+
+
 def test_office_hours_follow_the_clock_on_the_wall() -> None:
     """Nine o'clock in Berlin is eight in UTC in winter and seven in summer."""
     worked = WorkingTime(BERLIN)
