@@ -55,8 +55,9 @@ escalation: {{rules: [{{name: e, calendar: c, steps: [{{name: late, overdue_hour
         in_force = backlog.read(policy_in_force)
         for item in found.values():
             trail = backlog.trail(item.id)
-            told = (*sla_of(item, trail, in_force, clock()), *steps_of(item, trail, in_force, clock()))
-            assert all(not one.ends_at or is_instant(one.ends_at) for one in told)
+            ends = [target.ends_at for target in sla_of(item, trail, in_force, clock())]
+            ends += [step.ends_at for step in steps_of(item, trail, in_force, clock())]
+            assert all(not end or is_instant(end) for end in ends)
         overdue = {item.id for item in found.values() if item.due_date < clock()[:10]}
         assert {item.id for item, _ in backlog.work.due_steps()} == (overdue if hours == 0 else set())
         assert (named in overdue) == (due.isoformat() < clock()[:10])
