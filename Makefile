@@ -76,7 +76,7 @@ $(VENV)/.runtime: pyproject.toml | $(BIN)/python
 # Groups need pip 25.1; what comes with Python 3.11 is older.
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(PIP) install --only-binary :all: --upgrade 'pip>=25.1'
-	$(PIP) install --only-binary :all: --editable '.[calendars,postgres,server]' --group dev
+	$(PIP) install --only-binary :all: --editable '.[calendars,oidc,postgres,server]' --group dev
 	@touch $@ $(VENV)/.runtime
 
 # Patroni needs two small packages, of Python alone, that nobody publishes as wheels.

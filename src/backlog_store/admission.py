@@ -120,10 +120,10 @@ def token_told(token: Token, now: Instant) -> dict[str, Any]:
 
 def person_told(person: Person) -> dict[str, Any]:
     """
-    Return a person as data; `password` tells whether there is one.
+    Return a person as data; `password` tells whether there is one, `subject` who that is to a provider of OIDC.
     """
     told = {name: value for name, value in to_builtins(person).items() if name not in _SECRETS}
-    return {**told, "password": bool(person.password)}
+    return {**told, "password": bool(person.password), "subject": person.subject}
 
 
 def session_told(digest: str, session: Session) -> dict[str, Any]:

@@ -73,7 +73,8 @@ class Person(Struct, frozen=True, kw_only=True, omit_defaults=True):
     scope: Scope
     by: str
     at: Instant
-    password: str = ""  # empty: only a proxy signs this person in
+    password: str = ""  # empty: only a proxy signs this person in, or a provider of OIDC
+    subject: str = ""  # there: the issuer, a space, and who this is to it; then nothing else signs this person in
     removed_at: Instant = ""
 
 

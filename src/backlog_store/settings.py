@@ -18,6 +18,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from backlog_store.backends.registry import anchored, path_url
 from backlog_store.backends.registry import place_of as store_path
 from backlog_store.errors import ConfigError
 from backlog_store.model import LIMITS
@@ -39,7 +40,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     """
     One setting: its key in files, what it means, its default, and what may stand there (empty: any text).
 
-    `in_files` false: only a flag or the environment may set it.
+    `in_files` false: only a flag or the environment may set it. What is `secret` is never shown.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     pattern: str = ""
     longest: int = 0
     in_files: bool = True
+    secret: bool = False
 
     @property
     def variable(self) -> str:
@@ -65,7 +67,7 @@ SETTINGS: tuple[Setting, ...] = (
             "wins.", choices=("auto", "postgres", "jsonl", "memory", "null")),
     Setting(key="postgres_dsn", help="The database for the backends postgres and auto; else POSTGRES_DSN.",
             in_files=False),
-    Setting(key="token", in_files=False, help="What says who asks, where `url` is a server: http://… or https://…."),
+    Setting(key="token", in_files=False, secret=True, help="What says who asks, where `url` is a server: http://… or https://…."),
     Setting(key="spool", pattern=r"([/~\\]|[A-Za-z]:).*", help="Where accepted reports wait while the database of an "
             "auto+… store is away: an absolute path of a folder. Default: one in the user's folder for state."),
     Setting(key="actor", longest=LIMITS.name, help="Who acts. Default: the name of the system's user."),
@@ -81,6 +83,10 @@ SETTINGS: tuple[Setting, ...] = (
             "never in force by itself: `backlog policy apply` does that."),
     Setting(key="webhook_hosts", help="Hosts that webhooks may go to, like `hooks.example.org,*.example.com`."),
     Setting(key="webhook_networks", help="Private networks that webhooks may go to as well, like `10.20.0.0/16`."),
+    Setting(key="oidc", help="The file that says how people sign in by OIDC, where this backlog is served: see "
+            "docs/guides/oidc.md."),
+    Setting(key="oidc_client_secret", in_files=False, secret=True, help="The secret of this service at the OIDC "
+            "provider; else the file says where it is, as `client_secret_file`."),
     Setting(key="format", default="table", choices=("table", "json", "jsonl", "csv", "md"),
             help="How `list` and `search` print."),
     Setting(key="columns", help="What `list` and `search` show, like `id,priority,title`."),
@@ -134,6 +140,12 @@ class Settings:
         Return the value of a setting; empty where nothing is set and there is no default.
         """
         return self.found[key].value
+
+    def shown(self, key: str, value: str) -> str:
+        """
+        Return a value as it may be shown.
+        """
+        return "***" if value and _BY_KEY[key].secret else redacted(value)
 
     def store(self) -> Found:
         """
@@ -299,8 +311,8 @@ def _checked(values: Mapping[str, Any], path: Path | None, faults: list[ConfigEr
             faults.append(error)
     if path is not None and "url" in texts:
         texts["url"] = anchored(texts["url"], path.parent)
-    if path is not None and "policy" in texts:
-        texts["policy"] = str(path.parent / texts["policy"])
+    if path is not None:
+        texts |= {key: str(path.parent / texts[key]) for key in ("policy", "oidc") if key in texts}
     return texts
 
 
@@ -370,30 +382,3 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 
     found = get_close_matches(word, known, n=1)
     return found[0] if found else ""
-
-
-def path_url(scheme: str, path: Path) -> str:
-    """
-    Return the URL of a store at *path*.
-    """
-    from urllib.parse import quote
-
-    text = quote(path.as_posix(), safe="/:~ ")
-    # After three slashes a name alone counts as relative; see `backends.registry`.
-    return f"{scheme}://{text}" if path.is_absolute() and text.count("/") > 1 else f"{scheme}:{text}"
-
-
-def anchored(url: str, folder: Path) -> str:
-    """
-    Return a URL that was given in *folder* with its relative path made absolute.
-    """
-    try:
-        path = store_path(url, base=folder)
-    except ConfigError:
-        return url  # told when the store is opened: what mends the file must run
-    if path is None or path.is_absolute():
-        return url
-    if (named := re.match(r"\s*(sqlite|jsonl):", url, re.IGNORECASE)) is None:
-        return str(folder / path)
-    _, mark, options = url.strip().partition("?")
-    return path_url(named[1].lower(), folder / path) + mark + options

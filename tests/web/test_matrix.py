@@ -166,6 +166,8 @@ ROWS: dict[str, Row] = {
     "POST /views": Row(path="/views", form="name=mine&query=status:open"),
     "GET /sign-in": Row(path="/sign-in"),
     "POST /sign-in": Row(path="/sign-in", form="name=nobody&password=x"),
+    "GET /sign-in/oidc": Row(path="/sign-in/oidc"),
+    "GET /sign-in/oidc/callback": Row(path="/sign-in/oidc/callback?code=x&state=y"),
     "POST /sign-out": Row(path="/sign-out", form=""),
     "GET /static/{version:str}/{name:path}": Row(path="/static/0/app.css"),
 }  # fmt: skip

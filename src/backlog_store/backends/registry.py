@@ -29,7 +29,9 @@ from backlog_store.backends.port import Backend
 from backlog_store.errors import BackendUnavailable, ConfigError
 from backlog_store.importing import import_all
 
-__all__ = ["AUTO", "SCHEMES", "SERVERS", "check_url", "is_made", "load", "open_backend", "place_of"]
+__all__ = [
+    "AUTO", "SCHEMES", "SERVERS", "anchored", "check_url", "is_made", "load", "open_backend", "path_url", "place_of",
+]  # fmt: skip
 
 
 class _Scheme(NamedTuple):
@@ -264,3 +266,30 @@ def _value(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def path_url(scheme: str, path: Path) -> str:
+    """
+    Return the URL of a store at *path*.
+    """
+    from urllib.parse import quote
+
+    text = quote(path.as_posix(), safe="/:~ ")
+    # After three slashes a name alone counts as relative; see `place_of`.
+    return f"{scheme}://{text}" if path.is_absolute() and text.count("/") > 1 else f"{scheme}:{text}"
+
+
+def anchored(url: str, folder: Path) -> str:
+    """
+    Return a URL that was given in *folder* with its relative path made absolute.
+    """
+    try:
+        path = place_of(url, base=folder)
+    except ConfigError:
+        return url  # told when the store is opened: what mends the file must run
+    if path is None or path.is_absolute():
+        return url
+    if (named := re.match(r"\s*(sqlite|jsonl):", url, re.IGNORECASE)) is None:
+        return str(folder / path)
+    _, mark, options = url.strip().partition("?")
+    return path_url(named[1].lower(), folder / path) + mark + options

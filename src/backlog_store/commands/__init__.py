@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from backlog_store.access import Scope
 from backlog_store.commands.access import (
+    AdmitPerson,
     BeginSession,
     EndSessions,
     IssueToken,
@@ -54,12 +55,13 @@ from backlog_store.instants import Instant
 from backlog_store.model import Actor, Item, ItemId
 
 __all__ = [
-    "AbortRun", "Access", "Answer", "ApplyPolicy", "BeginRun", "BeginSession", "Body", "BodyOf", "Bulk", "ClaimItem",
-    "Cleanup", "Close", "Command", "Comment", "CompleteRun", "Create", "Deactivate", "DropExpired", "DropView", "Edit",
-    "EndSessions", "Escalate", "IssueToken", "JudgeRun", "KeepPlan", "LiftVerdict", "Link", "LinkKind", "Merge", "Move",
-    "NoteDeliveries", "Outcome", "OutcomeVerdict", "Redeliver", "ReleaseItem", "RemovePerson", "RemoveWebhook",
-    "RenewClaim", "Reopen", "Report", "Reporting", "Resolve", "RevokeToken", "RotateToken", "RunScope", "SaveView",
-    "SetPerson", "SetWebhook", "ShortenHistory", "Single", "Snooze", "Split", "TouchSession", "Undo", "Webhooks",
+    "AbortRun", "Access", "AdmitPerson", "Answer", "ApplyPolicy", "BeginRun", "BeginSession", "Body", "BodyOf", "Bulk",
+    "ClaimItem", "Cleanup", "Close", "Command", "Comment", "CompleteRun", "Create", "Deactivate", "DropExpired",
+    "DropView", "Edit", "EndSessions", "Escalate", "IssueToken", "JudgeRun", "KeepPlan", "LiftVerdict", "Link",
+    "LinkKind", "Merge", "Move", "NoteDeliveries", "Outcome", "OutcomeVerdict", "Redeliver", "ReleaseItem",
+    "RemovePerson", "RemoveWebhook", "RenewClaim", "Reopen", "Report", "Reporting", "Resolve", "RevokeToken",
+    "RotateToken", "RunScope", "SaveView", "SetPerson", "SetWebhook", "ShortenHistory", "Single", "Snooze", "Split",
+    "TouchSession", "Undo", "Webhooks",
 ]  # fmt: skip
 
 #: Of an item, or of a run: what it is in now. ``held``: taken in and kept, to be acted on later; `why` says when.
@@ -86,7 +88,10 @@ class Bulk(BodyOf, frozen=True, tag="bulk"):
 #: What a source says: all that a reporter may ask.
 Reporting = Report | Resolve | BeginRun | CompleteRun | AbortRun
 #: Who may sign in.
-Access = IssueToken | RotateToken | RevokeToken | SetPerson | RemovePerson | BeginSession | TouchSession | EndSessions
+Access = (
+    IssueToken | RotateToken | RevokeToken | SetPerson | RemovePerson
+    | AdmitPerson | BeginSession | TouchSession | EndSessions
+)  # fmt: skip
 #: Who is told of events, and what became of that.
 Webhooks = SetWebhook | RemoveWebhook | Redeliver | NoteDeliveries
 Body = (

@@ -15,8 +15,8 @@ from backlog_store.instants import Instant
 from backlog_store.model import ActorKind
 
 __all__ = [
-    "BeginSession", "EndSessions", "IssueToken", "RemovePerson", "RevokeToken", "RotateToken", "SetPerson",
-    "TouchSession",
+    "AdmitPerson", "BeginSession", "EndSessions", "IssueToken", "RemovePerson", "RevokeToken", "RotateToken",
+    "SetPerson", "TouchSession",
 ]  # fmt: skip
 
 
@@ -68,8 +68,9 @@ class SetPerson(BodyOf, frozen=True, tag="set_person"):
     """
     Let a person sign in, within *scope*; *password* is what `credentials.hashed` made of it (``None``: as it was).
 
-    Empty: only a proxy signs this person in. *over* is the revision that was seen (0: a new person). A new password
-    ends every session.
+    Empty: only a proxy signs this person in, or a provider of OIDC, where the person is *subject*: the issuer, a space,
+    and who that is there (``None``: as it was; empty: nobody there). *over* is the revision that was seen (0: a new
+    person). A new password and another subject end every session.
     """
 
     DRAWN: ClassVar[tuple[str, ...]] = ("password",)  # its salt is
@@ -79,6 +80,7 @@ class SetPerson(BodyOf, frozen=True, tag="set_person"):
     over: int
     password: str | None = None
     message: str = ""
+    subject: str | None = None
 
 
 class RemovePerson(BodyOf, frozen=True, tag="remove_person"):
@@ -96,6 +98,23 @@ class BeginSession(BodyOf, frozen=True, tag="begin_session"):
     """
 
     name: str
+    digest: str
+    expires_at: Instant
+
+
+class AdmitPerson(BodyOf, frozen=True, tag="admit_person"):
+    """
+    Let in who a provider of OIDC says is *subject*, within *scope*, and begin a session as `BeginSession` does.
+
+    Who was never here becomes a person, called *name*; who was keeps the name of the first time. The outcome's id is
+    the name. Raises `AlreadyExists` for a name that is somebody else's, `NotAllowed` for who was removed.
+
+    Its digest is not among what is `DRAWN`, on purpose: under a request id that was used, another session is refused.
+    """
+
+    name: str
+    subject: str
+    scope: Scope
     digest: str
     expires_at: Instant
 

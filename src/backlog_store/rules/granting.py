@@ -1,23 +1,21 @@
 """
-Who may sign in: tokens, people, sessions.
-
-What is decided about tokens and people stands in one trail, `model.ACCESS_TRAIL`, whose head is the record ``access``
-``current``: every such command rewrites it, so two of them never decide on the same view. No event tells a digest.
+Who may sign in: tokens, people, sessions. What is decided about them stands in one trail, see `rules.accesstrail`.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
-from backlog_store.access import ROLES, Scope
 from backlog_store.backends.port import Reader
 from backlog_store.backends.scanning import each_record
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import (
     Access,
+    AdmitPerson,
     BeginSession,
     EndSessions,
     IssueToken,
@@ -29,20 +27,18 @@ from backlog_store.commands import (
     TouchSession,
 )
 from backlog_store.credentials import Person, Session, Token
-from backlog_store.errors import AlreadyExists, NotFound, RevisionConflict
-from backlog_store.ids import event_id
+from backlog_store.errors import AlreadyExists, NotAllowed, NotFound, RevisionConflict
 from backlog_store.instants import Instant
-from backlog_store.model import ACCESS_TRAIL, ACTOR_KINDS, LIMITS, TRAILS, Event, Record
+from backlog_store.model import ACTOR_KINDS, LIMITS, Record
+from backlog_store.rules.accesstrail import check_secret, check_subject, check_who, tell
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.view import Context
-from backlog_store.trail import sealed
 
 __all__ = [
-    "access_records", "check_scope_of", "grant", "people", "person_named", "person_record", "sessions",
-    "state_of", "tell", "token_named", "tokens", "without_secrets",
+    "access_records", "grant", "people", "person_named", "person_of", "person_record", "sessions", "state_of",
+    "token_named", "tokens", "without_secrets",
 ]  # fmt: skip
 
-_CURRENT = TRAILS[ACCESS_TRAIL]
 _SECRETS = ("digest", "before", "password", "secret")
 
 
@@ -107,6 +103,18 @@ def sessions(reader: Reader, name: str) -> Iterator[tuple[str, Session]]:
             yield record.id, from_builtins(record.body, Session)
 
 
+def person_of(reader: Reader, subject: str, name: str = "") -> Person | None:
+    """
+    Return the person that a provider's *subject* is here, also one who was removed; *name* is looked at first.
+    """
+    likely = reader.records("access", [person_record(name)]).get(person_record(name)) if name else None
+    if likely is not None and likely.body.get("subject") == subject:
+        return from_builtins(likely.body, Person)
+    # A scan: only who was renamed there, or is new here, comes as far.
+    found = (record.body for record in each_record(reader, "access", "person/"))
+    return next((from_builtins(body, Person) for body in found if body.get("subject") == subject), None)
+
+
 def person_record(name: str) -> str:
     """
     Return the id of a person's record.
@@ -132,8 +140,8 @@ def _issue_token(context: Context, body: IssueToken) -> Outcome:
     check.id("key", body.key)
     check.one_of("kind", body.kind, ACTOR_KINDS)
     check.instant("expires_at", body.expires_at)
-    _check(check, body.name, body.scope, body.message)
-    _check_secret(check, body.digest, body.last)
+    check_who(check, body.name, body.scope, body.message)
+    check_secret(check, body.digest, body.last)
     check.done("token")
     held = _live_token(context, body.name)
     if held is not None:
@@ -154,7 +162,7 @@ def _rotate_token(context: Context, body: RotateToken) -> Outcome:
     check.text("message", body.message, LIMITS.message)
     check.instant("until", body.until)
     check.instant("expires_at", body.expires_at or "")
-    _check_secret(check, body.digest, body.last)
+    check_secret(check, body.digest, body.last)
     check.done("token")
     token = _the_token(context, body.name)
     expires_at = token.expires_at if body.expires_at is None else body.expires_at
@@ -203,29 +211,45 @@ def _set_person(context: Context, body: SetPerson) -> Outcome:
     """
     Let a person sign in, or change how far that reaches.
     """
-    check = Checker()
-    _check(check, body.name, body.scope, body.message)
-    if body.password:
-        check.text("password", body.password, LIMITS.name)
-    check.done("person")
     record = context.record("access", person_record(body.name))
     old = from_builtins(record.body, Person) if record is not None else None
     is_there = old is not None and not old.removed_at
+    known = old.subject if old is not None else ""
+    check = Checker()
+    check_who(check, body.name, body.scope, body.message)
+    if body.password:
+        check.text("password", body.password, LIMITS.name)
+        if known if body.subject is None else body.subject:
+            check.fault("password", "", "a provider of OIDC signs this person in, and nothing else does")
+    if body.subject:
+        check_subject(check, body.subject)
+    if known and not is_there and body.subject is None:
+        check.fault("subject", known, "a provider of OIDC signed this person in, who was removed: give the same "
+                    "subject again, or an empty one for somebody else of that name")  # fmt: skip
+    check.done("person")
     found = record.revision if record is not None and is_there else 0
     if is_there and not body.over:
         raise AlreadyExists("person", body.name, held_by=body.name,
                             hint="`backlog person edit` changes role, reach and password.")  # fmt: skip
     if body.over != found:
         raise RevisionConflict(f"person {body.name}", expected=body.over, found=found)
-    kept = old.password if old is not None and is_there else ""
-    new = Person(name=body.name, scope=body.scope, by=context.actor.name, at=context.now,
+    same = person_of(context.reader, body.subject) if body.subject else None
+    if same is not None and same.name != body.name:
+        raise AlreadyExists("subject", body.subject or "", held_by=same.name)
+    subject = known if body.subject is None else body.subject
+    kept = old.password if old is not None and is_there and not body.subject else ""
+    new = Person(name=body.name, scope=body.scope, by=context.actor.name, at=context.now, subject=subject,
                  password=kept if body.password is None else body.password)  # fmt: skip
-    context.put_record("access", person_record(body.name), to_builtins(new))
-    if body.password is not None:
+    if body.password is not None or subject != known:
         _end(context, body.name)
-    meta = {"name": body.name, "scope": to_builtins(body.scope), "password": body.password is not None}
-    revision = tell(context, "person_set", body.message, meta)
+    revision = _put_person(context, new, body.message, password=body.password is not None)
     return Outcome(verdict="updated" if is_there else "created", id=body.name, revision=revision)
+
+
+def _put_person(context: Context, person: Person, message: str, *, password: bool = False) -> int:
+    context.put_record("access", person_record(person.name), to_builtins(person))
+    meta = {"name": person.name, "scope": to_builtins(person.scope), "password": password}
+    return tell(context, "person_set", message, meta | ({"subject": person.subject} if person.subject else {}))
 
 
 def _remove_person(context: Context, body: RemovePerson) -> Outcome:
@@ -262,9 +286,48 @@ def _begin_session(context: Context, body: BeginSession) -> Outcome:
     Begin a session.
     """
     _the_person(context, body.name)
-    session = Session(name=body.name, begun_at=context.now, seen_at=context.now, expires_at=body.expires_at)
-    context.put_record("session", body.digest, to_builtins(session), expires_at=body.expires_at)
-    return Outcome(verdict="created", id=body.name)
+    return _begun(context, body.name, body.digest, body.expires_at)
+
+
+def _begun(context: Context, name: str, digest: str, expires_at: Instant) -> Outcome:
+    session = Session(name=name, begun_at=context.now, seen_at=context.now, expires_at=expires_at)
+    context.put_record("session", digest, to_builtins(session), expires_at=expires_at)
+    return Outcome(verdict="created", id=name)
+
+
+def _admit_person(context: Context, body: AdmitPerson) -> Outcome:
+    """
+    Let in whom a provider knows, with the role and reach that this sign-in gives.
+    """
+    person = person_of(context.reader, body.subject, body.name)
+    if person is not None and person.removed_at:
+        raise NotAllowed(f"signing in as {person.name}", "this person was removed here",
+                         hint="`backlog person add NAME --subject …` lets somebody in again.")  # fmt: skip
+    if person is None:
+        check = Checker()
+        check_who(check, body.name, body.scope, "")
+        check_subject(check, body.subject)
+        check.done("person")
+        _check_free(context, body.name)
+    if person is None or person.scope != body.scope:
+        person = Person(name=body.name if person is None else person.name, scope=body.scope, by=context.actor.name,
+                        at=context.now, subject=body.subject)  # fmt: skip
+        _put_person(context, person, "")
+    return _begun(context, person.name, body.digest, body.expires_at)
+
+
+def _check_free(context: Context, name: str) -> None:
+    """
+    Refuse a name that somebody has or had here, or one that reads like it: what they did would pass for another's.
+    """
+    for record in each_record(context.reader, "access", "person/"):
+        held = str(record.body["name"])
+        if _folded(held) == _folded(name):
+            raise AlreadyExists("person", name, held_by=held, hint="`backlog person edit --subject` makes both one.")
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def _touch_session(context: Context, body: TouchSession) -> Outcome:
@@ -298,68 +361,13 @@ def _end(context: Context, name: str, digest: str = "") -> int:
     return len(own)
 
 
-# --- the trail --------------------------------------------------------------------------------------------------------
-
-
-def _check(check: Checker, name: str, scope: Scope, message: str) -> None:
-    check.text("name", name, LIMITS.name, required=True)
-    if name != name.strip() or not name.isprintable():
-        check.fault("name", name, "give a printable name, without space around it")
-    check.text("message", message, LIMITS.message)
-    check_scope_of(check, scope)
-
-
-def check_scope_of(check: Checker, scope: Scope) -> None:
-    """
-    Look whether a scope is one that can be kept.
-    """
-    check.one_of("scope/role", scope.role, ROLES)
-    for field in ("envs", "services", "sources"):
-        values = getattr(scope, field)
-        if values is not None and len(values) > LIMITS.tags:
-            check.fault(f"scope/{field}", f"{len(values)} names", f"at most {LIMITS.tags}")
-        for index, value in enumerate(values or ()):
-            check.text(f"scope/{field}/{index}", value, LIMITS.name, required=field != "services")
-
-
-def _check_secret(check: Checker, digest: str, last: str) -> None:
-    if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-        check.fault("digest", digest, "the SHA-256 of a token is 64 hexadecimal digits")
-    check.text("last", last, 4, required=True)
-
-
-def tell(context: Context, type: str, message: str, meta: Mapping[str, Any]) -> int:
-    """
-    Write an event into the trail of access, and return its revision there.
-    """
-    current = context.record(*_CURRENT)
-    revision = current.body["revision"] + 1 if current is not None else 1
-    event = sealed(Event(
-        id=event_id(ACCESS_TRAIL, revision),
-        item_id=ACCESS_TRAIL,
-        revision=revision,
-        ts=context.now,
-        type=type,
-        actor=context.actor.name,
-        actor_kind=context.actor.kind,
-        message=message,
-        meta=dict(meta),
-        batch=context.batch,
-        request=context.command.request_id,
-        policy=context.policy.revision,
-        salt=context.salts.next(),
-        prev=current.body["head"] if current is not None else "",
-    ))  # fmt: skip
-    context.put_record(*_CURRENT, {"revision": revision, "head": event.hash, "at": context.now}, event=event)
-    return revision
-
-
 _RULES: Mapping[type, Callable[[Context, Any], Outcome]] = {
     IssueToken: _issue_token,
     RotateToken: _rotate_token,
     RevokeToken: _revoke_token,
     SetPerson: _set_person,
     RemovePerson: _remove_person,
+    AdmitPerson: _admit_person,
     BeginSession: _begin_session,
     TouchSession: _touch_session,
     EndSessions: _end_sessions,

@@ -32,8 +32,8 @@ from backlog_store.hooks import (
 )
 from backlog_store.model import LIMITS, Record
 from backlog_store.query import EventQuery
+from backlog_store.rules.accesstrail import check_scope_of, tell
 from backlog_store.rules.checks import Checker
-from backlog_store.rules.granting import check_scope_of, tell
 from backlog_store.rules.view import Context
 
 __all__ = ["asides", "hook", "progress_of", "standings", "webhook_named", "webhooks"]

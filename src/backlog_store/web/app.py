@@ -140,7 +140,8 @@ async def _response(site: Site, reply: Reply, limiter: anyio.CapacityLimiter) ->
         # What is wrong is said before the answer begins: behind a 200 it could only be cut off.
         first = await anext(chunks, b"")
         return Stream(_from(first, chunks), media_type=reply.media, status_code=reply.status, headers=headers)
-    return Response(reply.content(), media_type=reply.media, status_code=reply.status, headers=headers)
+    return Response(reply.content(), media_type=reply.media, status_code=reply.status, headers=headers,
+                    cookies=list(reply.cookies))  # fmt: skip
 
 
 async def _from(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:

@@ -13,6 +13,7 @@ from io import BytesIO
 from typing import Any, BinaryIO, TypeVar
 
 from litestar import Request
+from litestar.datastructures import Cookie
 from msgspec import Struct, field
 
 from backlog_store.access import Action, permits
@@ -112,6 +113,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     media: str = "application/json"
     stream: Iterator[bytes] | None = None
     live: Callable[[], AsyncIterator[bytes]] | None = None
+    cookies: Sequence[Cookie] = ()  # beside one that the headers set
 
     def content(self) -> bytes:
         """

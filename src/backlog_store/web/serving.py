@@ -15,9 +15,10 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import uvicorn
@@ -33,6 +34,7 @@ from backlog_store.web.app import create_app
 from backlog_store.web.heads import Timely
 from backlog_store.web.logs import Form, configure
 from backlog_store.web.metrics import FOLDER
+from backlog_store.web.oidc.config import OidcSetup
 from backlog_store.web.pages import page_routes
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.rates import Rates
@@ -40,6 +42,9 @@ from backlog_store.web.signing_in import Accounts, Proxy, check_origin, has_admi
 from backlog_store.web.site import Asker, SignIn, Site
 from backlog_store.webhooks.outlets import Outlets
 from backlog_store.webhooks.running import Delivery
+
+if TYPE_CHECKING:
+    from backlog_store.web.oidc.flow import OidcSignIn
 
 __all__ = ["Proxy", "Running", "alone", "create", "is_loopback", "serve", "sign_in_for"]
 
@@ -82,8 +87,9 @@ def alone(name: str, port: int) -> SignIn:
 
 
 def sign_in_for(
-    backlog: Backlog, *, host: str, port: int, everybody: bool, names: Sequence[str] = (), proxy: Proxy | None = None
-) -> SignIn:
+    backlog: Backlog, *, host: str, port: int, everybody: bool, names: Sequence[str] = (), proxy: Proxy | None = None,
+    oidc: OidcSetup | None = None,
+) -> SignIn:  # fmt: skip
     """
     Return how who asks is known: on this machine, unless *everybody* signs in, it is the actor of *backlog*.
 
@@ -93,11 +99,11 @@ def sign_in_for(
         if not is_loopback(host):
             raise ConfigError("host", host, "others reach this address, and nobody would have to sign in",
                               hint="Add --sign-in; or bind 127.0.0.1.")  # fmt: skip
-        if names or proxy:
-            raise ConfigError("sign-in", "off", "names and proxies are for a service where everybody signs in",
+        if names or proxy or oidc:
+            raise ConfigError("sign-in", "off", "names, proxies and OIDC are for a service where everybody signs in",
                               hint="Add --sign-in.")  # fmt: skip
         return alone(backlog.actor.name, port)
-    if not has_admin(backlog):
+    if not has_admin(backlog) and not (oidc and oidc.config.has_admin):
         raise ConfigError("sign-in", "on", "nobody could sign in who may administer this backlog",
                           hint="`backlog person add NAME --role admin` adds somebody.")  # fmt: skip
     if proxy and proxy.header and not proxy.addresses:
@@ -106,7 +112,20 @@ def sign_in_for(
     hosts = [f"{name}{end}" for name in names for end in ("", f":{port}")]
     if is_loopback(host):
         hosts += [f"{name}{end}" for name in ("localhost", "127.0.0.1", "[::1]") for end in ("", f":{port}")]
-    return Accounts(backlog, hosts=hosts, proxy=proxy)
+    return Accounts(backlog, hosts=hosts, proxy=proxy, oidc=_oidc(oidc, hosts) if oidc else None)
+
+
+def _oidc(setup: OidcSetup, hosts: Sequence[str]) -> OidcSignIn:
+    if find_spec("joserfc") is None:
+        raise ConfigError("oidc", "", "signing in by OIDC needs a package that is not installed (joserfc)",
+                          hint="pip install 'backlog-store[oidc]'")  # fmt: skip
+    if hosts and setup.config.host not in hosts:
+        raise ConfigError("public_url", setup.config.public_url, "this service is not reached by that name",
+                          hint=f"Add --name {setup.config.host}.")  # fmt: skip
+    from backlog_store.web.oidc.flow import OidcSignIn
+    from backlog_store.web.oidc.provider import Provider
+
+    return OidcSignIn(Provider(setup.config, setup.secret))
 
 
 class Running(Struct, frozen=True, kw_only=True):
@@ -126,6 +145,7 @@ class Running(Struct, frozen=True, kw_only=True):
     log: Form = "text"
     workers: int = 1
     drain_s: float = 0.0
+    oidc: OidcSetup | None = None
     outlets: Outlets = Outlets()  # where webhooks may go: without a host none is sent
 
 
@@ -160,7 +180,7 @@ def create(backlog: Backlog, running: Running) -> Litestar:
     Return the application of a service that runs like this. Raises as `sign_in_for`.
     """
     sign_in = sign_in_for(backlog, host=running.host, port=running.port, everybody=running.everybody,
-                          names=running.names, proxy=running.proxy)  # fmt: skip
+                          names=running.names, proxy=running.proxy, oidc=running.oidc)  # fmt: skip
     has_sign_out = running.everybody and not (running.proxy and running.proxy.header)
     site = Site(backlog=backlog, sign_in=sign_in, has_sign_out=has_sign_out, rates=Rates(running.rate),
                 outlets=running.outlets)  # fmt: skip

@@ -7,21 +7,23 @@ comes from a page of this site: `Origin` must be there, and name it. A token is 
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litestar import Request
 from msgspec import Struct
+from msgspec.structs import replace
 
 from backlog_store.access import Scope
 from backlog_store.backends.port import Reader
 from backlog_store.backlog import Backlog
 from backlog_store.codec import from_builtins
-from backlog_store.commands import BeginSession, EndSessions, TouchSession
+from backlog_store.commands import AdmitPerson, BeginSession, EndSessions, TouchSession
 from backlog_store.credentials import (
     NEVER,
     SESSION_S,
@@ -40,23 +42,27 @@ from backlog_store.rules.granting import people, person_record, tokens
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.site import Asker
 
-__all__ = ["Accounts", "Proxy", "Tries", "check_origin", "has_admin"]
+if TYPE_CHECKING:
+    from backlog_store.web.oidc.flow import OidcSignIn
+
+__all__ = ["Accounts", "Proxy", "Tries", "check_origin", "has_admin", "note_entry"]
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _COOKIE = "backlog_session"
 _TOUCH_S = 15 * 60
 _HERE = frozenset({"127.0.0.1", "::1"})
 _WAIT_MAX_S, _KEPT = 900, 10_000
+_log = logging.getLogger("backlog_store.web.sign_in")
 
 
 def has_admin(backlog: Backlog) -> bool:
     """
-    Tell whether anybody could sign in who may administer everything.
+    Tell whether anybody could sign in who may administer everything; those of a provider of OIDC are not counted.
     """
     now = backlog.clock()
 
     def look(reader: Reader) -> bool:
-        scopes: list[Scope] = [person.scope for _, person in people(reader)]
+        scopes: list[Scope] = [person.scope for _, person in people(reader) if not person.subject]
         scopes += [one.scope for one in tokens(reader)
                    if not one.revoked_at and (not one.expires_at or one.expires_at > now)]  # fmt: skip
         return any(scope.role == "admin" and scope.is_whole and scope.sources is None for scope in scopes)
@@ -76,6 +82,18 @@ def check_origin(request: Request[Any, Any, Any], hosts: Collection[str], *, req
                           hint="Browsers send Origin; a program signs in with a token.")  # fmt: skip
     if origin and origin.partition("://")[2] not in hosts:
         raise HttpProblem(403, "a page of another origin may not write here", code="foreign_origin")
+
+
+def note_entry(request: Request[Any, Any, Any], way: str, name: str, refused: str = "") -> None:
+    """
+    Log that *name* signed in by *way*, or why nobody did; and let the line of the request say who it was.
+    """
+    told = {"actor": name, "client": _peer(request)}
+    if refused:
+        _log.warning("sign-in by %s refused: %s", way, refused, extra={"told": told})
+    else:
+        request.scope["state"]["asker"] = name
+        _log.info("signed in by %s", way, extra={"told": told})
 
 
 class Tries:
@@ -139,8 +157,11 @@ class Accounts:
     The `site.SignIn` of a service where everybody signs in.
     """
 
-    def __init__(self, backlog: Backlog, *, hosts: Sequence[str] = (), proxy: Proxy | None = None) -> None:
+    def __init__(
+        self, backlog: Backlog, *, hosts: Sequence[str] = (), proxy: Proxy | None = None, oidc: OidcSignIn | None = None
+    ) -> None:
         self.backlog = backlog
+        self.oidc = oidc
         self.hosts = frozenset(hosts)  # empty: whatever name it is reached by
         self.proxy = proxy or Proxy()
         self.tries = Tries()
@@ -184,7 +205,7 @@ class Accounts:
         names = request.headers.getall(self.proxy.header.lower(), [])
         if len(names) != 1 or not names[0].strip():
             raise _nobody(f"the proxy does not say who asks, once, in {self.proxy.header}")
-        return self._person(names[0].strip())
+        return self._person(names[0].strip(), proxied=True)
 
     def _by_cookie(self, request: Request[Any, Any, Any]) -> Asker:
         now = self.backlog.clock()
@@ -199,9 +220,10 @@ class Accounts:
                 self.backlog.acting_as(session.name, person=True).execute(TouchSession(digest=digest))
         return asker
 
-    def _person(self, name: str) -> Asker:
+    def _person(self, name: str, *, proxied: bool = False) -> Asker:
         person = self._known(name)
-        if person is None:
+        # Each signs in one way: of whom a provider knows, no proxy says anything, and no session outlives the provider.
+        if person is None or (person.subject and (proxied or self.oidc is None or not self.oidc.knows(person))):
             raise _nobody("this person may not sign in here")
         return Asker(name=person.name, person=True, scope=person.scope)
 
@@ -220,22 +242,45 @@ class Accounts:
         Raises `HttpProblem`: 403 for a foreign page or where the password could be read on its way, 422, 429.
         """
         self._check_page(request)
-        if not self.is_secret(request):
-            raise HttpProblem(403, "a password would travel unencrypted", code="not_encrypted",
-                              hint="Put a proxy with TLS before it, and name that: --trusted-proxy.")  # fmt: skip
+        self.check_way(request)
         now, address = self.backlog.clock(), self._address(request)
         self.tries.check(name, address, now)
         person = self._known(name)
         kept = person.password if person is not None and person.password else NEVER
         if not is_password(password, kept) or person is None:
             self.tries.failed(name, address, now)
+            # A name that nobody has may be a password in the wrong field: that is for no log.
+            note_entry(request, "password", person.name if person else "", "name and password do not go together")
             raise HttpProblem(422, "name and password do not go together", code="wrong_password")
         self.tries.worked(name, address)
-        self._end(request, person.name)
+        body = BeginSession(name=person.name, digest="", expires_at="")
+        _, cookie = self.enter_by(request, body)
+        note_entry(request, "password", person.name)
+        return cookie
+
+    def enter_by(
+        self, request: Request[Any, Any, Any], body: BeginSession | AdmitPerson, *, request_id: str = ""
+    ) -> tuple[str, str]:
+        """
+        Begin a session by a command that lacks its digest and end; return whose it is and the ``Set-Cookie``.
+
+        The session before ends. Raises what the command does.
+        """
         secret = drawn_secret(self.backlog.ids)
-        body = BeginSession(name=person.name, digest=digest_of(secret), expires_at=add_seconds(now, SESSION_S))
-        self.backlog.acting_as(person.name, person=True).execute(body)
-        return self._cookie(request, secret, SESSION_S)
+        body = replace(body, digest=digest_of(secret), expires_at=add_seconds(self.backlog.clock(), SESSION_S))
+        answer = self.backlog.acting_as("sign-in").execute(body, request_id=request_id)
+        name = answer.outcomes[0].id
+        self._end(request, name)
+        return name, self._cookie(request, secret, SESSION_S)
+
+    def check_way(self, request: Request[Any, Any, Any]) -> None:
+        """
+        Refuse to sign anybody in under another name of this service, or where others read along. Raises `HttpProblem`.
+        """
+        self._check_address(request)
+        if not self.is_secret(request):
+            raise HttpProblem(403, "what signs somebody in would travel unencrypted", code="not_encrypted",
+                              hint="Put a proxy with TLS before it, and name that: --trusted-proxy.")  # fmt: skip
 
     def leave(self, request: Request[Any, Any, Any]) -> str:
         """
@@ -273,20 +318,29 @@ class Accounts:
         """
         return self._is_https(request) or (_peer(request) in _HERE and not self._is_proxied(request))
 
-    def _name(self, request: Request[Any, Any, Any]) -> str:
-        return f"__Host-{_COOKIE}" if self._is_https(request) else _COOKIE
+    def cookie_name(self, request: Request[Any, Any, Any], name: str) -> str:
+        """
+        Return the name of a cookie: over https one that no other host and no plain connection can set.
+        """
+        return f"__Host-{name}" if self._is_https(request) else name
 
-    def _session(self, request: Request[Any, Any, Any]) -> str:
+    def cookie(self, request: Request[Any, Any, Any], name: str) -> str:
+        """
+        Return the value of a cookie of ours; empty for none.
+        """
         try:
-            found = SimpleCookie(request.headers.get("cookie", "")).get(self._name(request))
+            found = SimpleCookie(request.headers.get("cookie", "")).get(self.cookie_name(request, name))
         except CookieError:
             return ""
-        secret = found.value if found is not None else ""
+        return found.value if found is not None else ""
+
+    def _session(self, request: Request[Any, Any, Any]) -> str:
+        secret = self.cookie(request, _COOKIE)
         return digest_of(secret) if len(secret) == 64 and secret.isascii() else ""
 
     def _cookie(self, request: Request[Any, Any, Any], secret: str, age_s: int) -> str:
         secure = "; Secure" if self._is_https(request) else ""
-        return f"{self._name(request)}={secret}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Lax{secure}"
+        return f"{self.cookie_name(request, _COOKIE)}={secret}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Lax{secure}"
 
 
 def _peer(request: Request[Any, Any, Any]) -> str:

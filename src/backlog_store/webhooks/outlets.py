@@ -13,7 +13,7 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from backlog_store.errors import ConfigError
 
-__all__ = ["Outlets", "Refused", "Reply", "Sender", "outlets_from", "send"]
+__all__ = ["Answer", "Outlets", "Refused", "Reply", "Sender", "ask", "networks_from", "outlets_from", "send"]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -46,11 +46,14 @@ class Outlets(Struct, frozen=True, kw_only=True):
     Where requests may go: *hosts* are names, ``*.example.org`` those below; *networks* further ones than the public.
 
     Without hosts nothing is sent at all. *within_s* is for all of one request. Plain http goes to *networks* alone.
+    A refusal names the settings that hosts and networks come from: *hosts_in*, *networks_in*.
     """
 
     hosts: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()
     within_s: float = 3.0
+    hosts_in: str = "webhook_hosts"
+    networks_in: str = "webhook_networks"
 
     def check(self, url: str) -> None:
         """
@@ -59,7 +62,7 @@ class Outlets(Struct, frozen=True, kw_only=True):
         parts = _parts(url)
         host = (parts.hostname or "").rstrip(".").lower()
         if not any(fnmatchcase(host, pattern.lower()) for pattern in self.hosts):
-            raise Refused(f"{host} is not among the hosts that webhooks may go to (the setting webhook_hosts)")
+            raise Refused(f"{host} is not among the hosts that requests may go to ({self.hosts_in})")
 
     def allows(self, address: Address) -> bool:
         """
@@ -77,6 +80,16 @@ class Outlets(Struct, frozen=True, kw_only=True):
         return any(_meant(address) in network for network in self.networks)
 
 
+class Answer(Struct, frozen=True, kw_only=True):
+    """
+    What came back: the status, ``Retry-After`` as it was said, and the body, cut one byte behind what it may have.
+    """
+
+    status: int
+    body: bytes
+    retry_after: str = ""
+
+
 class Reply(Struct, frozen=True, kw_only=True):
     """
     What a receiver said: its status, and after how many seconds it wants to be asked again (0: it did not say).
@@ -90,21 +103,40 @@ def outlets_from(hosts: str, networks: str) -> Outlets:
     """
     Return what two settings say, names and networks with commas between. Raises `ConfigError`.
     """
+    texts = [part.strip() for part in networks.split(",")]
+    return Outlets(hosts=tuple(filter(None, (part.strip() for part in hosts.split(",")))),
+                   networks=networks_from(filter(None, texts), setting="webhook_networks"))  # fmt: skip
+
+
+def networks_from(texts: Iterable[str], *, setting: str) -> tuple[Network, ...]:
+    """
+    Return the networks that a setting names. Raises `ConfigError`.
+    """
     found: list[Network] = []
-    for text in filter(None, (part.strip() for part in networks.split(","))):
+    for text in texts:
         try:
             found.append(ipaddress.ip_network(text))
         except ValueError as error:
-            raise ConfigError("webhook_networks", text, f"is no network: {error}",
-                              hint="Such as 10.20.0.0/16.") from error  # fmt: skip
-    return Outlets(hosts=tuple(filter(None, (part.strip() for part in hosts.split(",")))), networks=tuple(found))
+            raise ConfigError(setting, text, f"is no network: {error}", hint="Such as 10.20.0.0/16.") from error
+    return tuple(found)
 
 
 def send(url: str, headers: Mapping[str, str], body: bytes, outlets: Outlets) -> Reply:
     """
     Post *body* and return what the receiver said, whatever that is.
 
-    Raises `Refused` for where it may not go, `OSError` for a receiver that could not be asked, or not in time.
+    Raises as `ask`.
+    """
+    said = ask("POST", url, headers, body, outlets, most=_ANSWER_MAX)
+    retry_s = float(said.retry_after) if said.retry_after.isascii() and said.retry_after.isdigit() else 0.0
+    return Reply(status=said.status, retry_s=retry_s)
+
+
+def ask(method: str, url: str, headers: Mapping[str, str], body: bytes, outlets: Outlets, *, most: int) -> Answer:
+    """
+    Ask *url* and return what was said, whatever that is; of its body *most* bytes, and one where there were more.
+
+    Raises `Refused` for where it may not go, `OSError` for who could not be asked, or not in time.
     """
     outlets.check(url)
     ends = monotonic() + outlets.within_s
@@ -122,10 +154,10 @@ def send(url: str, headers: Mapping[str, str], body: bytes, outlets: Outlets) ->
             secured = context.wrap_socket(held[0], server_hostname=parts.hostname, do_handshake_on_connect=False)
             held[0] = secured
             secured.do_handshake()
-        reply = _asked(held[0], parts.netloc, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
-                       headers, body)  # fmt: skip
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        answer = _asked(held[0], method, parts.netloc, target, headers, body, most)
         _left(ends)  # cut off in the middle of its headers, an answer looks like a whole one
-        return reply
+        return answer
     except (http.client.HTTPException, ValueError) as error:
         raise ConnectionError(f"no answer in HTTP: {type(error).__name__}") from error
     except OSError as error:
@@ -137,16 +169,18 @@ def send(url: str, headers: Mapping[str, str], body: bytes, outlets: Outlets) ->
         held[0].close()
 
 
-def _asked(connection: socket.socket, host: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
+def _asked(
+    connection: socket.socket, method: str, host: str, target: str, headers: Mapping[str, str], body: bytes, most: int
+) -> Answer:
     client = http.client.HTTPConnection(host)
     client.sock = connection
     client.request(
-        "POST", target, body, {**headers, "Host": host, "Connection": "close", "User-Agent": "backlog-store"}
+        method, target, body or None, {**headers, "Host": host, "Connection": "close", "User-Agent": "backlog-store"}
     )
     response = client.getresponse()
-    response.read(_ANSWER_MAX)  # politeness: a receiver that is cut off while it answers may take it for a failure
-    said = response.headers.get("Retry-After", "")
-    return Reply(status=response.status, retry_s=float(said) if said.isascii() and said.isdigit() else 0.0)
+    # It is read also where nobody looks at it: who is cut off while it answers may take that for a failure.
+    said = response.read(most + 1)
+    return Answer(status=response.status, body=said, retry_after=response.headers.get("Retry-After", ""))
 
 
 def _cut(held: list[socket.socket]) -> None:
@@ -185,9 +219,11 @@ def _resolved(host: str, port: int, scheme: str, outlets: Outlets) -> Address:
     addresses = [ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found]  # type: ignore[index]
     for address in addresses:
         if not outlets.allows(address):
-            raise Refused(f"{host} is {address}, which is no public address, and in no network of webhook_networks")
+            raise Refused(
+                f"{host} is {address}, which is no public address, and in no network of {outlets.networks_in}"
+            )
         if scheme == "http" and not outlets.is_named(address):
-            raise Refused("plain http goes to networks of webhook_networks alone; give an https address")
+            raise Refused(f"plain http goes to networks of {outlets.networks_in} alone; give an https address")
     if not addresses:
         raise ConnectionError(f"{host} has no address")
     return addresses[0]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -51,19 +52,20 @@ def list_settings(app: App, as_json: bool) -> None:
     """
     settings, faults = app.readable_settings()
     found = _in_force(settings, faults)
-    _list(app, found, as_json=as_json)
+    shown = {key: settings.shown(key, found[key].value) for key in _KEYS}
+    _list(app, found, shown, as_json=as_json)
     for fault in faults[1:]:
         app.say(str(fault))
     if faults:
         raise faults[0]
 
 
-def _list(app: App, found: dict[str, Found], *, as_json: bool) -> None:
+def _list(app: App, found: Mapping[str, Found], shown: Mapping[str, str], *, as_json: bool) -> None:
     if as_json:
-        app.out(json_text(app, [{"key": key, "value": redacted(found[key].value), "origin": found[key].origin}
-                                for key in _KEYS]))  # fmt: skip
+        listed = [{"key": key, "value": shown[key], "origin": found[key].origin} for key in _KEYS]
+        app.out(json_text(app, listed))
         return
-    rows = [[key, redacted(found[key].value), found[key].origin if found[key].value else ""] for key in _KEYS]
+    rows = [[key, shown[key], found[key].origin if found[key].value else ""] for key in _KEYS]
     app.show(table(rows, head=("setting", "value", "origin"), color=app.colored))
 
 
@@ -75,7 +77,7 @@ def get(app: App, key: str) -> None:
     Print one setting.
     """
     found = {"url": app.settings.store, "actor": app.settings.actor}.get(key)
-    app.out(redacted(found().value if found else app.settings.get(key)))
+    app.out(app.settings.shown(key, found().value if found else app.settings.get(key)))
 
 
 @config.command("set", examples=("backlog config set limit 20", "backlog config set --project url jsonl:ops/backlog",

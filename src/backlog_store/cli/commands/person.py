@@ -26,6 +26,12 @@ _password_option = click.option(
 )
 
 
+_subject_option = click.option(
+    "--subject", default=None, metavar="'ISSUER ID'",
+    help="Who this is to a provider of OIDC, which alone signs this person in then; '' for nobody.",
+)  # fmt: skip
+
+
 @group("person")
 def person() -> None:
     """
@@ -39,19 +45,23 @@ def person() -> None:
 @scope_options(required=True)
 @_password_option
 @click.option("--by-proxy", is_flag=True, help="No password: only a proxy signs this person in.")
+@_subject_option
 @message_option
 @json_option
 @pass_app
-def add(app: App, name: str, scope: Scope, password_stdin: bool, by_proxy: bool, message: str,
+def add(app: App, name: str, scope: Scope, password_stdin: bool, by_proxy: bool, subject: str | None, message: str,
         as_json: bool) -> None:  # fmt: skip
     """
     Let a person sign in. The password is asked for; only a slow hash of it is kept.
+
+    Whom a provider of OIDC lets in comes without this: by --subject somebody who was removed here comes in again.
     """
-    if by_proxy and password_stdin:
-        raise click.UsageError("Give --by-proxy, or a password, not both.")
+    if by_proxy + password_stdin + bool(subject) > 1:
+        raise click.UsageError("Give one of a password, --by-proxy and --subject.")
     backlog = app.writing()
-    kept = "" if by_proxy else kept_password(_password(app, name, password_stdin), backlog.ids)
-    backlog.execute(SetPerson(name=name, scope=scope, over=0, password=kept, message=message))
+    kept = "" if by_proxy or subject else kept_password(_password(app, name, password_stdin), backlog.ids)
+    backlog.execute(SetPerson(name=name, scope=scope, over=0, password=kept, message=message,
+                              subject=subject))  # fmt: skip
     _told(app, "added", name, as_json)
 
 
@@ -60,20 +70,24 @@ def add(app: App, name: str, scope: Scope, password_stdin: bool, by_proxy: bool,
 @scope_options(required=False)
 @click.option("--new-password", is_flag=True, help="Ask for a new password; every session of the person ends.")
 @_password_option
+@_subject_option
 @message_option
 @json_option
 @pass_app
-def edit(app: App, name: str, scope: Scope | None, new_password: bool, password_stdin: bool, message: str,
-         as_json: bool) -> None:  # fmt: skip
+def edit(app: App, name: str, scope: Scope | None, new_password: bool, password_stdin: bool, subject: str | None,
+         message: str, as_json: bool) -> None:  # fmt: skip
     """
-    Give a person another role and reach, or a new password. Without --role, role and reach stay.
+    Give a person another role and reach, a new password, or the place at a provider of OIDC that is theirs.
+
+    Without --role, role and reach stay. Those of whom a provider signs in hold until the next time it does.
     """
     revision, old = _the(app, name)
-    if scope is None and not (new_password or password_stdin):
-        raise click.UsageError("What is to change? Give --role, --new-password or both.")
+    if scope is None and subject is None and not (new_password or password_stdin):
+        raise click.UsageError("What is to change? Give --role, --new-password or --subject.")
     backlog = app.writing()
     kept = kept_password(_password(app, name, password_stdin), backlog.ids) if new_password or password_stdin else None
-    backlog.execute(SetPerson(name=name, scope=scope or old.scope, over=revision, password=kept, message=message))
+    backlog.execute(SetPerson(name=name, scope=scope or old.scope, over=revision, password=kept, message=message,
+                              subject=subject))  # fmt: skip
     _told(app, "changed", name, as_json)
 
 
@@ -118,11 +132,14 @@ def list_(app: App, as_json: bool) -> None:
     if not found:
         app.say("Nobody may sign in. `backlog person add NAME --role ROLE` adds somebody.")
         return
-    rows = [[one.name, one.scope.role, reach_of(one.scope), "by password" if one.password else "by proxy"]
-            for one in found]  # fmt: skip
+    rows = [[one.name, one.scope.role, reach_of(one.scope), _way_of(one)] for one in found]
     lines = table([[neutral(cell) for cell in row] for row in rows], head=("name", "role", "reaches", "signs in"),
                   room=app.room, color=app.colored)  # fmt: skip
     app.show(lines)
+
+
+def _way_of(one: Person) -> str:
+    return "by OIDC" if one.subject else "by password" if one.password else "by proxy"
 
 
 def _the(app: App, name: str) -> tuple[int, Person]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -31,6 +32,8 @@ __all__ = ["serve"]
               help="The address of a proxy that is believed: that it encrypts, and whom it names.")  # fmt: skip
 @click.option("--proxy-header", default="", metavar="HEADER", callback=not_empty,
               help="The header in which that proxy names who asks, such as X-Forwarded-User.")  # fmt: skip
+@click.option("--oidc", "oidc_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="With --sign-in: people sign in by OpenID Connect, as this file says.")  # fmt: skip
 @click.option("--rate", default=200, show_default=True, type=click.IntRange(min=0), metavar="N",
               help="With --sign-in: requests a second of one token or person; 0 is no bound.")  # fmt: skip
 @click.option("--log", is_flag=True, help="Write a line for each request to stderr.")
@@ -42,7 +45,8 @@ __all__ = ["serve"]
               help="On SIGTERM, say so at /readyz for so long, and only then stop: balancers look there.")  # fmt: skip
 @pass_app
 def serve(app: App, host: str, port: int, everybody: bool, names: tuple[str, ...], proxies: tuple[str, ...],
-          proxy_header: str, rate: int, log: bool, log_format: Form, workers: int, drain_s: float) -> None:  # fmt: skip
+          proxy_header: str, oidc_file: Path | None, rate: int, log: bool, log_format: Form, workers: int,
+          drain_s: float) -> None:  # fmt: skip
     """
     Serve the pages and the HTTP API of this backlog until it is told to stop.
 
@@ -51,17 +55,19 @@ def serve(app: App, host: str, port: int, everybody: bool, names: tuple[str, ...
     """
     try:
         from backlog_store.cli.commands.webhook import outlets_of
+        from backlog_store.cli.oidcfile import setup_of
         from backlog_store.web import serving
     except ImportError as error:
         hint = "pip install 'backlog-store[server]'"
         raise ConfigError("serve", "", f"the service needs packages that are not installed ({error.name})",
                           hint=hint) from error  # fmt: skip
     proxy = serving.Proxy(addresses=proxies, header=proxy_header) if proxies or proxy_header else None
+    oidc = setup_of(app, oidc_file) if everybody or oidc_file else None
     running = serving.Running(host=host, port=port, everybody=everybody, names=names, proxy=proxy, rate=rate,
                               requests=log, log=log_format, workers=workers, drain_s=drain_s,
-                              outlets=outlets_of(app))  # fmt: skip
+                              oidc=oidc, outlets=outlets_of(app))  # fmt: skip
     backlog = app.writing()
-    serving.sign_in_for(backlog, host=host, port=port, everybody=everybody, names=names, proxy=proxy)
+    serving.sign_in_for(backlog, host=host, port=port, everybody=everybody, names=names, proxy=proxy, oidc=oidc)
     app.say(f"Serving http://{host}:{port}/ and the API at /api/v1 (stop with Ctrl-C)")
     serving.serve(backlog, running, reopen=partial(_reopen, dict(app.flags)))
 

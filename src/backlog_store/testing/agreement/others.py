@@ -23,6 +23,7 @@ _RECORDS = 200
 _NAMES = ("ci", "eve") * 6 + ("a b", " ci")
 #: Few, so that sessions and secrets are met again.
 _DIGESTS = tuple(f"{number:064x}" for number in range(1, 4))
+_SUBJECTS = ("https://id.example 1", "https://id.example 2", "no subject")
 
 
 def names_of_keys(model: Backend) -> list[tuple[Key, KeyState]]:
@@ -80,8 +81,9 @@ def some_access_body(rng: random.Random, now: Instant) -> Any:
                       expires_at=rng.choice((None, "", later))),
         c.RevokeToken(name=name, message=rng.choice(("", "it leaked"))),
         c.SetPerson(name=name, scope=scope, over=rng.choice((0, 0, 0, 1, 2)),
-                    password=rng.choice((None, "", "hashed"))),
+                    password=rng.choice((None, "", "hashed")), subject=rng.choice((None, None, "", *_SUBJECTS))),
         c.RemovePerson(name=name),
+        c.AdmitPerson(name=name, subject=rng.choice(_SUBJECTS), scope=scope, digest=digest, expires_at=later),
         c.BeginSession(name=name, digest=digest, expires_at=later),
         c.TouchSession(digest=digest),
         c.EndSessions(name=name, digest=rng.choice(("", digest))),

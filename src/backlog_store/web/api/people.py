@@ -28,21 +28,27 @@ _PAGE = (LIMIT, Param("after", "Go on behind this name."))
 class PersonIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     Who may sign in, and how far that reaches. Without a password only a proxy signs this person in.
+
+    With `subject` (the issuer, a space, and who this is to it) a provider of OIDC does, and nothing else.
     """
 
     name: str
     scope: Scope
     password: str = ""
+    subject: str | msgspec.UnsetType = msgspec.UNSET
     message: str = ""
 
 
 class PersonEditIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     What to change; what is not named stays. A new password ends every session; an empty one takes it away.
+
+    So does another `subject`: who this is to a provider of OIDC, which alone signs this person in then.
     """
 
     scope: Scope | msgspec.UnsetType = msgspec.UNSET
     password: str | msgspec.UnsetType = msgspec.UNSET
+    subject: str | msgspec.UnsetType = msgspec.UNSET
     message: str = ""
 
 
@@ -64,7 +70,8 @@ def add_person(ask: Ask) -> Reply:
     """
     given = ask.body_as(PersonIn)
     kept = kept_password(given.password, ask.backlog.ids) if given.password else ""
-    body = c.SetPerson(name=given.name, scope=given.scope, over=0, password=kept, message=given.message)
+    body = c.SetPerson(name=given.name, scope=given.scope, over=0, password=kept, message=given.message,
+                       subject=_subject(given))  # fmt: skip
     ask.backlog.execute(body, request_id=request_id(ask.request))
     return _shown(ask, given.name, status=201)
 
@@ -89,7 +96,8 @@ def edit_person(ask: Ask) -> Reply:
     password = given.password
     kept = None if password is msgspec.UNSET else kept_password(password, ask.backlog.ids) if password else ""
     scope = old.scope if given.scope is msgspec.UNSET else given.scope
-    body = c.SetPerson(name=name, scope=scope, over=asked or revision, password=kept, message=given.message)
+    body = c.SetPerson(name=name, scope=scope, over=asked or revision, password=kept, message=given.message,
+                       subject=_subject(given))  # fmt: skip
     ask.backlog.execute(body, request_id=request_id(ask.request))
     return _shown(ask, name)
 
@@ -131,6 +139,10 @@ def end_session(ask: Ask) -> Reply:
     name = ask.path["name"]
     ask.backlog.execute(ended_session(open_sessions(ask.site.backlog, name), name, ask.path["id"]))
     return Reply(status=204)
+
+
+def _subject(given: PersonIn | PersonEditIn) -> str | None:
+    return None if given.subject is msgspec.UNSET else given.subject
 
 
 def _shown(ask: Ask, name: str, status: int = 200) -> Reply:
