@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from backlog_store import BacklogEvent, BacklogItem
@@ -309,6 +311,15 @@ def test_upsert_refreshes_what_a_report_may_change(store: BacklogBackedStore) ->
     assert answer["item"] == store.get(first.id)
 
 
+def test_a_report_that_leaves_things_out_takes_nothing_away(store: BacklogBackedStore) -> None:
+    """What is empty in a report says nothing: title, description, due date, evidence, tags and meta stay."""
+    first = store.upsert(an_item(dedupe_key="k", title="T", description="D", due_date="2031-01-02", tags=["a"],
+                                 meta={"x": 1}, evidence_refs={"e": ["1"]}))["item"]  # fmt: skip
+    answer = store.upsert(an_item(dedupe_key="k", title=""))
+    assert {"action": "updated", "item": first} == answer
+    assert "T" == store.upsert(an_item(dedupe_key="k", title="", priority="P0"))["item"].title
+
+
 def test_upsert_keeps_what_update_has_set(store: BacklogBackedStore) -> None:
     """Status, owner, priority and due date stay with whoever set them; title and tags follow the reports."""
     item = store.upsert(an_item(dedupe_key="k"))["item"]
@@ -436,6 +447,11 @@ def test_a_limit_has_no_upper_bound_and_zero_is_none(store: BacklogBackedStore) 
     ({"due_before": "2031-01-02"}, {"a"}),
     ({"due_before": "2031-01-03"}, {"a", "b"}),
     ({"due_before": ""}, {"a", "b", "c"}),
+    ({"due_before": " 2031-01-02 "}, {"a"}),
+    ({"due_before": "20310102"}, {"a"}),
+    ({"due_before": date(2031, 1, 2)}, {"a"}),
+    ({"due_before": "2031-01-02T12:00:00"}, {"a", "b"}),
+    ({"due_before": "2031-01-02T05:00:00+09:00"}, {"a"}),
     ({"env": "prod", "service": "s1", "status": "open"}, {"a"}),
 ])  # fmt: skip
 def test_filters(store: BacklogBackedStore, filters: dict[str, object], expected: set[str]) -> None:

@@ -48,6 +48,23 @@ def test_any_row_becomes_an_item_that_can_be(raw: dict[str, Any]) -> None:
             assert name in [one.field for one in row.mapped]
 
 
+def test_more_kinds_of_evidence_than_an_item_keeps_do_not_shut_the_store() -> None:
+    """The first fifty stay, the row says what there was, and every other row is taken in."""
+    row = read_item({"id": "bl_1", "evidence_refs": {f"k{n:02d}": ["a"] for n in range(60)}}, now=START)
+    assert [f"k{n:02d}" for n in range(50)] == list(row.draft.evidence_refs)
+    assert 60 == len(row.draft.meta["legacy"]["evidence_refs"])
+    assert ["evidence_refs"] == [one.field for one in row.mapped if one.field != "created_at"]
+
+
+def test_however_many_objects_stand_on_one_line_each_is_read(tmp_path: Path) -> None:
+    """A file that lost its newlines is one line; it is told, and all of it is there."""
+    path = tmp_path / "items.jsonl"
+    path.write_text("\r".join(json.dumps({"id": f"bl_{n}"}) for n in range(120)))
+    (line,) = read_lines(path, Span(), path.stat().st_size)
+    assert [f"bl_{n}" for n in range(120)] == [value["id"] for value in line.values]
+    assert "120 objects" in line.fault
+
+
 @settings(max_examples=60)
 @given(st.lists(ROWS, max_size=8), st.lists(ROWS, max_size=8))
 def test_any_rows_make_a_store_that_is_whole(items: list[dict[str, Any]], events: list[dict[str, Any]]) -> None:

@@ -19,9 +19,8 @@ from typing import Any
 from backlog_store.backends.port import Backend, Health
 from backlog_store.backlog import Backlog
 from backlog_store.clock import Clock, IdSource, system_clock, system_ids
-from backlog_store.commands import Report
 from backlog_store.compat import postgres
-from backlog_store.compat.base import CALLER, REFRESHED, BacklogBackedStore
+from backlog_store.compat.base import CALLER, BacklogBackedStore, report_of
 from backlog_store.compat.files import EVENTS_PATH, ITEMS_PATH, JsonlBacklogStore, log_taken
 from backlog_store.compat.postgres import PostgresBacklogStore, dsn_of_environment
 from backlog_store.compat.values import BacklogEvent, BacklogItem, draft_of, fields_of
@@ -142,7 +141,7 @@ class AutoBacklogStore(BacklogBackedStore):
     def _accept(self, item: BacklogItem) -> dict[str, Any]:
         draft = draft_of(fields_of(item), item.id)
         check_draft(draft)
-        outcome = self._one(Report(drafts=(draft,), refresh=REFRESHED))
+        outcome = self._one(report_of(draft))
         if outcome.verdict != "accepted":  # it was back sooner
             return self._reported(item, outcome)
         accepted = BacklogItem.from_dict(item.to_dict())

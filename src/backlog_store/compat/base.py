@@ -34,13 +34,13 @@ from backlog_store.forks import Lock
 from backlog_store.ids import event_id
 from backlog_store.instants import day_of
 from backlog_store.legacy.report import notes
-from backlog_store.legacy.times import as_text, given_times, instant_of
-from backlog_store.model import Event, Item, KeyState, key_record_id
+from backlog_store.legacy.times import NO_TITLE, as_text, given_times, instant_of
+from backlog_store.model import Draft, Event, Item, KeyState, key_record_id
 from backlog_store.query import ANY, All, Compare, EventQuery, Facet, In, ItemQuery, Where, live
 from backlog_store.rules import check_draft
 from backlog_store.workflow import closed_status
 
-__all__ = ["CALLER", "REFRESHED", "BacklogBackedStore"]
+__all__ = ["CALLER", "BacklogBackedStore", "report_of"]
 
 T = TypeVar("T")
 
@@ -50,6 +50,14 @@ CALLER = "caller"
 REFRESHED = ("title", "description", "evidence_refs", "meta", "priority", "due_date", "tags")
 #: What a person holds by `update`, so that no later report changes it.
 _HELD = ("status", "owner", "priority", "due_date")
+
+
+def report_of(draft: Draft) -> Report:
+    """
+    Return the report of an item; one without a title leaves the title of a known item as it is.
+    """
+    refresh = REFRESHED if draft.title != NO_TITLE else tuple(name for name in REFRESHED if name != "title")
+    return Report(drafts=(draft,), refresh=refresh)
 
 
 class BacklogBackedStore(BacklogStore):
@@ -259,7 +267,7 @@ class BacklogBackedStore(BacklogStore):
                 if key is None or error.kind != "key":
                     raise
                 # Another reporter was faster: this one is the second.
-        return self._reported(item, self._one(Report(drafts=(draft,), refresh=REFRESHED)))
+        return self._reported(item, self._one(report_of(draft)))
 
     def _reported(self, item: BacklogItem, outcome: Outcome) -> dict[str, Any]:
         if outcome.verdict == "refused":

@@ -5,13 +5,14 @@ What the original interface asks of a store, in the store's own terms.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
 from backlog_store.backends.port import Reader
 from backlog_store.codec import from_builtins
 from backlog_store.errors import Fault, InvalidInput
-from backlog_store.instants import is_day, parse_instant
+from backlog_store.instants import parse_instant
 from backlog_store.legacy.times import as_text
 from backlog_store.model import Item, Key, KeyState, key_record_id
 from backlog_store.query import ANY, All, Compare, In, Where
@@ -95,12 +96,20 @@ def _one_of(name: str, value: Any, faults: list[Fault]) -> list[Where]:
 
 def _due_before(value: Any, faults: list[Fault]) -> list[Where]:
     try:
-        if not is_day(value):
-            parse_instant(value)
-        return [Compare("due_date", "<", value)]
+        return [Compare("due_date", "<", _day_or_instant(value))]
     except (ValueError, TypeError, AttributeError, OverflowError):
         faults.append(Fault("/due_before", repr(value)[:60], "give a day as YYYY-MM-DD"))
         return []
+
+
+def _day_or_instant(text: str) -> str:
+    """
+    Return a day or time in any form of ISO 8601 as the store writes it: due dates are compared with its bytes.
+    """
+    try:
+        return date.fromisoformat(text.strip()).isoformat()
+    except ValueError:
+        return parse_instant(text)
 
 
 def whole(name: str, value: Any) -> int:

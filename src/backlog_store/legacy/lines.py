@@ -101,12 +101,12 @@ def _objects(text: str) -> tuple[list[dict[str, Any]], str]:
     fault = ""
     attempts = 0
     while position < len(text) and attempts < _ATTEMPTS:
-        attempts += 1
         try:
             value, end = _decoder.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
             reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
             fault = fault or f"no JSON at character {position}: {reason}"
+            attempts += 1
             # A line that a crash cut off has the next one glued behind it, which begins as every line does.
             position = text.find('{"id"', position + 1)
             if position < 0:

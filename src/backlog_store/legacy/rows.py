@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import date
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct, field
@@ -179,6 +180,13 @@ class _Mapping:
             self.note(name, value, kept)
         return kept
 
+    def evidence(self, name: str, value: Any) -> dict[str, Any]:
+        kinds = self.document(name, value, LIMITS.evidence_bytes)
+        kept = dict(islice(kinds.items(), LIMITS.evidence_kinds))
+        if len(kept) < len(kinds):
+            self.note(name, value, kept)
+        return kept
+
     def tags(self, name: str, value: Any) -> tuple[str, ...]:
         if isinstance(value, str) and value.strip().startswith("["):
             value = _decoded(value)
@@ -207,7 +215,7 @@ def read_item(raw: Mapping[str, Any], *, now: Instant, line: str = "") -> ItemRo
     fields["priority"] = maps.one_of("priority", raw.get("priority"), PRIORITIES, "P2")
     fields["due_date"] = maps.day("due_date", raw.get("due_date"))
     fields["tags"] = maps.tags("tags", raw.get("tags"))
-    fields["evidence_refs"] = maps.document("evidence_refs", raw.get("evidence_refs"), LIMITS.evidence_bytes)
+    fields["evidence_refs"] = maps.evidence("evidence_refs", raw.get("evidence_refs"))
     meta = maps.document("meta", raw.get("meta"), LIMITS.meta_bytes)
     status = maps.one_of("status", raw.get("status"), STATUSES, "open")
     any_time = instant_of("created_at", _first_time(raw)) or now
