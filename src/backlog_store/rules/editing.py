@@ -37,7 +37,7 @@ def edit(context: Context, body: Edit) -> Outcome:
     status = wanted.pop("status", item.status)
     values = {name: _value(name, value) for name, value in wanted.items()}
     values = {name: value for name, value in values.items() if value != getattr(item, name)}
-    for name in values:
+    for name in (*values, *body.release):
         check_holder(context, item, name)
     edited = replace(item, **values)
     if status == "in_progress" == item.status and edited.owner != item.owner:

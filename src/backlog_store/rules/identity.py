@@ -198,6 +198,8 @@ def split(context: Context, body: Split) -> Outcome:
     own = context.find(state.merged) if state.merged else None
     if own is not None and own.dedupe_key:
         own = None
+    if own is not None:
+        check_holder(context, own, "status")
     told = {"key": key[1], "from": state.alias_of, "item": own.id if own else "", "merged": state.merged,
             "apart": [name for name in apart if name not in state.apart]}  # fmt: skip
     detach(context, key)

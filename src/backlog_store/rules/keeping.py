@@ -16,6 +16,7 @@ from backlog_store.instants import add_seconds, is_instant
 from backlog_store.model import CLOSED, LIMITS
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.forgetting import key_event
+from backlog_store.rules.lifecycle import check_holder
 from backlog_store.rules.returning import clear_verdict
 from backlog_store.rules.view import Context
 
@@ -42,6 +43,7 @@ def lift_verdict(context: Context, body: LiftVerdict) -> Outcome:
     if item is not None:
         if item.status not in CLOSED or item.verdict_lifted:
             return Outcome(verdict="unchanged", id=item.id, revision=item.revision, item=item)
+        check_holder(context, item, "status")
         lifted = replace(item, verdict_lifted=True, updated_at=max(context.now, item.updated_at))
         result = context.put(item, lifted, "verdict_lifted", message=body.message)
         clear_verdict(context, result)

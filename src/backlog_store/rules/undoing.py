@@ -19,7 +19,7 @@ from backlog_store.model import ACCESS_TRAIL, CLOSED, LIVE, POLICY_TRAIL, Claim,
 from backlog_store.query import EventQuery
 from backlog_store.rules.following import FOLLOWING, is_consequence
 from backlog_store.rules.identity import is_of_identity, set_back_keys
-from backlog_store.rules.lifecycle import remember_closing
+from backlog_store.rules.lifecycle import check_holder, remember_closing
 from backlog_store.rules.links import join, link_ids, part
 from backlog_store.rules.names import check_key_free, rekey
 from backlog_store.rules.returning import clear_verdict
@@ -106,6 +106,8 @@ def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
     if not links and not fields and not keys:
         what = "a claim is released, not undone" if newest.type == "claimed" else "what was said stays said"
         raise NotAllowed(f"undoing {newest.type} of {item.id}", what)
+    for name in dict.fromkeys(name for event in fields for name in event.changes):
+        check_holder(context, item, name)
     if newest_first[-1].type == "created":
         return _undo_creation(context, item, newest.batch)
     before = _set_back(context, item, fields)

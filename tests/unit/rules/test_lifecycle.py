@@ -11,7 +11,20 @@ import pytest
 from msgspec import Struct
 
 from backlog_store.backlog import Backlog
-from backlog_store.commands import Body, Bulk, Cleanup, Close, Comment, Create, Edit, Move, Report, Single
+from backlog_store.commands import (
+    Body,
+    Bulk,
+    Cleanup,
+    Close,
+    Comment,
+    Create,
+    Edit,
+    LiftVerdict,
+    Move,
+    Report,
+    Single,
+    Undo,
+)
 from backlog_store.errors import (
     AlreadyExists,
     AmbiguousId,
@@ -412,3 +425,21 @@ def test_short_prefix_names_an_item_and_an_ambiguous_one_is_refused(machine: Bac
         machine.get("abc")
     with pytest.raises(NotFound):
         machine.get("x")
+
+
+def test_machines_take_back_no_decision_of_a_person(machine: Backlog, person: Backlog) -> None:
+    """
+    What a person closed stays closed for every report: no machine releases, undoes or lifts that; a person may.
+    """
+    id = machine.upsert(title="t", dedupe_key="k", source="scanner").id
+    batch = person.execute(Close(id=id, reason="wont_fix")).batch
+    for body in (Edit(id=id, release=("status",)), LiftVerdict(env="prod", dedupe_key="k")):
+        with pytest.raises(NotAllowed, match="ann holds it"):
+            machine.execute(body)
+    (undone,) = machine.execute(Undo(batch=batch)).outcomes
+    assert (undone.verdict, undone.code) == ("refused", "not_allowed")
+    assert machine.get(id).held == {"status": "ann"}
+    assert machine.upsert(title="t", dedupe_key="k", source="scanner").verdict == "suppressed"
+
+    assert [one.verdict for one in person.execute(Undo(batch=batch)).outcomes] == ["updated"]
+    assert machine.get(id).status == "open"

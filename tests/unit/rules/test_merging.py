@@ -153,6 +153,17 @@ def test_gitlab_371399_a_split_alias_opens_an_item_of_its_own(machine: Backlog, 
         _merge(person, fresh.id, into=a)
 
 
+def test_a_machine_splits_nothing_that_a_person_merged(machine: Backlog, person: Backlog) -> None:
+    """A merge of a person sticks against machines, as it does against reports."""
+    a, b = _up(machine, "a"), _up(machine, "b")
+    _merge(person, a, into=b)
+    with pytest.raises(NotAllowed, match="ann holds it"):
+        _split(machine, "a")
+    assert _up(machine, "a") == b
+    _split(person, "a")
+    assert _up(machine, "a") == a
+
+
 def test_a_split_can_be_undone(machine: Backlog, person: Backlog) -> None:
     """Undoing a split joins the two again as they were, whether an item got its key back or not."""
     a, b = _up(machine, "a"), _up(machine, "b")

@@ -138,7 +138,7 @@ def test_a_closing_that_is_undone_breaks_no_clock(machine: Backlog, person: Back
     id = report(machine).id
     clock.advance(50 * 3_600.0)
     person.close_item(id)
-    machine.undo(machine.trail(id)[-1].batch)
+    person.undo(machine.trail(id)[-1].batch)
     clock.advance(10 * 3_600.0)
 
     (state,) = sla_of(machine.get(id), machine.trail(id), machine.read(policy_in_force), clock())
