@@ -16,6 +16,7 @@ from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES,
 from backlog_store.rules.assigning import assigned
 from backlog_store.rules.checks import Checker, draft_faults
 from backlog_store.rules.dates import dated
+from backlog_store.rules.lanes import last_seen
 from backlog_store.rules.opening import new_item
 from backlog_store.rules.policies import check_guards, kept_by_guard
 from backlog_store.rules.returning import clear_verdict, put_verdict, reopened
@@ -309,6 +310,8 @@ def resolve(context: Context, body: Resolve) -> tuple[Outcome, ...]:
         check.text(f"dedupe_keys/{index}", key, LIMITS.dedupe_key, required=True)
     check.done("resolve")
     context.load_keys([(body.env, key) for key in body.dedupe_keys])
+    items = [item for key in body.dedupe_keys if (item := context.by_key((body.env, key))) is not None]
+    context.load_records("sighting", [f"{item.id}/{body.source}" for item in items])
     return tuple(_resolve_one(context, body, key) for key in body.dedupe_keys)
 
 
@@ -321,8 +324,9 @@ def _resolve_one(context: Context, body: Resolve, dedupe_key: str) -> Outcome:
         why = f"already {item.status}" if item.status not in LIVE else f"{body.source} claims nothing here"
         return Outcome(verdict="unchanged", id=item.id, revision=item.revision, why=why, item=item)
     seen_at = body.observed_at or context.now
-    if seen_at < claim.last_at:
-        why = f"resolved at {seen_at}, but reported again at {claim.last_at}"
+    seen = last_seen(item, body.source, context.record("sighting", f"{item.id}/{body.source}"))
+    if seen is not None and seen_at < seen.at:
+        why = f"resolved at {seen_at}, but reported again at {seen.at}"
         return Outcome(verdict="unchanged", id=item.id, revision=item.revision, why=why, item=item)
     claims: dict[str, Claim] = {**item.claims, body.source: replace(claim, live=False)}
     withdrawn = replace(item, claims=claims, updated_at=max(context.now, item.updated_at))

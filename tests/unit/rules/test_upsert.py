@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backlog_store.backlog import Backlog
-from backlog_store.commands import Outcome, Report
+from backlog_store.commands import Outcome, Report, Resolve
 from backlog_store.errors import InvalidInput, TransitionNotAllowed
 from backlog_store.instants import add_seconds
 from backlog_store.model import LIMITS, Draft
@@ -378,3 +378,23 @@ def test_closed_item_refuses_a_machine_s_move(machine: Backlog, person: Backlog)
 
     with pytest.raises(TransitionNotAllowed, match="reopen"):
         machine.move(id, "open")
+
+
+def test_an_old_resolution_does_not_close_what_fired_again_unchanged(machine: Backlog, clock: StepClock) -> None:
+    """
+    A resolution that comes late, behind a report that said nothing new, is of the time before it.
+    """
+    id = report(machine).id
+    clock.advance(60)
+    resolved_at = clock()
+    clock.advance(60)
+    assert report(machine).verdict == "unchanged"
+
+    def resolve(observed_at: str) -> Outcome:
+        body = Resolve(env="prod", source="monitor", dedupe_keys=("k",), proof="resolved", observed_at=observed_at)
+        return machine.execute(body).outcomes[0]
+
+    late = resolve(resolved_at)
+    assert (late.verdict, machine.get(id).status) == ("unchanged", "open")
+    assert "reported again at" in late.why
+    assert resolve(clock()).verdict == "closed"
