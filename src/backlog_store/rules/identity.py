@@ -26,7 +26,7 @@ from backlog_store.model import CLOSED, LIMITS, LIVE, Claim, Event, Item, ItemId
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.fields import merge_evidence, sorted_tags
 from backlog_store.rules.forgetting import key_event
-from backlog_store.rules.lifecycle import check_holder, held_by_actor
+from backlog_store.rules.lifecycle import check_holder, check_original, held_by_actor
 from backlog_store.rules.links import join, link_ids
 from backlog_store.rules.names import attach, detach, names_of
 from backlog_store.rules.policies import check_guards
@@ -73,6 +73,8 @@ def _merge_one(context: Context, item: Item, into: Item, message: str) -> Outcom
                              hint="Merge the other way round, or give it a key first.")  # fmt: skip
         _check_apart(context, action, item.key, into.key)
     check_holder(context, item, "status")
+    for one in check_original(context, action, item, into)[1:]:
+        context.require(one)
     is_live = item.status in LIVE
     if is_live:
         check_guards(context, item, closed_status("duplicate"), reason="duplicate", message=message)

@@ -4,6 +4,7 @@ Moving, closing, reopening, snoozing: the life of one item.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -28,8 +29,8 @@ from backlog_store.rules.view import Context
 from backlog_store.rules.wip import check_room
 from backlog_store.workflow import check_move, closed_status, held_by, reason_of_move
 
-__all__ = ["check_holder", "check_revision", "close", "comment", "create", "move", "reopen", "resolve", "snooze",
-           "with_status"]  # fmt: skip
+__all__ = ["check_holder", "check_original", "check_revision", "close", "comment", "create", "move", "reopen",
+           "resolve", "snooze", "with_status"]  # fmt: skip
 
 _DAY_S = 86_400
 
@@ -196,7 +197,8 @@ def close(context: Context, body: Close) -> Outcome:
         if duplicate_of == item.id:
             check.fault("duplicate_of", body.duplicate_of, "an item is no duplicate of itself")
             check.done("close")
-        context.require(original)
+        for one in check_original(context, f"closing {item.id} as a duplicate of {original.id}", item, original):
+            context.require(one)
     closed = replace(
         item,
         status=closed_status(body.reason),
@@ -212,6 +214,24 @@ def close(context: Context, body: Close) -> Outcome:
     result = context.put(item, held_by_actor(context, closed, "status"), "closed", message=body.message)
     remember_closing(context, result, body.message)
     return Outcome(verdict="closed", id=item.id, revision=result.revision, item=result)
+
+
+def check_original(context: Context, action: str, item: Item, original: Item) -> Sequence[Item]:
+    """
+    Refuse an original that is itself a copy of *item*: no report would open either. Raises `NotAllowed`.
+
+    Return the original and what that was closed as a copy of, on which this rests.
+    """
+    chain = [original]
+    while (id := chain[-1].duplicate_of) and not chain[-1].verdict_lifted:
+        if id == item.id:
+            raise NotAllowed(action, f"{chain[-1].id} is itself closed as a duplicate of {id}",
+                             hint="Reopen that one first, or leave this one open.")  # fmt: skip
+        found = next(iter(context.wherever([id])), None)
+        if found is None or found in chain:
+            break
+        chain.append(found)
+    return chain
 
 
 def _check_expiry(context: Context, check: Checker, expires_at: Instant) -> None:

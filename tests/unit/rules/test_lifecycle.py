@@ -141,6 +141,22 @@ def test_closed_item_tells_reason_and_who(person: Backlog) -> None:
     assert (copy.status, copy.duplicate_of) == ("canceled", one)
 
 
+def test_items_are_not_closed_as_duplicates_of_each_other(person: Backlog) -> None:
+    """
+    Of a circle of duplicates no report would open any: the one that would close it stays open, however long it is.
+    """
+    one, two, three = (person.upsert(title=key, dedupe_key=key).id for key in ("one", "two", "three"))
+    person.close_item(one, "duplicate", duplicate_of=two)
+    with pytest.raises(NotAllowed, match=f"{one} is itself closed as a duplicate of {two}"):
+        person.close_item(two, "duplicate", duplicate_of=one)
+    person.close_item(two, "duplicate", duplicate_of=three)
+    with pytest.raises(NotAllowed, match=f"{two} is itself closed as a duplicate of {three}"):
+        person.close_item(three, "duplicate", duplicate_of=one)
+    assert person.get(three).status == "open"
+    person.reopen(two, message="they differ")
+    assert person.close_item(three, "duplicate", duplicate_of=one).verdict == "closed"
+
+
 def test_snoozed_item_wakes_by_itself(person: Backlog, clock: StepClock) -> None:
     """
     Sleeping is read from the instant; no job has to wake an item.

@@ -153,6 +153,15 @@ def test_gitlab_371399_a_split_alias_opens_an_item_of_its_own(machine: Backlog, 
         _merge(person, fresh.id, into=a)
 
 
+def test_what_was_merged_away_takes_in_nothing_of_what_it_went_into(machine: Backlog, person: Backlog) -> None:
+    """Two items without keys are not merged into each other: none of them would be left."""
+    one, two = machine.upsert(title="one").id, machine.upsert(title="two").id
+    _merge(person, one, into=two)
+    with pytest.raises(NotAllowed, match=f"{one} is itself closed as a duplicate of {two}"):
+        _merge(person, two, into=one)
+    assert machine.get(two).status == "open"
+
+
 def test_a_machine_splits_nothing_that_a_person_merged(machine: Backlog, person: Backlog) -> None:
     """A merge of a person sticks against machines, as it does against reports."""
     a, b = _up(machine, "a"), _up(machine, "b")
