@@ -7,19 +7,21 @@ What the lines are, and how a file of them is proved, stands in `backlog_store.e
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any
 
 from msgspec import Struct
 
-from backlog_store.backends.port import Backend, Change, Load, PutRecord, Reader, Sighting, Writer
+from backlog_store.backends.port import Backend, Load, Reader, Writer
 from backlog_store.backends.scanning import each_record
-from backlog_store.codec import encode, encode_event, encode_item, from_builtins
+from backlog_store.codec import encode, encode_event, encode_item
 from backlog_store.digests import blake2b
-from backlog_store.errors import AlreadyExists, BackendError, InvalidInput
+from backlog_store.errors import BackendError, InvalidInput
 from backlog_store.exportfile import HEADER, KINDS, Group, LineDigest, check_export, owner_of_events, read_groups
-from backlog_store.model import Event, Item, ItemId, Key, KeyState, Record, RecordKind, Sighted
+from backlog_store.importchunk import Step, Transferred
+from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 from backlog_store.preview import Decided, check_shown, shown_of, token_of_import
 from backlog_store.query import EventQuery, ItemQuery, order_key
 
@@ -30,31 +32,6 @@ _PAGE = 500
 _CHUNK_GROUPS = 500
 _CHUNK_BYTES = 2 * 1024 * 1024
 _MEMORY = 32 * 1024 * 1024
-#: Records that say what somebody decided: one that is there already and says something else is told. Others (answers,
-#: runs, guards, leases) are of the store's own work, and stay as they are there.
-_DECIDED: frozenset[RecordKind] = frozenset({"access", "alias", "key", "link", "policy", "view"})
-
-
-class Transferred(Struct, kw_only=True):
-    """
-    What an export or import moved. `skipped` items were there already, the same; `refused` names what differs there.
-    """
-
-    items: int = 0
-    events: int = 0
-    records: int = 0
-    skipped: int = 0
-    refused: list[str] = []
-
-    def add(self, step: Transferred) -> None:
-        """
-        Count what one step moved.
-        """
-        self.items += step.items
-        self.events += step.events
-        self.records += step.records
-        self.skipped += step.skipped
-        self.refused += step.refused
 
 
 def export_store(backend: Backend, sink: IO[bytes]) -> Transferred:
@@ -196,20 +173,25 @@ def take_in(backend: Backend, export: IO[bytes], *, token: str = "", shown: Sequ
         shown = now.decided
     export.seek(0)
     done = Transferred(refused=[])
+    refused: set[ItemId] = set()
     at = 1  # behind the decision that stands for the file
     for chunk in _chunks(read_groups(export)):
         expected, at = shown[at : at + len(chunk)], at + len(chunk)
 
-        def run(writer: Writer, chunk: list[Group] = chunk, expected: Sequence[Decided] = expected) -> Transferred:
-            step = _Step(writer, chunk, {})
-            if token:
-                check_shown(token, expected, step.decided)
-            if step.changes:
-                writer.apply(step.changes)
-            return step.done
-
-        done.add(backend.write(run))
+        step = backend.write(partial(_take_in_chunk, chunk, frozenset(refused), token, expected))
+        done.add(step.done)
+        refused |= step.refused
     return done
+
+
+def _take_in_chunk(chunk: Sequence[Group], refused: frozenset[ItemId], token: str, expected: Sequence[Decided],
+                   writer: Writer) -> Step:  # fmt: skip
+    step = Step(writer, chunk, {}, refused)
+    if token:
+        check_shown(token, expected, step.decided)
+    if step.changes:
+        writer.apply(step.changes)
+    return step
 
 
 class Foreseen(Struct, frozen=True, kw_only=True):
@@ -234,10 +216,12 @@ def foresee(backend: Backend, export: IO[bytes]) -> Foreseen:
     done = Transferred(refused=[])
     decided: list[Decided] = []
     loaded: dict[Key, ItemId] = {}
+    refused: set[ItemId] = set()
     for chunk in _chunks(read_groups(export)):
-        step = backend.read(lambda reader, chunk=chunk: _Step(reader, chunk, loaded))  # type: ignore[misc]
+        step = backend.read(partial(Step, chunk=chunk, loaded=loaded, refused=refused))
         done.add(step.done)
         decided += step.decided
+        refused |= step.refused
         loaded.update((change.item.key, change.item.id) for change in step.changes
                       if isinstance(change, Load) and change.item.key is not None)  # fmt: skip
     shown = shown_of(hashed.hexdigest(), decided)
@@ -257,111 +241,6 @@ def _chunks(groups: Iterable[Group]) -> Iterator[list[Group]]:
         size += group.size
     if chunk:
         yield chunk
-
-
-class _Step:
-    """
-    What becomes of a chunk of an export on what is there: changes, an account of them, and a decision a group.
-
-    *loaded* are keys of items that steps before would have written, with their items, where nothing is written.
-    """
-
-    def __init__(self, reader: Reader, chunk: Sequence[Group], loaded: Mapping[Key, ItemId]) -> None:
-        self.done = Transferred(refused=[])
-        self.decided: list[Decided] = []
-        self.changes: list[Change] = [*self._of_items(reader, chunk), *self._of_records(reader, chunk, loaded)]
-
-    def _skip(self, id: str) -> None:
-        self.decided.append(Decided("unchanged", id))
-
-    def _refuse(self, id: str, why: str, revision: int = 0) -> None:
-        self.decided.append(Decided("refused", id, revision))
-        self.done.refused.append(f"{id}: {why}")
-
-    def _make(self, id: str, revision: int, group: Group) -> None:
-        self.decided.append(Decided("created", id, revision))
-        self.done.events += len(group.events)
-
-    def _of_items(self, reader: Reader, chunk: Sequence[Group]) -> Iterator[Change]:
-        items = [(group.head, group) for group in chunk if isinstance(group.head, Item)]
-        present = reader.items([item.id for item, _ in items])
-        there_by_key = reader.items_by_key([item.key for item, _ in items if item.key is not None])
-        holders = {key: item.id for key, item in there_by_key.items()}
-        for item, group in items:
-            there = present.get(item.id)
-            if there is not None and there.head == item.head and there.revision == item.revision:
-                self.done.skipped += 1
-                self._skip(item.id)
-                continue
-            if there is not None:
-                self._refuse(item.id, f"is there already at revision {there.revision}, with another history",
-                             there.revision)  # fmt: skip
-                continue
-            if item.key is not None and item.key in holders:
-                self.decided.append(Decided("refused", item.id))
-                self.done.refused.append(str(AlreadyExists("key", item.dedupe_key, held_by=holders[item.key])))
-                continue
-            if item.key is not None:
-                holders[item.key] = item.id
-            yield Load(item, tuple(group.events))
-            yield from map(_sighting, group.sightings)
-            self._make(item.id, item.revision, group)
-            self.done.items += 1
-            self.done.records += len(group.sightings)
-
-    def _of_records(self, reader: Reader, chunk: Sequence[Group], loaded: Mapping[Key, ItemId]) -> Iterator[Change]:
-        """
-        Yield the changes that write each record and the events that explain it; the last one leaves it as it was.
-        """
-        groups = [(group.head, group) for group in chunk if isinstance(group.head, Record)]
-        by_kind: dict[RecordKind, list[str]] = {}
-        for record, _ in groups:
-            by_kind.setdefault(record.kind, []).append(record.id)
-        present = {kind: reader.records(kind, ids) for kind, ids in by_kind.items()}
-        keys = [_key_of(record) for record, _ in groups if record.kind == "key"]
-        holders = {key: item.id for key, item in reader.items_by_key(keys).items()}
-        for record, group in groups:
-            there, id = present[record.kind].get(record.id), f"{record.kind} {record.id}"
-            if there is not None:
-                if there.body != record.body and record.kind in _DECIDED:
-                    self._refuse(id, "is there already, and says something else", there.revision)
-                else:
-                    self._skip(id)
-                continue
-            if record.kind == "key":
-                holder = holders.get(_key_of(record)) or loaded.get(_key_of(record), "")
-                if wrong := _fault_of_key(record, holder):
-                    self._refuse(id, wrong)
-                    continue
-            if group.events:
-                yield from (PutRecord(record, event=event, force=True) for event in group.events)
-            else:
-                yield PutRecord(record, force=True)
-            self._make(id, record.revision, group)
-            self.done.records += 1
-
-
-def _sighting(record: Record) -> Sighting:
-    item_id, source = record.id.split("/", 1)
-    seen = from_builtins(record.body, Sighted)
-    return Sighting(item_id, source, seen.first_at, seen.last_at, seen.n, seen.run)
-
-
-def _key_of(record: Record) -> Key:
-    env, dedupe_key = record.id.split("/", 1)
-    return env, dedupe_key
-
-
-def _fault_of_key(record: Record, holder: ItemId) -> str:
-    """
-    Say why the record of a key cannot be taken in: it contradicts the item that holds the key.
-    """
-    state = from_builtins(record.body, KeyState)
-    if not holder or state.alias_of:
-        return ""
-    if state.purged_at:
-        return f"is said to be purged, but {holder} holds it"
-    return f"names {state.item_id}, but {holder} holds it" if state.item_id not in ("", holder) else ""
 
 
 def migrate_store(source: Backend, open_target: Callable[[], Backend]) -> Transferred:

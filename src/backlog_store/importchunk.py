@@ -1,0 +1,177 @@
+"""
+A chunk of an export and what becomes of it in a store: changes, or the reason why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+from msgspec import Struct
+
+from backlog_store.backends.port import Change, Load, PutRecord, Reader, Sighting
+from backlog_store.codec import from_builtins
+from backlog_store.errors import AlreadyExists
+from backlog_store.exportfile import Group
+from backlog_store.model import Item, ItemId, Key, KeyState, Record, RecordKind, Sighted, key_record_id
+from backlog_store.preview import Decided
+
+__all__ = ["Step", "Transferred"]
+
+#: Records that say what somebody decided: one that is there already and says something else is told. Others (answers,
+#: runs, guards, leases) are of the store's own work, and stay as they are there.
+_DECIDED: frozenset[RecordKind] = frozenset({"access", "alias", "key", "link", "policy", "view"})
+
+
+class Transferred(Struct, kw_only=True):
+    """
+    What an export or import moved. `skipped` items were there already, the same; `refused` names what differs there.
+    """
+
+    items: int = 0
+    events: int = 0
+    records: int = 0
+    skipped: int = 0
+    refused: list[str] = []
+
+    def add(self, step: Transferred) -> None:
+        """
+        Count what one step moved.
+        """
+        self.items += step.items
+        self.events += step.events
+        self.records += step.records
+        self.skipped += step.skipped
+        self.refused += step.refused
+
+
+class Step:
+    """
+    What becomes of a chunk of an export on what is there: changes, an account of them, and a decision a group.
+
+    *loaded* are keys of items that steps before would have written, with their items, where nothing is written;
+    *refused* are the items that steps before refused, and `refused` those of this one.
+    """
+
+    def __init__(self, reader: Reader, chunk: Sequence[Group], loaded: Mapping[Key, ItemId],
+                 refused: AbstractSet[ItemId]) -> None:  # fmt: skip
+        self.done = Transferred(refused=[])
+        self.decided: list[Decided] = []
+        self.refused: set[ItemId] = set()
+        self._refused_before = refused
+        self.changes: list[Change] = [*self._of_items(reader, chunk), *self._of_records(reader, chunk, loaded)]
+
+    def _skip(self, id: str) -> None:
+        self.decided.append(Decided("unchanged", id))
+
+    def _refuse(self, id: str, why: str, revision: int = 0) -> None:
+        self.decided.append(Decided("refused", id, revision))
+        self.done.refused.append(f"{id}: {why}")
+
+    def _make(self, id: str, revision: int, group: Group) -> None:
+        self.decided.append(Decided("created", id, revision))
+        self.done.events += len(group.events)
+
+    def _of_items(self, reader: Reader, chunk: Sequence[Group]) -> Iterator[Change]:
+        items = [(group.head, group) for group in chunk if isinstance(group.head, Item)]
+        present = reader.items([item.id for item, _ in items])
+        there_by_key = reader.items_by_key([item.key for item, _ in items if item.key is not None])
+        holders = {key: item.id for key, item in there_by_key.items()}
+        new = [key_record_id(item.key) for item, _ in items if item.key is not None and item.id not in present]
+        known = reader.records("key", new)
+        for item, group in items:
+            there = present.get(item.id)
+            if there is not None and there.head == item.head and there.revision == item.revision:
+                self.done.skipped += 1
+                self._skip(item.id)
+                continue
+            if there is not None:
+                self.refused.add(item.id)
+                self._refuse(item.id, f"is there already at revision {there.revision}, with another history",
+                             there.revision)  # fmt: skip
+                continue
+            if item.key is not None and item.key in holders:
+                self.refused.add(item.id)
+                self.decided.append(Decided("refused", item.id))
+                self.done.refused.append(str(AlreadyExists("key", item.dedupe_key, held_by=holders[item.key])))
+                continue
+            if item.key is not None:
+                if wrong := _fault_of_holder(item, known.get(key_record_id(item.key))):
+                    self.refused.add(item.id)
+                    self._refuse(item.id, wrong)
+                    continue
+                holders[item.key] = item.id
+            yield Load(item, tuple(group.events))
+            yield from map(_sighting, group.sightings)
+            self._make(item.id, item.revision, group)
+            self.done.items += 1
+            self.done.records += len(group.sightings)
+
+    def _of_records(self, reader: Reader, chunk: Sequence[Group], loaded: Mapping[Key, ItemId]) -> Iterator[Change]:
+        """
+        Yield the changes that write each record and the events that explain it; the last one leaves it as it was.
+        """
+        groups = [(group.head, group) for group in chunk if isinstance(group.head, Record)]
+        by_kind: dict[RecordKind, list[str]] = {}
+        for record, _ in groups:
+            by_kind.setdefault(record.kind, []).append(record.id)
+        present = {kind: reader.records(kind, ids) for kind, ids in by_kind.items()}
+        keys = [_key_of(record) for record, _ in groups if record.kind == "key"]
+        holders = {key: item.id for key, item in reader.items_by_key(keys).items()}
+        for record, group in groups:
+            there, id = present[record.kind].get(record.id), f"{record.kind} {record.id}"
+            if there is not None:
+                if there.body != record.body and record.kind in _DECIDED:
+                    self._refuse(id, "is there already, and says something else", there.revision)
+                else:
+                    self._skip(id)
+                continue
+            if record.kind == "key":
+                holder = holders.get(_key_of(record)) or loaded.get(_key_of(record), "")
+                if wrong := _fault_of_key(record, holder):
+                    self._refuse(id, wrong)
+                    continue
+            if record.kind == "link" and (missing := self._refused_before & set(record.id.rsplit("/", 2))):
+                self._refuse(id, f"leads to or from {min(missing)}, which was not taken in")
+                continue
+            if group.events:
+                yield from (PutRecord(record, event=event, force=True) for event in group.events)
+            else:
+                yield PutRecord(record, force=True)
+            self._make(id, record.revision, group)
+            self.done.records += 1
+
+
+def _sighting(record: Record) -> Sighting:
+    item_id, source = record.id.split("/", 1)
+    seen = from_builtins(record.body, Sighted)
+    return Sighting(item_id, source, seen.first_at, seen.last_at, seen.n, seen.run)
+
+
+def _key_of(record: Record) -> Key:
+    env, dedupe_key = record.id.split("/", 1)
+    return env, dedupe_key
+
+
+def _fault_of_key(record: Record, holder: ItemId) -> str:
+    """
+    Say why the record of a key cannot be taken in: it contradicts the item that holds the key.
+    """
+    state = from_builtins(record.body, KeyState)
+    if not holder or state.alias_of:
+        return ""
+    if state.purged_at:
+        return f"is said to be purged, but {holder} holds it"
+    return f"names {state.item_id}, but {holder} holds it" if state.item_id not in ("", holder) else ""
+
+
+def _fault_of_holder(item: Item, record: Record | None) -> str:
+    """
+    Say why an item cannot be taken in: what is remembered of its key there says that it holds it no more.
+    """
+    state = KeyState() if record is None else from_builtins(record.body, KeyState)
+    if state.purged_at:
+        return f"its key {item.dedupe_key!r} is that of an item that was purged there at {state.purged_at}"
+    if state.alias_of:
+        return f"its key {item.dedupe_key!r} is another name of {state.alias_of!r} there"
+    return f"its key {item.dedupe_key!r} is that of {state.item_id} there" if state.item_id not in ("", item.id) else ""

@@ -1,0 +1,93 @@
+"""
+Importing an export into a store that went on since.
+"""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from backlog_store.backends.memory import open_memory
+from backlog_store.backends.port import Backend
+from backlog_store.backlog import Backlog
+from backlog_store.commands import Merge
+from backlog_store.executors.local import LocalExecutor
+from backlog_store.testing.clocks import CountingIds, StepClock
+from backlog_store.transfer import export_store, foresee, import_store
+from backlog_store.verify import verify
+
+
+@pytest.fixture
+def backend() -> Backend:
+    """
+    Return a store in memory.
+    """
+    return open_memory()
+
+
+@pytest.fixture
+def ann(backend: Backend) -> Backlog:
+    """
+    Return it as a person uses it.
+    """
+    store = Backlog(LocalExecutor(backend), clock=StepClock(), ids=CountingIds())
+    return store.acting_as("ann", person=True)
+
+
+def _exported(backend: Backend) -> io.BytesIO:
+    file = io.BytesIO()
+    export_store(backend, file)
+    file.seek(0)
+    return file
+
+
+def _import(backend: Backend, file: io.BytesIO) -> list[str]:
+    """
+    Import as it was foreseen; return what was refused. Whatever that is, the store is whole.
+    """
+    planned = foresee(backend, file).done
+    file.seek(0)
+    done = import_store(backend, file)
+    assert (done.items, done.records, done.refused) == (planned.items, planned.records, planned.refused)
+    assert backend.read(verify).faults == []
+    return done.refused
+
+
+def test_what_was_purged_since_is_not_taken_in_again(backend: Backend, ann: Backlog) -> None:
+    """
+    The key of a purged item keeps what was decided and where its history goes on: an older file does not go past that.
+    """
+    id = ann.upsert(title="x", dedupe_key="k").id
+    ann.close_item(id, "wont_fix")
+    file = _exported(backend)
+    assert ann.cleanup(0) == 1
+    refused = _import(backend, file)
+    assert [line for line in refused if line.startswith(f"{id}: ") and "purged there at" in line]
+    assert ann.find(id) is None
+    assert ann.upsert(title="x", dedupe_key="k").verdict == "suppressed"
+
+
+def test_what_was_merged_away_and_purged_since_stays_merged(backend: Backend, ann: Backlog) -> None:
+    """
+    A key that became another name since leads to its item, whatever an older file says.
+    """
+    one, two = (ann.upsert(title=key, dedupe_key=key).id for key in ("one", "two"))
+    file = _exported(backend)
+    ann.execute(Merge(ids=(one,), into=two))
+    assert ann.cleanup(0) == 1
+    assert [line for line in _import(backend, file) if "another name of 'two'" in line]
+    assert ann.upsert(title="one", dedupe_key="one").id == two
+
+
+def test_links_of_what_is_refused_are_not_taken_in(backend: Backend, ann: Backlog) -> None:
+    """
+    A link that was taken away since does not come back at items that do not count it.
+    """
+    one, two = (ann.upsert(title=key, dedupe_key=key).id for key in ("one", "two"))
+    ann.link(one, "blocks", two)
+    file = _exported(backend)
+    ann.link(one, "blocks", two, remove=True)
+    refused = _import(backend, file)
+    assert sum(line.startswith("link ") for line in refused) == 2
+    assert (ann.get(two).blocked_by, list(ann.links(one))) == (0, [])
