@@ -252,3 +252,26 @@ def test_searching_finds_closed_items_and_phrases(cli: Cli) -> None:
     for words in (['"burn rate"'], ["checkout", "rat*"], ["BURN", "checkout"]):
         assert [row["id"] for row in cli.json("search", *words)] == [one]
     cli("search", "!!!", expect=2)
+
+
+def test_a_field_given_to_stats_as_a_query_is_no_riddle(cli: Cli) -> None:
+    """
+    `backlog stats status` looks for the word; the answer says how to count by the field.
+    """
+    cli("init")
+    cli.add("one")
+
+    assert "say --by status" in cli("stats", "status").stderr
+    assert "--by" not in cli("stats", "zzz").stderr
+
+
+def test_the_id_of_an_item_is_told_from_a_key(cli: Cli) -> None:
+    """
+    `verdict explain` wants a key; whoever gives an id is told which key is meant.
+    """
+    cli("init")
+    id, keyless = cli.add("one", "--key", "slo:checkout"), cli.add("two")
+
+    assert "its key is 'slo:checkout' (--env prod)" in cli("verdict", "explain", id, expect=3).stderr
+    assert "without a key" in cli("verdict", "explain", keyless, expect=3).stderr
+    assert "would open a new item" in cli("verdict", "explain", "slo:cart", expect=3).stderr

@@ -5,6 +5,7 @@ On a terminal: colour, short ids, lines that fit; and texts that cannot steer it
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -12,6 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
+from typing import BinaryIO
 
 import pytest
 
@@ -21,9 +23,9 @@ from tests.cli.conftest import Cli
 STYLES = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def on_terminal(cli: Cli, *args: str, columns: int = 60, **env: str) -> str:
+def on_terminal(cli: Cli, *args: str, columns: int = 60, talk: BinaryIO | None = None, **env: str) -> str:
     """
-    Return what the program writes to a terminal of so many columns.
+    Return what the program writes to a terminal of so many columns; *talk* takes its stderr instead.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
@@ -32,7 +34,7 @@ def on_terminal(cli: Cli, *args: str, columns: int = 60, **env: str) -> str:
     ambient = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     full = {**ambient, **{name: value for name, value in cli.env.items() if value}, "TERM": "xterm", **env}
     process = subprocess.Popen(
-        [sys.executable, "-c", program, *args], stdout=theirs, stderr=theirs, stdin=theirs, env=full
+        [sys.executable, "-c", program, *args], stdout=theirs, stderr=talk or theirs, stdin=theirs, env=full
     )
     os.close(theirs)
     told = b""
@@ -63,6 +65,37 @@ def test_a_table_fits_the_terminal(cli: Cli) -> None:
     assert [line for line in plain.splitlines() if width(line) > 60] == []
     assert "…" in plain
     assert not {"\x1b", "\x07"} & set(plain)
+
+
+def test_a_plan_is_coloured_and_fits(cli: Cli) -> None:
+    """
+    The signs are green, no escape is shown as text, and a long title is cut.
+    """
+    cli("init")
+    drafts = json.dumps([{"title": f"A rather long title of problem {n} that goes on", "service": "s"} for n in "ab"])
+    (cli.folder / "drafts.json").write_text(drafts)
+    told = on_terminal(cli, "plan", "drafts.json", columns=70)
+    plain = STYLES.sub("", told)
+
+    assert 2 == told.count("\x1b[32m  + create\x1b[0m")
+    assert "x1b" not in plain
+    assert [line for line in plain.splitlines() if width(line) > 70] == []
+
+
+def test_talk_that_goes_to_a_file_is_not_coloured(cli: Cli) -> None:
+    """
+    What is told beside the data has the colours of where it goes, not of where the data goes.
+    """
+    cli("init")
+    (cli.folder / "drafts.json").write_text(
+        '[{"title": "t", "service": "s", "dedupe_key": "run-2026-01-01T10:00:00Z"}]'
+    )
+    with (cli.folder / "talk").open("wb") as talk:
+        on_terminal(cli, "report", "drafts.json", talk=talk)
+    told = (cli.folder / "talk").read_text()
+
+    assert told.startswith("key  ")
+    assert "\x1b" not in told
 
 
 def test_no_color_means_no_colour(cli: Cli) -> None:

@@ -126,7 +126,8 @@ def stats(app: App, words: tuple[str, ...], by: tuple[str, ...], closed_too: boo
         )
         return
     if not ranked:
-        app.say("No item matches.")
+        meant = " ".join(f"--by {word}" for word in words) if set(words) <= set(FACETS) else ""
+        app.say("No item matches." + (f" To count by a field, say {meant}." if meant else ""))
         return
     rows = [[f"{count:,}", *(value or "(none)" for value in values)] for values, count in ranked]
     app.show(table(rows, head=("count", *facets), color=app.colored, room=app.room))

@@ -136,6 +136,19 @@ def _plain(id: str, state: KeyState) -> dict[str, Any]:
     return {"env": env, "key": key, **to_builtins(state)}
 
 
+def _of_no_key(app: App, name: str) -> str:
+    """
+    Return what to do about a key that is none: perhaps it is the id of an item.
+    """
+    try:
+        item = app.item(name)
+    except NotFound:
+        return "A report of it would open a new item."
+    if not item.dedupe_key:
+        return f"{item.id} is an item without a key."
+    return f"{item.id} is an item; its key is {item.dedupe_key!r}" + (f" (--env {item.env})." if item.env else ".")
+
+
 def _until(decided: Verdict, now: Instant) -> str:
     if not decided.expires_at:
         return ""
@@ -157,7 +170,7 @@ def explain(app: App, key: str, env: str, as_json: bool) -> None:
     id = key_record_id((env, key))
     record = backlog.read(lambda reader: reader.records("key", [id])).get(id)
     if item is None and record is None:
-        raise NotFound("key", f"{env}/{key}", hint="A report of it would open a new item.")
+        raise NotFound("key", f"{env}/{key}", hint=_of_no_key(app, key))
     state = from_builtins(record.body, KeyState) if record is not None else KeyState(item_id=item.id if item else "")
     from backlog_store.commands import Report
     from backlog_store.model import Draft

@@ -89,10 +89,13 @@ def plan(app: App, files: Sequence[BinaryIO], format_: str | None, out: Path | N
 def _print(app: App, account: Account, made: Plan, rows: Sequence[dict[str, Any]], out: Path | None) -> None:
     for sign, word, verdict, style in _KINDS:
         of_kind = [row for row in rows if row["verdict"] == verdict]
-        cells = [[paint(f"  {sign} {word}", style, on=app.colored), str(row["priority"]), str(row["id"]),
-                  neutral(str(row["title"])), _detail(row)] for row in of_kind[:_SHOWN]]  # fmt: skip
-        for line in table(cells, room=app.room, color=app.colored):
-            app.out(line.rstrip())
+        details = [_detail(row) for row in of_kind[:_SHOWN]]
+        cells = [[f"  {sign} {word}", str(row["priority"]), str(row["id"]), str(row["title"]), detail]
+                 for row, detail in zip(of_kind, details, strict=False)]  # fmt: skip
+        if not any(details):
+            cells = [cell[:-1] for cell in cells]  # the title is the last one, and cut to fit
+        for line in table(cells, room=app.room, color=app.colored, styles=[[style]] * len(cells)):
+            app.out(line)
         if len(of_kind) > _SHOWN:
             app.out(f"    … and {len(of_kind) - _SHOWN:,} more to {word} (--json lists all)")
     for run in account.runs:

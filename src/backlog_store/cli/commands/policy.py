@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -222,7 +223,7 @@ def apply(app: App, file: Path, dry_run: bool, yes: bool, if_revision: int | Non
         app.out(f"in force  revision {outcome.revision}" + (" already" if outcome.verdict == "unchanged" else ""))
     told = differs_from(app)
     if told:
-        app.say(f"{paint('warning', 'yellow', on=app.colored)}  {told}")
+        app.say(f"{paint('warning', 'yellow', on=app.colors(sys.stderr))}  {told}")
 
 
 def _tell_preview(app: App, trial: Trial, file: Path, outcome: Outcome, token: str, *, as_json: bool) -> None:

@@ -114,12 +114,13 @@ def _print_refused(app: App, account: Account) -> None:
 
 
 def _print_notices(app: App, account: Account) -> None:
+    colored = app.colors(sys.stderr)
     for notice in account.notices:
         if notice.incomplete:
-            app.say(f"{paint('incomplete', 'yellow', on=app.colored)}  {neutral(notice.reason)}")
+            app.say(f"{paint('incomplete', 'yellow', on=colored)}  {neutral(notice.reason)}")
         elif notice.advice:
             place = f"{notice.pointer}: " if notice.pointer else ""
-            app.say(f"{paint('key', 'yellow', on=app.colored)}  {place}{neutral(notice.reason)}")
+            app.say(f"{paint('key', 'yellow', on=colored)}  {place}{neutral(notice.reason)}")
     rest = [notice for notice in account.notices if not notice.incomplete and not notice.advice]
     if rest:
         first = f": {neutral(rest[0].reason)}" if len(rest) == 1 else " (--json lists them)"

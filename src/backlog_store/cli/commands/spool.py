@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -271,7 +272,7 @@ def drain(app: App, adopt: bool, yes: bool, as_json: bool) -> None:
         return
     app.out(f"{done.applied:,} applied, {done.there:,} already there, {done.parked:,} parked; nothing waits any more")
     if done.parked:
-        app.say(f"{paint('parked', 'yellow', on=app.colored)}  `backlog spool list --parked` says why.")
+        app.say(f"{paint('parked', 'yellow', on=app.colors(sys.stderr))}  `backlog spool list --parked` says why.")
 
 
 def _drain(app: App, total: int, *, adopt: bool) -> Account:
