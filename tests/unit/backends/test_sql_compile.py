@@ -253,3 +253,15 @@ def test_impossible_questions_are_refused(dialect: Dialect) -> None:
         compile_items(ItemQuery(limit=-1), dialect)
     with pytest.raises(InvalidInput):
         compile_where(HasWords(("",)), dialect)
+
+
+def test_a_count_of_now_drives_no_other_one_out() -> None:
+    """
+    What is asked at each look is compiled once, however many instants were asked about meanwhile.
+    """
+    often = (In("status", ("open",)), ("owner",), SQLITE)
+    kept = compile_tally(*often)
+    for second in range(1_000):
+        now = f"2026-01-01T00:{second // 60:02}:{second % 60:02}.000000Z"
+        assert "wake" in compile_tally(Compare("wake_at", ">", now), ("owner",), SQLITE).sql
+    assert compile_tally(*often) is kept

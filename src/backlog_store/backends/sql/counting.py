@@ -40,7 +40,9 @@ def compile_tally(
         raise InvalidInput(faults, what="tally", hint=f"Facets: {', '.join(FACETS)}.")
     # An index that starts with the env is of use behind it only where envs are named.
     of_envs = where if envs is None or where == ANY or _names_env(where) else All((In("env", tuple(envs())), where))
-    kept = _kept(of_envs, tuple(by), dialect)
+    # What names an instant is asked once, and would only drive out what is asked again and again.
+    is_asked_again = not any(name.endswith("_at") for name in _named(where))
+    kept = (_kept if is_asked_again else _kept.__wrapped__)(of_envs, tuple(by), dialect)
     if kept is not None:
         return kept
     condition = all_of(conditions(parts_of(staged(where), envs), dialect))
