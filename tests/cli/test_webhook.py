@@ -68,6 +68,15 @@ def test_a_host_that_nobody_named_is_refused(cli: Cli) -> None:
     assert "BACKLOG_WEBHOOK_HOSTS" in cli("webhook", "deliver", "--once", expect=2).stderr
 
 
+def test_a_hint_is_about_what_is_wrong(cli: Cli) -> None:
+    """It adds the host to those that are named; what is no address is told with all else that is wrong."""
+    cli.env |= {"BACKLOG_WEBHOOK_HOSTS": "hooks.example.org"}
+    said = cli("webhook", "add", "chat", "https://other.example.org/", expect=4).stderr
+    assert "BACKLOG_WEBHOOK_HOSTS=hooks.example.org,other.example.org" in said
+    said = cli("webhook", "add", "Chat!", "ftp://hooks.example.org/", "-q", "ownr:me", expect=2).stderr
+    assert [part in said for part in ("/name", "/url", "/query", "BACKLOG_WEBHOOK_HOSTS")] == [True, True, True, False]
+
+
 @pytest.mark.parametrize("url", ["https://[/x", "https://a..example.org/x"])
 def test_an_address_that_cannot_be_is_refused_in_words(cli: Cli, url: str) -> None:
     """What is no address is told as that, and nothing is added."""

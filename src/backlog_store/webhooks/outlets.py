@@ -25,7 +25,9 @@ from msgspec import Struct
 
 from backlog_store.errors import ConfigError
 
-__all__ = ["Answer", "Outlets", "Refused", "Reply", "Sender", "ask", "networks_from", "outlets_from", "send"]
+__all__ = [
+    "Answer", "NotNamed", "Outlets", "Refused", "Reply", "Sender", "ask", "networks_from", "outlets_from", "send",
+]  # fmt: skip
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -38,6 +40,12 @@ _resolving = ThreadPoolExecutor(4, thread_name_prefix="resolve")
 class Refused(Exception):
     """
     A request that is not sent, because it may not go there; the text says why.
+    """
+
+
+class NotNamed(Refused):
+    """
+    A host that whoever runs the service did not name.
     """
 
 
@@ -62,7 +70,7 @@ class Outlets(Struct, frozen=True, kw_only=True):
         parts = _parts(url)
         host = (parts.hostname or "").rstrip(".").lower()
         if not any(fnmatchcase(host, pattern.lower()) for pattern in self.hosts):
-            raise Refused(f"{host} is not among the hosts that requests may go to ({self.hosts_in})")
+            raise NotNamed(f"{host} is not among the hosts that requests may go to ({self.hosts_in})")
 
     def allows(self, address: Address) -> bool:
         """

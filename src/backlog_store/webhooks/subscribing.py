@@ -5,6 +5,7 @@ Subscriptions: what the command line, the API and the pages do alike about them.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -18,7 +19,7 @@ from backlog_store.instants import Instant
 from backlog_store.query import EventQuery
 from backlog_store.rules.hooking import standings, webhook_named, webhooks
 from backlog_store.webhooks.messages import MEDIA_TYPE, headers_of, ping, secret_from
-from backlog_store.webhooks.outlets import Outlets, Refused, Sender, send
+from backlog_store.webhooks.outlets import NotNamed, Outlets, Refused, Sender, send
 
 __all__ = ["WAITING_MAX", "as_it_is", "change", "kept_aside", "pinged", "replay", "standing", "subscribe", "tries"]
 
@@ -58,9 +59,12 @@ def change(backlog: Backlog, body: SetWebhook, old: Webhook, outlets: Outlets, *
 def _may_go(outlets: Outlets, url: str) -> None:
     try:
         outlets.check(url)
-    except Refused as error:
-        hint = "Whoever runs the service names them: BACKLOG_WEBHOOK_HOSTS=hooks.example.org"
+    except NotNamed as error:
+        hosts = ",".join((*outlets.hosts, urlsplit(url).hostname or ""))
+        hint = f"Whoever runs the service names them: BACKLOG_WEBHOOK_HOSTS={hosts}"
         raise NotAllowed("this webhook", str(error), hint=hint) from error
+    except Refused:
+        pass  # it is no address: that is told with all else that is wrong
 
 
 def pinged(backlog: Backlog, name: str, outlets: Outlets, sender: Sender = send) -> int:

@@ -52,14 +52,9 @@ def add(app: App, name: str, url: str, types: tuple[str, ...], query: str, envs:
     """
     Send every change from now on to an address, and print the secret that its signatures are made with: this once.
     """
-    from backlog_store.querylang import parse_query
-
-    outlets = outlets_of(app)
-    if query:
-        parse_query(query, now=app.now(), me=app.actor.name)
     bound = Scope(role="reader", envs=envs or None, services=services or None) if envs or services else None
     body = SetWebhook(name=name, url=url, over=0, types=types or None, query=query, scope=bound, message=message)
-    secret = subscribe(app.writing(), body, outlets)
+    secret = subscribe(app.writing(), body, outlets_of(app))
     if as_json:
         app.out(json_text(app, {"name": name, "url": url, "secret": secret}))
         return
