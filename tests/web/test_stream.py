@@ -13,12 +13,15 @@ from urllib.parse import urlsplit
 
 import anyio
 import anyio.lowlevel
+import httpx
 import msgspec
 import pytest
 
 from backlog_store.access import Scope
+from backlog_store.backends.scanning import end_of_log
 from backlog_store.backlog import Backlog
 from backlog_store.commands import SetPerson
+from backlog_store.executors.local import LocalExecutor
 from backlog_store.query import EventQuery
 from backlog_store.web.api import api_routes
 from backlog_store.web.app import create_app
@@ -164,6 +167,56 @@ def test_one_listener_too_many_is_told_before_anything_is_streamed(
     second.close()
 
 
+def test_who_stood_beyond_the_end_goes_on_from_there(backlog: Backlog) -> None:
+    """
+    A store that was set back gives its positions anew: what comes from now on is heard, not only what is beyond.
+    """
+
+    async def run() -> list[bytes]:
+        stream = Tail(backlog, interval_s=0.01).follow("9" * 16, None)
+        heard = [await anext(stream)]
+        backlog.upsert(title="A", dedupe_key="a")
+        heard.append(await anext(stream))
+        await stream.aclose()  # type: ignore[attr-defined]
+        return heard
+
+    backlog.upsert(title="before", dedupe_key="b")
+    assert anyio.run(run)[1].startswith(f"id: {written(backlog)[-1]}".encode())
+
+
+def test_what_is_no_position_is_refused(serve: Callable[[Asker], Served]) -> None:
+    """
+    Before anything is streamed: one that waits there would never hear a thing.
+    """
+    url = f"{serve(ALL).url}/api/v1/stream"
+    for more in ({"params": {"after": "zzz"}}, {"headers": {"Last-Event-ID": "1"}}):
+        with httpx.stream("GET", url, **more) as answer:  # type: ignore[arg-type]
+            assert answer.status_code == 422
+
+
+def test_no_position_of_a_copy_is_taken_for_one_of_the_database(backlog: Backlog) -> None:
+    """
+    Pages are read from a copy while the database is away; the stream waits for the database.
+    """
+
+    class WithCopy(LocalExecutor):
+        standing = None
+
+        def read(self, fn: Any) -> Any:
+            raise AssertionError(fn)
+
+    async def run() -> list[bytes]:
+        auto = Backlog(WithCopy(backlog.executor.backend), actor="scanner")
+        stream = Tail(auto, interval_s=0.01).follow(None, None)
+        heard = [await anext(stream)]
+        backlog.upsert(title="A", dedupe_key="a")
+        heard.append(await anext(stream))
+        await stream.aclose()  # type: ignore[attr-defined]
+        return heard
+
+    assert b"event: change" in anyio.run(run)[1]
+
+
 @pytest.mark.parametrize("now", [None, Scope(role="reader", services=("web",))])
 def test_a_credential_that_changes_bounds_its_stream_from_then_on(backlog: Backlog, now: Scope | None) -> None:
     """
@@ -208,21 +261,22 @@ def test_listeners_that_come_back_at_once_get_each_change_once(
     server = serve(ALL)
     backlog.upsert(title="before", dedupe_key="b")
     after = written(backlog)[-1]
-    both, read = threading.Barrier(2), backlog.read
+    both, read = threading.Barrier(2), backlog.executor.read
 
     def meeting(fn: Any) -> Any:
-        with suppress(threading.BrokenBarrierError):
-            both.wait(0.5)  # where two look for the end of the log at once, they do so together
+        if fn is end_of_log:
+            with suppress(threading.BrokenBarrierError):
+                both.wait(0.5)  # where two look for the end of the log at once, they do so together
         return read(fn)
 
-    backlog.read = meeting  # type: ignore[method-assign]
+    backlog.executor.read = meeting  # type: ignore[method-assign]
     listeners: list[Listener] = []
     threads = [threading.Thread(target=lambda: listeners.append(listen(server.url, after))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    backlog.read = read  # type: ignore[method-assign]
+    backlog.executor.read = read  # type: ignore[method-assign]
     for number in range(20):
         backlog.upsert(title=f"Item {number}", dedupe_key=f"k{number}")
     assert len(listeners) == 4

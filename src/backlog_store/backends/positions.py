@@ -22,7 +22,7 @@ def number_of(position: str) -> int:
     """
     Return the number that a position stands for. Raises `InvalidInput` for a text that is none.
     """
-    if not (position.isascii() and position.isdigit()) or len(position) > _DIGITS:
+    if not (position.isascii() and position.isdigit()) or len(position) != _DIGITS:
         raise no_position(position)
     return int(position)
 

@@ -1,5 +1,5 @@
 """
-Records of a kind one by one, read page by page.
+What readers of every backend are asked: all records of a kind, and where the log ends.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from backlog_store.backends.port import Reader
 from backlog_store.model import Record, RecordKind
+from backlog_store.query import EventQuery
 
-__all__ = ["each_record"]
+__all__ = ["each_record", "end_of_log", "within_log"]
 
 _PAGE = 500
 
@@ -25,3 +26,22 @@ def each_record(reader: Reader, kind: RecordKind, prefix: str = "") -> Iterator[
         if len(page) < _PAGE:
             return
         after = page[-1].id
+
+
+def end_of_log(reader: Reader) -> str:
+    """
+    Return the position of the newest event; empty where there is none.
+    """
+    newest = reader.events(EventQuery(newest_first=True, limit=1))
+    return newest[0].position if newest else ""
+
+
+def within_log(reader: Reader, after: str) -> str:
+    """
+    Return where who stood at a position goes on: there, but at the end if that is beyond it.
+
+    It is beyond the end if the store was set back since, to a backup say: who waited there would miss all up to it.
+    Raises `InvalidInput` for what is no position.
+    """
+    reader.events(EventQuery(after=after, limit=0))  # which is refused, if it is none
+    return min(after, end_of_log(reader))

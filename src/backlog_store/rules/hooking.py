@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from backlog_store.backends.port import Reader
-from backlog_store.backends.scanning import each_record
+from backlog_store.backends.scanning import each_record, end_of_log, within_log
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import NoteDeliveries, Outcome, Redeliver, RemoveWebhook, SetWebhook, Webhooks
 from backlog_store.errors import AlreadyExists, InvalidQuery, NotFound, RevisionConflict
@@ -76,13 +76,8 @@ def progress_of(reader: Reader, name: str) -> tuple[int, Progress]:
     """
     record = reader.records("delivery", [progress_record(name)]).get(progress_record(name))
     if record is None:
-        return 0, Progress(cursor=_end(reader))
+        return 0, Progress(cursor=end_of_log(reader))
     return record.revision, from_builtins(record.body, Progress)
-
-
-def _end(reader: Reader) -> str:
-    newest = reader.events(EventQuery(newest_first=True, limit=1))
-    return newest[0].position if newest else ""
 
 
 def standings(reader: Reader, most: int) -> Iterator[tuple[str, Progress, int]]:
@@ -121,7 +116,7 @@ def _set(context: Context, body: SetWebhook) -> Outcome:
                   secret=kept if body.secret is None else body.secret)  # fmt: skip
     context.put_record("access", webhook_record(body.name), to_builtins(new))
     if old is None:
-        start = Progress(cursor=_end(context.reader))
+        start = Progress(cursor=end_of_log(context.reader))
         context.put_record("delivery", progress_record(body.name), to_builtins(start))
     told = {name: value for name, value in to_builtins(new).items() if name not in ("secret", "by", "at")}
     revision = tell(context, "webhook_set", body.message, {**told, "secret": body.secret is not None})
@@ -207,9 +202,7 @@ def _redeliver(context: Context, body: Redeliver) -> Outcome:
             count += 1
     _, progress = progress_of(context.reader, body.name)
     if body.after is not None:
-        # With nothing behind it, it may be beyond the end: all up to there would never be sent.
-        is_before = bool(context.reader.events(EventQuery(after=body.after, limit=1)))
-        progress = replace(progress, cursor=body.after if is_before else _end(context.reader))
+        progress = replace(progress, cursor=within_log(context.reader, body.after))
     if body.aside:
         progress = replace(progress, kept=count, due_at=context.now if count else "")
     # Whoever asks for it has mended the receiver: what waits is tried now. That it was written stops who delivers.

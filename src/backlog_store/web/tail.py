@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from backlog_store.access import Scope
 from backlog_store.backends.port import Reader
+from backlog_store.backends.scanning import end_of_log, within_log
 from backlog_store.backlog import Backlog
 from backlog_store.codec import encode
 from backlog_store.errors import BacklogError
@@ -93,14 +94,14 @@ class Tail:
 
         *again* returns what the listener reaches now, and raises `HttpProblem` where its credential holds no longer:
         it is asked before anything is sent behind a change of who may sign in, and every 15 s. Then the stream ends.
-        Raises `HttpProblem` (503) where too many listen already.
+        Raises `HttpProblem` (503) where too many listen already, `InvalidInput` for what is no position.
         """
         if self._listeners >= self._most:
             raise HttpProblem(503, f"{self._most} listeners are connected already")
         self._listeners += 1
         is_begun = False
         try:
-            position = await self._end() if after is None else after
+            position = await self._ask(end_of_log if after is None else partial(within_log, after=after))
             await self._start()
             is_begun = True
             yield b": connected\n\n"
@@ -161,7 +162,7 @@ class Tail:
         async with self._starting:
             if self._reader is None or self._reader.done():
                 self._window = []
-                self._begins_after = await self._end()
+                self._begins_after = await self._ask(end_of_log)
                 self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
@@ -184,12 +185,14 @@ class Tail:
                 with anyio.move_on_after(self._interval_s):
                     await self._news.wait()
 
-    async def _end(self) -> str:
-        newest = await self._ask(lambda reader: reader.events(EventQuery(newest_first=True, limit=1)))
-        return newest[0].position if newest else ""
-
     async def _ask(self, fn: Callable[[Reader], T]) -> T:
-        return await self._off_loop(partial(self._backlog.read, fn))
+        return await self._off_loop(lambda: self._read_log(fn))
+
+    def _read_log(self, fn: Callable[[Reader], T]) -> T:
+        executor = self._backlog.executor
+        if hasattr(executor, "standing"):  # the database itself: a copy of it, read in an outage, has other positions
+            return executor.backend.read(fn)
+        return executor.read(fn)
 
     async def _off_loop(self, fn: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(fn, limiter=self._limiter)

@@ -30,7 +30,7 @@ def position_text(tx: bytes, n: bytes) -> str:
 
 def _parse_position(text: str) -> tuple[int, int]:
     tx, dot, n = text.partition(".")
-    if not (dot and text.isascii() and tx.isdigit() and n.isdigit()) or len(tx) > _TX_DIGITS or len(n) > _N_DIGITS:
+    if not (dot and text.isascii() and tx.isdigit() and n.isdigit()) or len(tx) != _TX_DIGITS or len(n) != _N_DIGITS:
         raise no_position(text)
     # Larger than any that is given; a larger number still would be refused by the server.
     return min(int(tx), 2**63 - 1), min(int(n), 2**31 - 1)

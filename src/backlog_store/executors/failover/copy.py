@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from backlog_store.backends.port import Backend, Change, DropRecord, Load, Purge, Put, PutRecord, Reader, Writer
 from backlog_store.backends.registry import open_backend
+from backlog_store.backends.scanning import end_of_log
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import Command
 from backlog_store.errors import BackendUnavailable, BacklogError, DataCorrupt, SchemaMismatch
@@ -325,8 +326,7 @@ def _checked(reader: Reader, mark: _Mark | None) -> _Mark:
     """
     identity = reader.records("store", ["identity"]).get("identity")
     primary = str(identity.body.get("id", "")) if identity is not None else ""
-    newest = reader.events(EventQuery(newest_first=True, limit=1))
-    position = newest[0].position if newest else ""
+    position = end_of_log(reader)
     if mark is None or mark.primary != primary or mark.position > position:
         return _Mark(primary=primary, position=position)
     return mark

@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from backlog_store.backends.scanning import end_of_log
 from backlog_store.instants import day_of, to_datetime
-from backlog_store.query import EventQuery
 from backlog_store.web.pages.static import static_url
 from backlog_store.web.routing import Ask, Reply
 
@@ -126,8 +126,7 @@ def standing(ask: Ask) -> str:
     """
     Return the position behind which a page asks for what is new. To be asked before the page's own data is read.
     """
-    newest = ask.backlog.events(EventQuery(newest_first=True, limit=1))
-    return newest[0].position if newest else ""
+    return ask.backlog.read(end_of_log)
 
 
 def plain_page(template: str, **context: Any) -> Reply:
