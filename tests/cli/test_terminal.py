@@ -150,3 +150,41 @@ def test_what_steers_a_terminal_is_shown_instead() -> None:
     """
     assert neutral("a\x1b[2Jb\x9bc\u202ed\ne") == "a\\x1b[2Jb\\x9bc\\u202ed e"
     assert neutral("a\nb", lines=True) == "a\nb"
+
+
+def through_a_shell(cli: Cli, redirections: str, *args: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+    """
+    Run the program with its streams as a shell sets them, and return what came out.
+    """
+    program = [sys.executable, "-c", "from backlog_store.cli.main import main; main()", *args]
+    full = {**os.environ, **{name: value for name, value in cli.env.items() if value}, **env}
+    return subprocess.run(
+        ["sh", "-c", f'"$@" {redirections}', "sh", *program], capture_output=True, check=False, timeout=300, env=full
+    )
+
+
+@pytest.mark.parametrize("redirections", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_no_trouble(cli: Cli, redirections: str) -> None:
+    """
+    Jobs are started like that: the work is done, and nothing that is said goes into the store's file instead.
+    """
+    cli("init", "--store", "jsonl:store")
+    assert 0 == through_a_shell(cli, redirections, "add", "one").returncode
+    assert 3 == through_a_shell(cli, redirections, "show", "nope").returncode
+
+    assert ["one"] == [row["title"] for row in cli.json("list", "--fields", "title")]
+    cli("verify")
+
+
+def test_what_an_encoding_lacks_is_escaped(cli: Cli) -> None:
+    """
+    A pipe of a code page has no bars and not every letter: that is no failure, and no letter is lost.
+    """
+    cli("init")
+    cli.add("größer … 日本")
+    for args in (["list"], ["dashboard"], ["list", "--json"]):
+        done = through_a_shell(cli, "", *args, PYTHONIOENCODING="latin-1")
+        assert 0 == done.returncode, done.stderr
+    told = through_a_shell(cli, "", "list", PYTHONIOENCODING="latin-1").stdout.decode("latin-1")
+
+    assert "größer \\u2026 \\u65e5\\u672c" in told

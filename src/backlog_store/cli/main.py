@@ -4,6 +4,7 @@ The entry of the command line: the overview of commands, and what happens when o
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -166,8 +167,23 @@ def cli(context: click.Context) -> None:
         show_attention(context.ensure_object(App))
 
 
+def _ready_streams() -> None:
+    """
+    Let nothing that is written fail for its letters, and let a stream that was closed from outside lead nowhere.
+
+    Else the next file that is opened would have the number of that stream, and would get what others write to it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "w" if number else "r", encoding="utf-8"))
+        elif number and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a code page has no bars, and not every name
+
+
 def main() -> None:
     """
     Run the command line.
     """
+    _ready_streams()
     cli.main()

@@ -79,6 +79,8 @@ Single = Create | Edit | Move | Close | Reopen | Snooze | Comment | Link | LiftV
 class Bulk(BodyOf, frozen=True, tag="bulk"):
     """
     Several bodies in one transaction. `keep_going`: what a rule refuses is an outcome ``refused``, the rest is done.
+
+    A `revision` is that before all of them, but for an item that an earlier body names: then that behind it.
     """
 
     bodies: tuple[Single, ...]

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from backlog_store.backends.port import Change, Hint, Reader
+from backlog_store.backends.port import Change, Hint, Put, Reader
 from backlog_store.codec import digest, encode, from_builtins, to_builtins
 from backlog_store.commands import (
     AbortRun,
@@ -97,8 +97,32 @@ def _outcomes(context: Context, body: Body) -> tuple[Outcome, ...]:
     if one is not None:
         return (one(context, body),)
     if isinstance(body, Bulk):
-        return tuple(_bulk_one(context, single, keep_going=body.keep_going) for single in body.bodies)
+        return _bulk(context, body)
     return MANY[type(body)](context, body)
+
+
+def _bulk(context: Context, body: Bulk) -> tuple[Outcome, ...]:
+    """
+    Decide one body after the other, each on what those before it leave behind.
+
+    A revision that a body names is the one that its item had before all of them: that closing one item freed another,
+    which is closed next, is no change by somebody else. An item that was named before is at its present revision.
+    """
+    outcomes: list[Outcome] = []
+    named: set[str] = set()
+    before: dict[str, int] = {}
+    seen = 0
+    for one in body.bodies:
+        id, revision, single = getattr(one, "id", ""), getattr(one, "revision", 0), one
+        if revision and before.get(id) == revision and id not in named:
+            single = replace(one, revision=context.item(id).revision)
+        named.add(id)
+        outcomes.append(_bulk_one(context, single, keep_going=body.keep_going))
+        for change in context.changes[seen:]:
+            if isinstance(change, Put):
+                before.setdefault(change.item.id, change.item.revision - 1)
+        seen = len(context.changes)
+    return tuple(outcomes)
 
 
 def _bulk_one(context: Context, body: Any, *, keep_going: bool) -> Outcome:

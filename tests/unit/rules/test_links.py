@@ -97,6 +97,31 @@ def test_everything_in_one_transaction_sees_what_came_before(ann: Backlog) -> No
     _is_whole(ann)
 
 
+def test_what_a_bulk_frees_itself_is_nobody_elses_change(ann: Backlog) -> None:
+    """Closing a blocker frees its dependant; closing that one next, as it was seen before, is no conflict."""
+    a, b, x = _three(ann)
+    ann.link(a, "blocks", b)
+    seen = [ann.get(id) for id in (a, b, x)]
+    ann.edit(x, owner="bob")
+    answer = ann.execute(
+        c.Bulk(bodies=tuple(c.Close(id=item.id, revision=item.revision) for item in seen), keep_going=True)
+    )
+    assert ["closed", "closed", "refused"] == [outcome.verdict for outcome in answer.outcomes]
+    assert "revision_conflict" == answer.outcomes[2].code
+    _is_whole(ann)
+
+
+def test_a_bulk_that_names_an_item_twice_names_its_present_revision(ann: Backlog) -> None:
+    """The second body stands on the first one: the revision from before is an old one by then."""
+    a = ann.upsert(title="a").id
+    answer = ann.execute(c.Bulk(keep_going=True, bodies=(
+        c.Edit(id=a, fields={"owner": "bob"}, revision=1), c.Edit(id=a, fields={"owner": "eve"}, revision=1),
+        c.Edit(id=a, fields={"owner": "dan"}, revision=2),
+    )))  # fmt: skip
+    assert ["updated", "refused", "updated"] == [outcome.verdict for outcome in answer.outcomes]
+    assert "dan" == ann.get(a).owner
+
+
 @pytest.mark.parametrize("kind", ["blocks", "parent", "caused_by"])
 def test_no_cycle_leads_through_several_envs(ann: Backlog, kind: Any) -> None:
     """What orders work is free of cycles also where they lead through another env."""
