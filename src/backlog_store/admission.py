@@ -36,7 +36,7 @@ from backlog_store.rules.granting import person_named, sessions, state_of, token
 
 __all__ = [
     "Handed", "ended_session", "issue_token", "kept_password", "open_sessions", "person_told", "reach_of",
-    "rotate_token", "session_told", "token_told",
+    "rotate_token", "session_told", "token_told", "way_of",
 ]  # fmt: skip
 
 _SECRETS = ("digest", "before", "password")
@@ -124,6 +124,13 @@ def person_told(person: Person) -> dict[str, Any]:
     """
     told = {name: value for name, value in to_builtins(person).items() if name not in _SECRETS}
     return {**told, "password": bool(person.password), "subject": person.subject}
+
+
+def way_of(person: Person) -> str:
+    """
+    Return in what way a person signs in.
+    """
+    return "by OIDC" if person.subject else "by password" if person.password else "by proxy"
 
 
 def session_told(digest: str, session: Session) -> dict[str, Any]:

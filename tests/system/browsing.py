@@ -21,12 +21,17 @@ from urllib.parse import urlsplit
 import pytest
 
 from backlog_store import open_backlog
+from backlog_store.access import Scope
+from backlog_store.admission import issue_token
 from backlog_store.backlog import Backlog
 from backlog_store.clock import system_clock
+from backlog_store.commands import BeginSession, SetPerson, SetWebhook
 from backlog_store.demo import reports
 from backlog_store.instants import add_seconds
 from backlog_store.intake import Finding, ReportContext, read_report
 from backlog_store.model import Draft
+from backlog_store.webhooks.outlets import outlets_from
+from backlog_store.webhooks.subscribing import subscribe
 
 __all__ = ["Served", "Visitor", "browser", "filled"]
 
@@ -81,11 +86,24 @@ def filled(url: str) -> None:
         ann = machine.acting_as("ann", person=True)
         clock.before = 60
         ann.apply_policy(POLICY, over=0)
+        _admitted(ann)
         _scanned(machine, clock)
         _worked(machine, ann, clock)
         _runs(machine, clock)
         clock.before = 0
         ann.save_view("urgent-and-awake", "priority:<=P1 -is:snoozed")
+        for digest in ("ab" * 32, "cd" * 32):
+            ann.execute(BeginSession(name="ben", digest=digest, expires_at=add_seconds(clock(), 6 * _DAY_S)))
+
+
+def _admitted(ann: Backlog) -> None:
+    for name, scope in (("ann", Scope(role="admin")), ("ben", Scope(role="worker", services=("web", "checkout"))),
+                        ("cleo", Scope(role="reader", envs=("prod",)))):  # fmt: skip
+        ann.execute(SetPerson(name=name, scope=scope, over=0))
+    issue_token(ann, "ruff", Scope(role="reporter", sources=("ruff",)))
+    issue_token(ann, "ci", Scope(role="worker", services=("web",)), expires_at=add_seconds(ann.clock(), 150 * _DAY_S))
+    body = SetWebhook(name="chat", url="http://127.0.0.1:9/in", over=0, types=("created", "closed"), query="P0")
+    subscribe(ann, body, outlets_from("127.0.0.1", "127.0.0.0/8"))
 
 
 def _scanned(machine: Backlog, clock: _Days) -> None:
@@ -164,7 +182,8 @@ class Served:
         self.log = folder / f"serve-{port}.log"
         program = [str(Path(sys.executable).with_name("backlog")), "--actor", "ann", "serve", "--port", str(port)]
         # By the environment: a command line with a password in it is refused.
-        environment = {**os.environ, "BACKLOG_URL": store}
+        environment = {**os.environ, "BACKLOG_URL": store, "BACKLOG_WEBHOOK_HOSTS": "127.0.0.1",
+                       "BACKLOG_WEBHOOK_NETWORKS": "127.0.0.0/8"}  # fmt: skip
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(program, cwd=folder, env=environment, stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL)  # fmt: skip

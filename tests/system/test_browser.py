@@ -23,7 +23,8 @@ from tests.system.browsing import Served, Visitor, browser, filled
 #: Every page that stands by itself; `{id}` is an item, `{run}` a run that waits.
 PAGES = (
     "/now", "/triage", "/items", "/items?q=nothing-has-this-word", "/board", "/dashboard", "/sources", "/runs",
-    "/plans", "/items/new", "/items/{id}", "{run}", "/api",
+    "/plans", "/items/new", "/items/{id}", "{run}", "/api", "/people", "/people/ben", "/tokens", "/tokens/ruff",
+    "/webhooks", "/webhooks/chat", "/account",
 )  # fmt: skip
 
 Visit = Callable[..., Visitor]
@@ -356,6 +357,55 @@ def test_what_others_change_is_told_and_moves_nothing(place: Place, visit: Visit
     assert after == before
     page.click("#news button")
     page.wait_for_selector("text=Watched and changed")
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_an_admin_lets_in_and_turns_out(place: Place, visit: Visit, *, script: bool) -> None:
+    """
+    A person is added and removed, a token issued, shown once, rotated and revoked, each after a second look.
+    """
+    name = f"dan-{script}".lower()
+    page = visit(place, script=script).go("/people")
+    page.click("summary:has-text('Add a person')")
+    page.fill("#new-name", name)
+    page.select_option("#new-role", "worker")
+    page.fill("#new-services", "web\ndb")
+    page.click("button:has-text('Add'):visible")
+    page.wait_for_url(f"**/people/{name}?**")
+    assert "service web, db" in page.locator("dl.fields").inner_text()
+    assert not page.locator("button:has-text('Remove')").is_visible()
+    page.click(f"summary:has-text('Remove {name}')")
+    page.click(f"button:has-text('Remove {name}')")
+    page.wait_for_url("**/people?**")
+    assert page.locator(f"a:text-is('{name}')").count() == 0
+    page.goto("/tokens")
+    page.click("summary:has-text('Issue a token')")
+    page.fill("#new-name", name)
+    page.click("button:has-text('Issue')")
+    first = page.locator("#secret").input_value()
+    assert first.startswith("blt_")
+    page.click("summary:has-text('New secret')")
+    page.click("button:has-text('Make a new secret')")
+    page.wait_for_function("first => document.querySelector('#secret')?.value !== first", arg=first)
+    page.goto(f"/tokens/{name}")
+    assert page.locator("#secret").count() == 0
+    page.click(f"summary:has-text('Revoke {name}')")
+    page.click(f"button:has-text('Revoke {name}')")
+    page.wait_for_selector("h1 .late:has-text('revoked')")
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_a_webhook_is_tried_and_paused(place: Place, visit: Visit, *, script: bool) -> None:
+    """
+    A ping that nobody takes says why; pausing and going on are one button each.
+    """
+    page = visit(place, script=script).go("/webhooks/chat")
+    page.click("button:has-text('Send a ping')")
+    page.wait_for_selector("text=No ping was delivered")
+    page.click("button:has-text('Pause')")
+    page.wait_for_selector("h1 .late:has-text('paused')")
+    page.click("button:has-text('Go on')")
+    page.wait_for_selector("button:has-text('Pause')")
 
 
 #: Ways to smuggle a script into a page, and what the script would do.

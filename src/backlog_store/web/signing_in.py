@@ -243,6 +243,16 @@ class Accounts:
         """
         self._check_page(request)
         self.check_way(request)
+        person = self.prove(request, name, password)
+        body = BeginSession(name=person.name, digest="", expires_at="")
+        _, cookie = self.enter_by(request, body)
+        note_entry(request, "password", person.name)
+        return cookie
+
+    def prove(self, request: Request[Any, Any, Any], name: str, password: str) -> Person:
+        """
+        Return the person whose name and password go together. Raises `HttpProblem`: 422, 429 for too many tries.
+        """
         now, address = self.backlog.clock(), self._address(request)
         self.tries.check(name, address, now)
         person = self._known(name)
@@ -253,10 +263,7 @@ class Accounts:
             note_entry(request, "password", person.name if person else "", "name and password do not go together")
             raise HttpProblem(422, "name and password do not go together", code="wrong_password")
         self.tries.worked(name, address)
-        body = BeginSession(name=person.name, digest="", expires_at="")
-        _, cookie = self.enter_by(request, body)
-        note_entry(request, "password", person.name)
-        return cookie
+        return person
 
     def enter_by(
         self, request: Request[Any, Any, Any], body: BeginSession | AdmitPerson, *, request_id: str = ""
@@ -281,6 +288,12 @@ class Accounts:
         if not self.is_secret(request):
             raise HttpProblem(403, "what signs somebody in would travel unencrypted", code="not_encrypted",
                               hint="Put a proxy with TLS before it, and name that: --trusted-proxy.")  # fmt: skip
+
+    def session(self, request: Request[Any, Any, Any]) -> str:
+        """
+        Return the digest of the session that a request names, whether it holds or not; empty for none.
+        """
+        return self._session(request)
 
     def leave(self, request: Request[Any, Any, Any]) -> str:
         """

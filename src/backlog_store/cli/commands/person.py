@@ -9,7 +9,7 @@ import sys
 import click
 
 from backlog_store.access import Scope
-from backlog_store.admission import kept_password, person_told, reach_of
+from backlog_store.admission import kept_password, person_told, reach_of, way_of
 from backlog_store.cli.app import App, pass_app, stdin_is_terminal
 from backlog_store.cli.command import group
 from backlog_store.cli.items import json_text
@@ -132,14 +132,10 @@ def list_(app: App, as_json: bool) -> None:
     if not found:
         app.say("Nobody may sign in. `backlog person add NAME --role ROLE` adds somebody.")
         return
-    rows = [[one.name, one.scope.role, reach_of(one.scope), _way_of(one)] for one in found]
+    rows = [[one.name, one.scope.role, reach_of(one.scope), way_of(one)] for one in found]
     lines = table([[neutral(cell) for cell in row] for row in rows], head=("name", "role", "reaches", "signs in"),
                   room=app.room, color=app.colored)  # fmt: skip
     app.show(lines)
-
-
-def _way_of(one: Person) -> str:
-    return "by OIDC" if one.subject else "by password" if one.password else "by proxy"
 
 
 def _the(app: App, name: str) -> tuple[int, Person]:

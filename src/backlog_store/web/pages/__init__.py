@@ -5,17 +5,21 @@ The pages: rendered on the server, every write a plain form, so that all of it w
 from __future__ import annotations
 
 from backlog_store.web.pages import (
+    account,
     board,
     changes,
     items,
     lists,
     looking,
+    people,
     plans,
     runs,
     signing_in,
     sources,
     static,
+    tokens,
     triage,
+    webhooks,
 )
 from backlog_store.web.routing import Route
 
@@ -26,5 +30,6 @@ def page_routes() -> list[Route]:
     """
     Return every route of the pages.
     """
-    tables = (looking, triage, lists, items, board, sources, runs, plans, changes, signing_in, static)
+    tables = (looking, triage, lists, items, board, sources, runs, plans, changes, people, tokens, webhooks, account,
+              signing_in, static)  # fmt: skip
     return [route for table in tables for route in table.routes.routes]

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from backlog_store.access import permits
 from backlog_store.backends.scanning import end_of_log
 from backlog_store.instants import day_of, to_datetime
 from backlog_store.web.pages.static import static_url
@@ -31,6 +32,8 @@ _BATCH = re.compile(r"cm_[0-9a-f]{32}\Z")
 _DID = {
     "created": "Added.", "updated": "Changed.", "closed": "Closed.", "reopened": "Reopened.",
     "unchanged": "Nothing was different.", "accepted": "Accepted; it will be recorded when the database is back.",
+    "removed": "Removed.", "revoked": "Revoked: it holds no longer.", "ended": "Signed out.",
+    "replayed": "It is delivered again.",
 }  # fmt: skip
 
 
@@ -113,13 +116,18 @@ def page(ask: Ask, template: str, *, code: int = 200, **context: Any) -> Reply:
     parameters = ask.parameters
     batch = parameters.get("batch", [""])[-1]
     shared = {
-        "now": now, "me": ask.asker.name, "can_leave": ask.site.has_sign_out,
+        "now": now, "me": ask.asker.name, "administers": _administers(ask), "can_leave": ask.site.has_sign_out,
         "here": ask.request.url.path, "parameters": parameters,
         "query": lambda **changes: _query(parameters, **changes),
         "did": _DID.get(parameters.get("did", [""])[-1], ""), "did_batch": batch if _BATCH.match(batch) else "",
     }  # fmt: skip
     html = _environment().get_template(template).render(shared | context)
     return Reply(data=html.encode(), status=code, media="text/html", headers=_HEADERS)
+
+
+def _administers(ask: Ask) -> bool:
+    scope = ask.asker.scope
+    return scope is None or (scope.is_unbound and permits(scope.role, "administer"))
 
 
 def standing(ask: Ask) -> str:

@@ -8,6 +8,12 @@ for (const button of all("[data-open]")) {
   button.addEventListener("click", () => open(button.dataset.open));
 }
 
+for (const button of all("[data-copy]")) {
+  const field = document.getElementById(button.dataset.copy);
+  field.addEventListener("focus", () => field.select());
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => { await navigator.clipboard.writeText(field.value); button.textContent = "Copied"; });
+}
 function open(id) {
   const dialog = $(`#${id}`);
   if (!dialog.open) dialog.showModal();
