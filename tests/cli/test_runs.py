@@ -48,6 +48,38 @@ def live(cli: Cli) -> int:
     return len(cli.ids("status:open"))
 
 
+@pytest.mark.parametrize(("report", "source"), [
+    ('{"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "ruff"}}, "results": []}]}', "ruff"),
+    ('{"dependencies": []}', "pip-audit"),
+    ('{"auditReportVersion": 2, "vulnerabilities": {}}', "npm-audit"),
+    ('{"SchemaVersion": 2, "Results": []}', "trivy"),
+    ('{"results": []}', "osv-scanner"),
+    ("<testsuites/>", "junit"),
+])  # fmt: skip
+def test_a_complete_report_of_nothing_is_a_run_for_a_person_to_judge(eager: Cli, report: str, source: str) -> None:
+    """
+    It proves nothing by itself and closes nothing; accepted, it closes what its source had reported.
+    """
+    (eager.folder / "clean").write_text(report)
+    (run,) = eager.json("report", "clean", "--service", "shop", "--complete")["runs"]
+    assert (source, "empty", 8) == (run["source"], run["state"], live(eager))
+
+    eager("run", "accept", run["id"], "-m", "all is fixed")
+    assert (0 if source == "ruff" else 8) == live(eager)
+
+
+def test_a_complete_report_of_nobody_is_told(eager: Cli) -> None:
+    """
+    Where nothing says who looked there is no run; --source says it.
+    """
+    (eager.folder / "clean").write_text('{"version": "2.1.0", "runs": []}')
+    told = eager("report", "clean", "--service", "shop", "--complete")
+    assert "name the source with --source" in told.stderr
+    assert "run" not in told.stdout
+    named = eager("report", "clean", "--service", "shop", "--complete", "--source", "ruff")
+    assert "of ruff: " in named.stdout
+
+
 def test_a_complete_report_closes_what_it_names_no_more(eager: Cli) -> None:
     """
     And says so; the same report without --complete closes nothing.

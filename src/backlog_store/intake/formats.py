@@ -27,7 +27,7 @@ from backlog_store.intake import (
 from backlog_store.intake.jsontext import decode
 from backlog_store.intake.keys import compact
 from backlog_store.intake.streams import Chained
-from backlog_store.intake.values import Finding, Notice, Parsed, Refusal, ReportContext, no_service
+from backlog_store.intake.values import Finding, Looked, Notice, Parsed, Refusal, ReportContext, no_service
 from backlog_store.rules.checks import draft_faults
 from backlog_store.rules.volatile import volatile_parts
 
@@ -164,7 +164,23 @@ def read_report(stream: BinaryIO, context: ReportContext, *, format: str = "") -
         raise no_service(chosen.about)
     whole = io.BufferedReader(Chained(head, stream))
     checked = _checked(chosen.parse(whole, context), own_keys=chosen.own_keys)
+    # SARIF names its tools itself; a draft may be of any source.
+    source = context.source or (chosen.name if chosen.about and chosen.name != "sarif" else "")
+    if source:
+        checked = _looked(checked, source)
     return chosen, (_linted(checked, strict=context.strict_keys) if chosen.own_keys else checked)
+
+
+def _looked(parsed: Iterator[Parsed], source: str) -> Iterator[Parsed]:
+    """
+    Tell of the source where it found nothing.
+    """
+    found = False
+    for one in parsed:
+        found = found or isinstance(one, Finding)
+        yield one
+    if not found:
+        yield Looked(source)
 
 
 def _linted(parsed: Iterator[Parsed], *, strict: bool) -> Iterator[Parsed]:

@@ -24,7 +24,16 @@ from backlog_store.intake import text as t
 from backlog_store.intake.jsontext import decode, read_json
 from backlog_store.intake.keys import Ordinals, dedupe_key, fingerprint, fix_name, inputs
 from backlog_store.intake.severity import GRADED_ALIKE, band, priority
-from backlog_store.intake.values import Finding, Notice, Parsed, Refusal, ReportContext, merge_context, observed
+from backlog_store.intake.values import (
+    Finding,
+    Looked,
+    Notice,
+    Parsed,
+    Refusal,
+    ReportContext,
+    merge_context,
+    observed,
+)
 from backlog_store.model import LIMITS, Draft
 
 __all__ = ["moved_key", "parse"]
@@ -103,6 +112,7 @@ class _Run:
         for index, invocation in enumerate(self.run.invocations or ()):
             if invocation.executionSuccessful is False:
                 yield Notice(f"{self.pointer}/invocations/{index}", f"{self.tool} says that its run failed", True)
+        found = False
         for index, raw in enumerate(self.run.results or ()):
             pointer = f"{self.pointer}/results/{index}"
             try:
@@ -112,8 +122,11 @@ class _Run:
                     yield Notice(pointer, passed_over)
                 elif (result.kind or "fail") not in _NO_PROBLEM:
                     yield from self._finding(result, pointer)
+                    found = True
             except InvalidInput as error:
                 yield Refusal(pointer, error.faults)
+        if not found:
+            yield Looked(self.context.source or self.tool)
 
     def _finding(self, result: s.Result, pointer: str) -> Iterator[Parsed]:
         rule = self._rule(result)

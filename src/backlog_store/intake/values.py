@@ -13,7 +13,17 @@ from backlog_store.errors import Fault, InvalidInput
 from backlog_store.instants import Instant, parse_instant
 from backlog_store.model import Draft, Priority
 
-__all__ = ["Finding", "Notice", "Parsed", "Refusal", "ReportContext", "merge_context", "no_service", "observed"]
+__all__ = [
+    "Finding",
+    "Looked",
+    "Notice",
+    "Parsed",
+    "Refusal",
+    "ReportContext",
+    "merge_context",
+    "no_service",
+    "observed",
+]
 
 _ZONED = re.compile(r"T.*(?:[Zz]|[+-]\d\d:\d\d)$")
 
@@ -84,7 +94,15 @@ class Notice(Struct, frozen=True):
     advice: bool = False
 
 
-Parsed: TypeAlias = Finding | Refusal | Notice
+class Looked(Struct, frozen=True):
+    """
+    A source that looked and found nothing: what is complete all the same is a run of it.
+    """
+
+    source: str
+
+
+Parsed: TypeAlias = Finding | Refusal | Notice | Looked
 
 
 def merge_context(

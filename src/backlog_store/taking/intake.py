@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from backlog_store import commands as c
 from backlog_store.ids import batch_id
-from backlog_store.intake import Finding, Parsed, Refusal
+from backlog_store.intake import Finding, Looked, Notice, Parsed, Refusal
 from backlog_store.intake.keys import compact
 from backlog_store.model import LIMITS, Draft
 from backlog_store.planning import Planned, Planner
@@ -47,6 +47,7 @@ class _Intake:
         self.gone: dict[tuple[str, str, str], list[str]] = {}
         self.chunks = 0
         self.runs: dict[str, str] = {}  # by source
+        self.looked: set[str] = set()  # sources that found nothing
         self.digests: Counter[str] = Counter()
 
     def run(self, parsed: Iterable[Parsed]) -> Account:
@@ -56,6 +57,8 @@ class _Intake:
             elif isinstance(one, Refusal):
                 self.account.findings += 1
                 self._refuse(one.pointer, one.reason)
+            elif isinstance(one, Looked):
+                self.looked.add(one.source)
             else:
                 self.account.notices.append(one)
         for source in list(self.open):
@@ -120,6 +123,12 @@ class _Intake:
                 told = RunTold(id=run.id, source=found.source, state=found.state, why="it was over before this report")
                 self.account.runs.append(told)
                 return
+        elif run.complete and not self.account.counts["refused"]:
+            for source in sorted(self.looked):
+                self._run_of(source)
+            if not self.runs:
+                why = "nothing in it says who looked, so no run is complete by it; name the source with --source"
+                self.account.notices.append(Notice("", why, incomplete=True))
         incomplete = [notice.reason for notice in self.account.notices if notice.incomplete]
         for source, id in self.runs.items():
             told = RunTold(id=id, source=source, state="begun")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from backlog_store.codec import encode
 from backlog_store.errors import Fault, InvalidInput
-from backlog_store.intake import FORMATS, Finding, Notice, Parsed, Refusal, ReportContext, read_report
+from backlog_store.intake import FORMATS, Finding, Looked, Notice, Parsed, Refusal, ReportContext, read_report
 from backlog_store.rules.checks import draft_faults
 from tests.unit.intake.reading import REPORTS, SHOP, drafts, read, result, sarif
 
@@ -36,7 +36,7 @@ def survey(data: bytes, format: str = "") -> list[Parsed]:
         elif isinstance(one, Refusal):
             assert one.reason
         else:
-            assert isinstance(one, Notice)
+            assert isinstance(one, Notice | Looked)
             assert one.reason
     return parsed
 

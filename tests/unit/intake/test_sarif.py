@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from backlog_store.intake import Notice, ReportContext
+from backlog_store.intake import Looked, Notice, ReportContext
 from tests.unit.intake.reading import (
     DEMO,
     SHOP,
@@ -295,7 +295,16 @@ def test_a_rejected_suppression_does_not_hide(more: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", ["pass", "notApplicable", "informational"])
 def test_what_passed_or_only_informs_is_no_finding(kind: str) -> None:
     """A result may say that a check passed, or that there is no problem at all."""
-    assert [] == read(sarif(result(kind=kind)))
+    assert [] == drafts(read(sarif(result(kind=kind))))
+
+
+def test_a_tool_that_found_nothing_is_named() -> None:
+    """Its run may be complete all the same; of two tools in one report only the one without a finding is told."""
+    assert [Looked("lint")] == read(sarif())
+    both = sarif(result())
+    both["runs"].append({"tool": {"driver": {"name": "Other Tool"}}, "results": []})
+    assert [Looked("other-tool")] == [one for one in read(both) if isinstance(one, Looked)]
+    assert {Looked("mine")} == set(read(sarif(), ReportContext(service="s", source="mine")))
 
 
 def test_a_failed_run_is_told_as_incomplete() -> None:
@@ -339,7 +348,7 @@ def test_null_members_are_absent_members() -> None:
     run = sarif(found, invocations=None, artifacts=None, originalUriBaseIds=None)
     assert 1 == len(drafts(read(run)))
     assert [] == read({"version": "2.1.0", "runs": None})
-    assert [] == read({"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "x"}}, "results": None}]})
+    assert [Looked("x")] == read({"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "x"}}, "results": None}]})
 
 
 def test_one_fix_a_rule_and_file() -> None:
