@@ -35,8 +35,10 @@ def survey(data: bytes, format: str = "") -> list[Parsed]:
             encode(one.draft)
         elif isinstance(one, Refusal):
             assert one.reason
+        elif isinstance(one, Looked):
+            assert one.source
         else:
-            assert isinstance(one, Notice | Looked)
+            assert isinstance(one, Notice)
             assert one.reason
     return parsed
 
