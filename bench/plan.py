@@ -3,13 +3,18 @@ Measure planning a complete run of many findings against a backlog, and importin
 
 Half of the findings are known to the backlog, half are new; as many known ones as a tenth of them are missing. The plan
 is decided first, on what is there; then the same findings are imported. The ratio is to be at most 3.
+
+With `--copy FILE` SQLite begins as a copy of a store that is filled already, as `--keep` of the other benchmarks leaves
+one; `--items` are filled on top of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -69,9 +74,9 @@ def _import(backlog: Backlog, some: Sequence[Draft]) -> None:
         run.complete()
 
 
-def measure(items: int, findings: int, names: Sequence[str]) -> str:
+def measure(items: int, findings: int, names: Sequence[str], copied: Path | None = None) -> str:
     """
-    Return the table: seconds of the plan and of the import, and their ratio.
+    Return the table: items of the store, seconds of the plan and of the import, and their ratio.
     """
     known = _findings(0, findings // 2 + findings // 10)
     some = [*known[findings // 10 :], *_findings(len(known), findings - findings // 2)]
@@ -82,17 +87,20 @@ def measure(items: int, findings: int, names: Sequence[str]) -> str:
             "jsonl": f"jsonl://{folder / 'plan'}",
             "memory": "memory://",
         }
+        if copied is not None:
+            shutil.copy(copied, folder / "plan.db")
         for name in names:
             with open_backlog(urls[name]) as backlog:
                 _fill(backlog, items, known)
+                size = backlog.tally().get((), 0)
                 gc.collect()
                 counts: list[dict[str, int]] = []
                 planned = timed(lambda backlog=backlog, counts=counts: counts.append(_plan(backlog, some)))  # type: ignore[misc]
                 gc.collect()
                 imported = timed(lambda backlog=backlog: _import(backlog, some))  # type: ignore[misc]
             told = ", ".join(f"{count:,} {verdict}" for verdict, count in sorted(counts[0].items()))
-            lines.append((name, f"{planned:.1f}", f"{imported:.1f}", f"{planned / imported:.2f}", told))
-    return table(("backend", "plan s", "import s", "plan / import", "decisions"), lines)
+            lines.append((name, f"{size:,}", f"{planned:.1f}", f"{imported:.1f}", f"{planned / imported:.2f}", told))
+    return table(("backend", "items", "plan s", "import s", "plan / import", "decisions"), lines)
 
 
 if __name__ == "__main__":
@@ -100,5 +108,6 @@ if __name__ == "__main__":
     parser.add_argument("--items", type=int, default=50_000)
     parser.add_argument("--findings", type=int, default=10_000)
     parser.add_argument("--backends", default="sqlite,memory")
+    parser.add_argument("--copy", type=Path, metavar="FILE", help="an SQLite store to begin with")
     arguments = parser.parse_args()
-    print(measure(arguments.items, arguments.findings, arguments.backends.split(",")))
+    print(measure(arguments.items, arguments.findings, arguments.backends.split(","), arguments.copy))
