@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from backlog_store.compat import auto
+from backlog_store.executors.failover import executor, opening
+from backlog_store.executors.failover.timing import Timing
 from backlog_store.testing.postgres import PostgresServer
 
 # Two loaded cores are no fault of a test: no deadline for one example, none for drawing it.
@@ -59,3 +63,18 @@ def postgres_dsn(postgres_server: PostgresServer) -> Iterator[str]:
     dsn = postgres_server.create_database()
     yield dsn
     postgres_server.drop_database(dsn)
+
+
+@pytest.fixture
+def patient_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Let `auto` wait a minute for a database that is there, where it waits less than a second for it in use.
+
+    For tests of what becomes of reports, not of how soon: making tables on a loaded machine is no outage. A database
+    that refuses is away at once all the same.
+    """
+    patient = dict.fromkeys(opening.DEADLINES, 60.0)
+    for module in (opening, auto):
+        monkeypatch.setattr(module, "DEADLINES", patient)
+    monkeypatch.setattr(auto, "PROBE_S", 60.0)
+    monkeypatch.setattr(executor, "Timing", partial(Timing, open_s=60.0))

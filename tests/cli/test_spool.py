@@ -46,11 +46,10 @@ def dsn(server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def auto(cli: Cli, dsn: str, tmp_path: Path) -> Cli:
+def auto(cli: Cli, dsn: str, tmp_path: Path, patient_auto: None) -> Cli:
     """
     A command line whose store is of auto, with its spool in a folder of its own.
     """
-    open_backlog(dsn).close()  # making the tables may take longer than auto waits for a database
     cli.env |= {"BACKLOG_URL": f"auto+{dsn}", "BACKLOG_SPOOL": str(tmp_path / "spool"), "BACKLOG_SERVICE": "shop"}
     return cli
 

@@ -42,6 +42,7 @@ def opener(kind: str, request: pytest.FixtureRequest, folder: Path) -> Open:
     request.addfinalizer(lambda: server.drop_database(dsn))
     if kind == "postgres":
         return lambda: PostgresBacklogStore(dsn)
+    request.getfixturevalue("patient_auto")
     return lambda: AutoBacklogStore(dsn, items, events, spool=folder / "spool")
 
 

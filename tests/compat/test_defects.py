@@ -517,6 +517,7 @@ def test_no_time_outs(silent: str) -> None:
 # --- auto ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("patient_auto")
 def test_no_fall_back_at_run_time(tmp_path: Path) -> None:
     """While PostgreSQL is away reports are accepted, what depends on the stored fails, and no second truth is made."""
     with PostgresServer() as server:
@@ -543,6 +544,7 @@ def test_no_fall_back_at_run_time(tmp_path: Path) -> None:
     assert [tmp_path / "spool"] == list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("patient_auto")
 def test_what_was_written_in_the_outage_vanishes_afterwards(
     postgres_dsn: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -557,6 +559,7 @@ def test_what_was_written_in_the_outage_vanishes_afterwards(
         assert not [told for told in store.check().warnings if "jsonl" in told]
 
 
+@pytest.mark.usefixtures("patient_auto")
 def test_two_processes_on_two_truths(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a DSN, a default database that holds a backlog is an error that names both choices."""
     with PostgresBacklogStore(postgres_dsn) as store:

@@ -104,6 +104,7 @@ def store(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Postgr
         yield found
 
 
+@pytest.mark.usefixtures("patient_auto")
 def test_until_then_the_store_says_what_to_run(old: OldProcess, postgres_dsn: str) -> None:
     """Neither an empty backlog nor a second truth: every call is an error that names the command."""
     for store in (PostgresBacklogStore(postgres_dsn), AutoBacklogStore(postgres_dsn)):

@@ -25,6 +25,7 @@ def executor_of(store: Backlog) -> FailoverExecutor:
     return store.executor
 
 
+@pytest.mark.usefixtures("patient_auto")
 @pytest.mark.parametrize(
     ("meanwhile", "undone"),
     [

@@ -7,6 +7,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from backlog_store import Backlog, open_backlog
 from backlog_store.executors.failover import FailoverExecutor
 from backlog_store.testing.postgres import PostgresServer, binaries
@@ -23,6 +25,7 @@ def settled(store: Backlog) -> FailoverExecutor:
     return executor
 
 
+@pytest.mark.usefixtures("patient_auto")
 def test_a_dump_that_is_restored_gets_back_what_went_through_the_spool(tmp_path: Path) -> None:
     """What was drained after the dump is offered again, once; what the dump holds is not doubled."""
     dump = tmp_path / "dump"

@@ -106,7 +106,7 @@ class FailoverExecutor(ForkAware):
             self.step()
         else:
             self._worker.start()
-            self._wait(lambda: self._breaker.state != "degraded" or self._refusal is not None, self.timing.open_s)
+            self._wait(lambda: not self._breaker.is_away or self._breaker.failures > 0, self.timing.open_s)
         if self._refusal is not None:
             self.close()
             raise self._refusal

@@ -13,11 +13,11 @@ class Timing(Struct, frozen=True, kw_only=True):
     """
     How long, in seconds, and how much at a time.
 
-    *open_s*: how long opening waits for the primary. *wait_s*: how long a conditional command waits for the spool to be
-    drained, *settle_s*: how long one whose outcome is unknown is asked about. *close_s*: how long closing waits for a
-    drain that goes on, *give_way_s*: how long a commutative command lets it have its turn. *look_s*: how often the
-    spool and the copy are looked after while all is well, *turn_s*: while another process drains. *batch*: drafts
-    replayed in one transaction.
+    *open_s*: how long opening waits for the primary's first answer. *wait_s*: how long a conditional command waits for
+    the spool to be drained, *settle_s*: how long one whose outcome is unknown is asked about. *close_s*: how long
+    closing waits for a drain that goes on, *give_way_s*: how long a commutative command gives it its turn. *look_s*:
+    how often the spool and the copy are looked after while all is well, *turn_s*: while another process drains.
+    *batch*: drafts replayed in one transaction.
     """
 
     open_s: float = 0.8
