@@ -34,6 +34,7 @@ from backlog_store.backends.postgres.migrating import MIGRATIONS
 from backlog_store.backends.postgres.parameters import array, array_of_documents
 from backlog_store.backends.postgres.statements import after_prefix
 from backlog_store.backends.postgres.wire import Expired, Link, Lost, Refused, Statement
+from backlog_store.backends.scanning import end_of_log
 from backlog_store.dashboard import attention, dashboard
 from backlog_store.errors import (
     AlreadyExists,
@@ -239,6 +240,27 @@ def test_a_tail_stops_before_a_transaction_that_is_still_open(postgres_dsn: str,
     found = other.read(lambda reader: reader.events(EventQuery()))
     assert len(found) == 2
     assert found[0].position < found[1].position
+    other.close()
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+@pytest.mark.parametrize("behind", [0, 1, 2, 17])
+def test_who_goes_on_from_the_end_misses_no_transaction_that_is_still_open(
+    postgres_dsn: str, backend: PostgresBackend, before: int, behind: int
+) -> None:
+    """The end is before what began earlier and commits later, however much was committed since."""
+    for number in range(before):
+        apply(backend, first(an_item(f"bl_{number}")))
+    other = open_postgres(postgres_dsn)
+    with psycopg.connect(postgres_dsn) as slow:
+        slow.execute("SELECT pg_current_xact_id()")
+        for number in range(behind):
+            apply(backend, first(an_item(f"bl_b{number}")))
+        end = other.read(end_of_log)
+    assert [event.item_id for event in other.read(lambda reader: reader.events(EventQuery(after=end)))] == [
+        f"bl_b{number}" for number in range(behind)
+    ]
+    assert other.read(end_of_log) == (events_of(other)[-1].position if before + behind else "")
     other.close()
 
 

@@ -30,10 +30,18 @@ def each_record(reader: Reader, kind: RecordKind, prefix: str = "") -> Iterator[
 
 def end_of_log(reader: Reader) -> str:
     """
-    Return the position of the newest event; empty where there is none.
+    Return the position of the newest event behind which nothing older can still come; empty where there is none.
+
+    That is a place to go on from, and the newest event alone is not: an older one may be on its way (see `events`).
     """
-    newest = reader.events(EventQuery(newest_first=True, limit=1))
-    return newest[0].position if newest else ""
+    before, most = "", 2
+    while True:
+        page = reader.events(EventQuery(newest_first=True, after=before, limit=most))
+        before = page[-1].position if len(page) == most else ""
+        settled = reader.events(EventQuery(after=before, limit=len(page) + 1))
+        if settled or not before:
+            return settled[-1].position if settled else ""
+        most *= 8
 
 
 def within_log(reader: Reader, after: str) -> str:
