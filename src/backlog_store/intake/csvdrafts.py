@@ -110,6 +110,5 @@ def _draft(header: list[str], row: list[str], context: ReportContext, ordinals: 
     if tags in cells:
         cells[tags] = [tag for tag in _TAGS.split(cells[tags]) if tag]
     # An empty cell says nothing, so the field's default stands.
-    mapped = set(context.mapping.values())
-    cells = {name: cell for name, cell in cells.items() if cell != "" or name in mapped}
+    cells = {name: cell if cell != "" else None for name, cell in cells.items()}
     return draft_of(cells, context, ordinals, kind="csv")

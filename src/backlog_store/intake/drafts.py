@@ -125,11 +125,11 @@ def _renamed(given: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, 
         if column not in given:
             raise InvalidInput([Fault(f"/{column}", "", f"missing; it was mapped to {name}")], what="draft")
         holder, dot, member = name.partition(".")
-        if dot:
+        if dot and given[column] is not None:
             inner = fields.setdefault(holder, {})
             if isinstance(inner, dict):
                 fields[holder] = {**inner, member: given[column]}
-        else:
+        elif not dot:
             fields[name] = given[column]
     return fields
 

@@ -121,3 +121,13 @@ def test_a_mapping_serves_json_as_well() -> None:
     parsed = read([{"summary": "x", "number": 7}, {"summary": "y"}], context, format="json")
     assert [("x", {"id": 7})] == [(one.draft.title, one.draft.meta) for one in parsed if isinstance(one, Finding)]
     assert ["/number"] == [one.faults[0].pointer for one in refusals(parsed)]
+
+
+def test_an_empty_cell_of_a_mapped_column_says_nothing() -> None:
+    """Trackers leave cells empty: what a row does not say is what it is without that column."""
+    mapping = {"title": "Summary", "env": "Environment", "source": "Tool", "priority": "Severity", "owner": "Assignee",
+               "tags": "Labels", "meta.ticket": "Key"}  # fmt: skip
+    table = "Summary,Environment,Tool,Severity,Assignee,Labels,Key\nfirst,,,,,,\n"
+    (mapped,) = drafts(read(table, ReportContext(service="s", mapping=mapping)))
+    (plain,) = drafts(read('[{"title": "first"}]', ReportContext(service="s", source="csv")))
+    assert plain == mapped
