@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -33,7 +33,7 @@ from backlog_store.model import Draft
 from backlog_store.webhooks.outlets import outlets_from
 from backlog_store.webhooks.subscribing import subscribe
 
-__all__ = ["Served", "Visitor", "browser", "filled"]
+__all__ = ["Served", "Visitor", "answers", "browser", "filled", "free_port"]
 
 _DAY_S = 86_400
 _START_S = 120.0
@@ -171,24 +171,26 @@ def _runs(machine: Backlog, clock: _Days) -> None:
 
 class Served:
     """
-    ``backlog serve`` on a store, as a process of its own.
+    ``backlog serve`` on a store, as a process of its own, with *more* arguments and variables of the environment.
     """
 
-    def __init__(self, store: str, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+    def __init__(
+        self, store: str, folder: Path, *more: str, port: int = 0, environment: Mapping[str, str] | None = None
+    ) -> None:
+        port = port or free_port()
         self.store = store
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder / f"serve-{port}.log"
-        program = [str(Path(sys.executable).with_name("backlog")), "--actor", "ann", "serve", "--port", str(port)]
+        command = str(Path(sys.executable).with_name("backlog"))
+        program = [command, "--actor", "ann", "serve", "--port", str(port), *more]
         # By the environment: a command line with a password in it is refused.
         environment = {**os.environ, "BACKLOG_URL": store, "BACKLOG_WEBHOOK_HOSTS": "127.0.0.1",
-                       "BACKLOG_WEBHOOK_NETWORKS": "127.0.0.0/8"}  # fmt: skip
+                       "BACKLOG_WEBHOOK_NETWORKS": "127.0.0.0/8", **(environment or {})}  # fmt: skip
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(program, cwd=folder, env=environment, stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL)  # fmt: skip
         end = time.monotonic() + _START_S
-        while not _answers(port):
+        while not answers(port):
             with suppress(subprocess.TimeoutExpired):
                 pytest.fail(f"it ended with {self.process.wait(0.05)}: {self.log.read_text()}")
             assert time.monotonic() < end, f"no answer in {_START_S} s: {self.log.read_text()}"
@@ -203,7 +205,18 @@ class Served:
         self.process.wait(20)
 
 
-def _answers(port: int) -> bool:
+def free_port() -> int:
+    """
+    Return a port of this machine that nothing listens on now.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """
+    Tell whether something listens there.
+    """
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

@@ -81,6 +81,7 @@ class FakeProvider:
         self.key: Any = None
         self.header: dict[str, Any] = {}
         self.claims: dict[str, Any] = {}
+        self.info: dict[str, Any] = {}
         self.metadata: dict[str, Any] = {}
         self.said: dict[str, Callable[[], Answer] | Answer] = {}
         self.nonces: dict[str, tuple[str, str]] = {}  # of each code: nonce and challenge
@@ -109,6 +110,9 @@ class FakeProvider:
             return _json(self.discovery())
         if path == "/jwks":
             return _json({"keys": [key.as_dict(private=False) for key in self.keys]})
+        if path == "/me":
+            assert headers["Authorization"] == "Bearer opaque"
+            return _json(self.info)
         assert path == "/token", path
         return self._token(parse_qs(body.decode()))
 

@@ -242,6 +242,22 @@ def test_who_loses_the_groups_is_put_out_when_they_come_again(world: World) -> N
         assert "is no list of names" in refused(world.entered(other, groups={"sre": True}))
 
 
+def test_what_the_id_token_lacks_is_asked_of_userinfo(world: World) -> None:
+    """
+    Groups and name come from there, what the token says goes before; what is about somebody else counts for nothing.
+    """
+    world.fake.metadata["userinfo_endpoint"] = f"{ISSUER}/me"
+    world.fake.info = {"sub": "1234", "groups": ["web"], "preferred_username": "eve"}
+    with world.client() as client:
+        assert world.entered(client, groups=None).status_code == 303
+        assert world.names() == {"ann": Scope(role="worker", services=("web",))}
+        world.fake.info = {"sub": "1", "groups": ["sre"]}
+        assert "(sub)" in refused(world.entered(client, groups=None))
+        before = len(world.fake.asked)
+        world.entered(client)
+        assert [url for _, url, _, _ in world.fake.asked[before:]] == [f"{ISSUER}/token"]  # it was all there
+
+
 # --- who somebody is --------------------------------------------------------------------------------------------------
 
 

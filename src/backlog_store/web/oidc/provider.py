@@ -65,6 +65,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     token_endpoint: str
     jwks_uri: str
     by_form: bool = False  # the secret goes into the form, because the provider takes it no other way
+    userinfo_endpoint: str = ""
     names_issuer: bool = False  # in each answer through the browser (RFC 9207)
 
 
@@ -132,6 +133,8 @@ class Provider:
         """
         Give a code for tokens, and return what the ID token says; *now* in seconds since 1970.
 
+        Where that lacks groups or a name, UserInfo is asked: by default some providers say there what the scopes bring.
+
         Raises `ProviderFault`, and `idtoken.Untrusted` for an answer that is not to be believed.
         """
         with self._slot():
@@ -143,9 +146,16 @@ class Provider:
             expected = Expected(issuer=self.config.issuer, client_id=self.config.client_id, nonce=nonce, now=now(),
                                 access_token=access_token)  # fmt: skip
             try:
-                return verified(token, self._keys.get(), expected)
+                claims = verified(token, self._keys.get(), expected)
             except UnknownKey:
-                return verified(token, self._keys.get(younger_s=_KEYS_AGAIN_S), expected)
+                claims = verified(token, self._keys.get(younger_s=_KEYS_AGAIN_S), expected)
+            is_whole = self.config.groups_claim in claims and any(name in claims for name in self.config.name_claims)
+            if is_whole or not access_token or not metadata.userinfo_endpoint:
+                return claims
+            told = self._document(metadata.userinfo_endpoint, {"Authorization": f"Bearer {access_token}"})
+            if told.get("sub") != claims["sub"]:  # OIDC Core 5.3.4: else it may be about somebody else
+                raise Untrusted("UserInfo is about somebody else (sub)")
+            return {**told, **claims}
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
@@ -170,6 +180,7 @@ class Provider:
             token_endpoint=self._endpoint(document, "token_endpoint"),
             jwks_uri=self._endpoint(document, "jwks_uri"),
             by_form="client_secret_basic" not in document.get(_WAYS, _OFFERS[_WAYS][0]),
+            userinfo_endpoint=self._endpoint(document, "userinfo_endpoint") if "userinfo_endpoint" in document else "",
             names_issuer=document.get("authorization_response_iss_parameter_supported") is True,
         )
 
@@ -185,8 +196,8 @@ class Provider:
         except Untrusted as error:
             raise ProviderFault(str(error)) from error
 
-    def _document(self, url: str) -> Mapping[str, Any]:
-        answer = self._answer("GET", url, {}, b"")
+    def _document(self, url: str, headers: Mapping[str, str] | None = None) -> Mapping[str, Any]:
+        answer = self._answer("GET", url, headers or {}, b"")
         if answer.status != 200:
             raise ProviderFault(f"{url} answered {answer.status}" + (
                 "; redirects are not followed" if 300 <= answer.status < 400 else ""))  # fmt: skip
