@@ -597,6 +597,7 @@ def test_a_provider_that_is_no_use_is_told_as_that(
         if response.status_code == 303:
             response = world.ended(client, parse_qs(urlsplit(response.headers["location"]).query))
         assert "gave no answer that can be used" in refused(response, 502)
+        assert f"under {response.headers['x-request-id']}" in response.text
         assert "oidc_provider: " in caplog.text
         assert "Sign in with" in response.text
 

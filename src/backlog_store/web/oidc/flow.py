@@ -41,7 +41,6 @@ _LEEWAY_S = 60  # between the clocks of two of our servers
 _BACK_MAX = 1_500
 _CODE_MAX = 4_096
 _AGAIN = "Begin again; a sign-in takes ten minutes at most, in one browser."
-_ASK = "Whoever runs this service finds more in its log, under the id of this request."
 #: What people are told of errors that a provider says; all others are told by their name.
 _SAID: Mapping[str, str] = {
     "access_denied": "the provider says that access was denied, or was not wanted",
@@ -225,7 +224,9 @@ class OidcSignIn:
 def _away(request: Request[Any, Any, Any], fault: ProviderFault) -> HttpProblem:
     # What is wrong may tell of addresses within a network: that is for the log alone.
     note_entry(request, "OIDC", "", f"oidc_provider: {plain(str(fault))}")
-    return HttpProblem(502, "the provider gave no answer that can be used", code="oidc_provider", hint=_ASK)
+    id = request.scope["state"].get("request_id", "this hour")
+    return HttpProblem(502, "the provider gave no answer that can be used", code="oidc_provider",
+                       hint=f"Try again; whoever runs this service finds more in its log, under {id}.")  # fmt: skip
 
 
 def _refused(
