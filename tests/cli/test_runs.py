@@ -68,6 +68,14 @@ def test_a_complete_report_of_nothing_is_a_run_for_a_person_to_judge(eager: Cli,
     assert (0 if source == "ruff" else 8) == live(eager)
 
 
+def test_a_complete_report_of_another_branch_names_the_option(eager: Cli) -> None:
+    """
+    What is refused says what to say instead, as this command says it.
+    """
+    told = eager("report", str(RUFF), "--service", "shop", "--complete", "--ref", "feature", expect=2).stderr
+    assert "`--opens` takes it" in told
+
+
 def test_a_complete_report_of_nobody_is_told(eager: Cli) -> None:
     """
     Where nothing says who looked there is no run; --source says it.

@@ -204,7 +204,7 @@ def how(app: App, given: dict[str, Any], context: ReportContext, name: str, *, d
 
 def _run(app: App, given: dict[str, Any], context: ReportContext, *, opens: bool) -> RunPlan | None:
     def wrong(name: str, why: str) -> None:
-        raise click.UsageError(f"--{name}: {why}.")
+        raise click.UsageError(f"--{name}: {why.replace('`opens`', '`--opens`')}.")  # as an option is said here
 
     return run_plan_of(
         context, named=given["run"], complete=given["complete"], expected=given["expected"], rules=given["rules"],
