@@ -95,6 +95,8 @@ def create(context: Context, body: Create) -> Outcome:
             item, because = assigned(context.policy, item, context.now, only=("owner",))
     if body.status not in CLOSED and not body.created_at:  # an importer's item keeps what it had
         item, because = dated(context.policy, item, because, seen_at, named=draft.due_date)
+    if body.status == "in_progress" and not body.created_at:
+        check_room(context, item.owner, item)
     if body.status in CLOSED:
         item = replace(
             item, closed_at=updated_at, closed_reason=reason_of_move(body.status), closed_by=context.actor.name

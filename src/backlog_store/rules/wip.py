@@ -15,7 +15,7 @@ from backlog_store.query import All, In, ItemQuery, live
 from backlog_store.rules.ready import held_until
 from backlog_store.rules.view import Context
 
-__all__ = ["check_room"]
+__all__ = ["check_room", "check_room_elsewhere"]
 
 
 def check_room(context: Context, name: str, item: Item) -> None:
@@ -33,6 +33,17 @@ def check_room(context: Context, name: str, item: Item) -> None:
                          f"{name} works on {few} in {item.env} already, and the limit is {limit}",
                          hint="Finish, release or hand over one first.")  # fmt: skip
     context.put_record("guard", f"wip/{item.env}/{name}", {})
+
+
+def check_room_elsewhere(context: Context, old: Item, new: Item) -> None:
+    """
+    Refuse that what is worked on goes to another owner or env, where the limit there is reached. Raises `NotAllowed`.
+    """
+    if new.status == "in_progress" == old.status and (new.owner, new.env) != (old.owner, old.env):
+        check_room(context, new.owner, new)
+    lease = context.record("lease", new.id) if new.env != old.env and new.claimed_by else None
+    if lease is not None and lease.expires_at > context.now:
+        check_room(context, new.claimed_by, new)
 
 
 def _worked_on(context: Context, name: str, env: str) -> set[str]:

@@ -13,6 +13,7 @@ from backlog_store import commands as c
 from backlog_store.backends.memory import open_memory
 from backlog_store.errors import Conflict, NotAllowed
 from backlog_store.executors.local import LocalExecutor
+from backlog_store.model import Draft
 from backlog_store.policy import Policy
 from backlog_store.policy.wip import Wip, WipLimit
 from backlog_store.rules.decide import Decision
@@ -172,6 +173,26 @@ def test_limits_of_work_in_progress_hold_for_claims_moves_and_owners(clock: Step
         c.Move(id=first, to="in_progress"), c.Move(id=second, to="in_progress"),
     ), keep_going=True))  # fmt: skip
     assert [outcome.verdict for outcome in answer.outcomes] == ["updated", "refused"]
+
+
+def test_no_limit_is_passed_by_another_env_or_by_adding(clock: StepClock) -> None:
+    """
+    What is worked on counts in the env that it goes to, claimed or owned, and so does what is added in progress.
+    """
+    policy = Policy(wip=Wip(limits=(WipLimit(limit=1),)))
+    ann = Backlog(LocalExecutor(open_memory(), policy=policy), actor="ann", clock=clock, ids=CountingIds())
+    owned, claimed, here = (ann.upsert(title=title, env=env, owner="ann", dedupe_key=title).id
+                            for title, env in (("owned", "qa"), ("claimed", "dev"), ("here", "prod")))  # fmt: skip
+    for id in (owned, here):
+        ann.move(id, "in_progress")
+    ann.work.claim(claimed)
+    for id in (owned, claimed):
+        with pytest.raises(NotAllowed, match="works on 1 item in prod already"):
+            ann.edit(id, env="prod")
+    with pytest.raises(NotAllowed, match="works on 1 item in prod already"):
+        ann.execute(c.Create(draft=Draft(title="more", owner="ann"), status="in_progress"))
+    clock.advance(2 * HOUR_S)
+    assert ann.edit(claimed, env="prod").verdict == "updated"
 
 
 def test_commands_decided_together_keep_to_a_limit(clock: StepClock) -> None:
