@@ -38,16 +38,14 @@ NEW_EPISODE = Return()
 
 
 def return_of(policy: Policy, subject: Subject, reason: str, *, closed_at: Instant, expires_at: Instant, now: Instant,
-              seen_at: Instant, decided_at: Instant = "") -> Return:  # fmt: skip
+              seen_at: Instant) -> Return:  # fmt: skip
     """
     Return what a report of *subject*, seen at an instant, does to what was closed for *reason*.
-
-    *decided_at* is when it was decided, where the item is gone and *closed_at* says since when.
     """
     if reason == "accepted_risk" and expires_at > now:
         return Return(why=f"accepted until {expires_at}")
     if policy.reopen is not None:
-        since = max(decided_at or closed_at, expires_at)
+        since = max(closed_at, expires_at)
         found = policy.reopen.decide(subject, reason, since, seen_at)
         if found is not None:
             number, rule = found

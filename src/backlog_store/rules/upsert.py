@@ -112,10 +112,10 @@ def report_one(context: Context, draft: Draft, body: Report) -> Outcome:
 def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant, key: Key | None, state: KeyState | None,
              ) -> Outcome:  # fmt: skip
     if key is not None and state is not None and state.purged_at:
-        known, since = state.verdict, state.purged_at
-        blocked = "" if known is None and seen_at >= since else return_of(
-            context.policy, draft, known.reason if known else REOPENED_BY_REPORTS, closed_at=since, now=context.now,
-            seen_at=seen_at, expires_at=known.expires_at if known else "", decided_at=known.at if known else "",
+        known = state.verdict
+        blocked = "" if known is None else return_of(
+            context.policy, draft, known.reason, closed_at=known.at, expires_at=known.expires_at, now=context.now,
+            seen_at=seen_at,
         ).why  # fmt: skip
         if blocked or not body.opens:
             return Outcome(verdict="suppressed", id=state.item_id, revision=state.last_revision,

@@ -7,9 +7,9 @@ from __future__ import annotations
 import pytest
 
 from backlog_store.backlog import Backlog
-from backlog_store.commands import ApplyPolicy, Outcome
+from backlog_store.commands import ApplyPolicy, BeginRun, CompleteRun, Outcome, Report, RunScope
 from backlog_store.instants import add_seconds
-from backlog_store.model import CLOSING_REASONS
+from backlog_store.model import CLOSING_REASONS, Draft
 from backlog_store.rules.explaining import reasons
 from backlog_store.rules.policies import policy_in_force
 from backlog_store.rules.sla import sla_of
@@ -176,6 +176,38 @@ def test_the_verdict_of_a_purged_item_follows_the_same_windows(
     assert machine.get(back.id).episode == 2
     clock.advance(52 * 7 * DAY_S)
     assert report(machine).verdict == "reopened"
+
+
+def test_a_report_from_before_a_purge_is_one_from_behind_the_close(
+    machine: Backlog, person: Backlog, clock: StepClock
+) -> None:
+    """
+    What was seen after a problem was fixed returns, though it comes in once the item was let go; older reports do not.
+    """
+    before = clock()
+    closed(machine, person, "fixed")
+    seen_at = clock()
+    clock.advance(DAY_S)
+    assert machine.cleanup(0) == 1
+    assert report(machine, observed_at=before).verdict == "suppressed"
+    assert report(machine, observed_at=seen_at).verdict == "reopened"
+
+
+def test_what_is_held_for_a_run_returns_though_it_is_purged_meanwhile(
+    machine: Backlog, person: Backlog, clock: StepClock
+) -> None:
+    """
+    A run that goes on while the item it saw again is let go reopens it all the same when it ends.
+    """
+    id = closed(machine, person, "fixed")
+    item = machine.get(id)
+    run = machine.execute(BeginRun(source=item.source, scope=RunScope(services=("shop",)))).outcomes[0].id
+    draft = Draft(title="again", dedupe_key=item.dedupe_key, source=item.source, service="shop")
+    assert machine.execute(Report(drafts=(draft,), run=run)).outcomes[0].verdict == "held"
+    clock.advance(DAY_S)
+    assert machine.cleanup(0) == 1
+    machine.execute(CompleteRun(run=run, source=item.source))
+    assert machine.get(id).status == "open"
 
 
 def test_the_last_rule_that_matches_the_report_wins(machine: Backlog, person: Backlog, clock: StepClock) -> None:
