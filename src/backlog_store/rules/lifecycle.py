@@ -74,7 +74,7 @@ def create(context: Context, body: Create) -> Outcome:
         id, generation = state.item_id, state.generation
         keep_given_id(context, draft, id)
     else:
-        key = draft.key
+        draft = draft if key is None else replace(draft, dedupe_key=key[1])
         id, generation = identity(context, draft, known=state is not None)
     seen_at = draft.observed_at or context.now
     item = new_item(context, draft, id=id, seen_at=seen_at, generation=generation)

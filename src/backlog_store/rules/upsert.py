@@ -132,14 +132,16 @@ def _unknown(context: Context, draft: Draft, body: Report, seen_at: Instant, key
         return Outcome(verdict="suppressed", why=why)
     if has_bounds(context.policy) and (held := held_draft(context, draft, seen_at)) is not None:
         return held
-    id, generation = identity(context, draft, known=state is not None)
+    # Whichever of its names a problem is reported by that is not there: it is opened by the one that all lead to.
+    named = draft if key in (None, draft.key) else replace(draft, dedupe_key=key[1])
+    id, generation = identity(context, named, known=state is not None)
     fresh = new_item(context, draft, id=id, seen_at=seen_at, generation=generation,
                      tags=("baseline",) if body.baseline else (), run=body.run)  # fmt: skip
-    fresh = as_counted(context, fresh, draft.source)
+    fresh = replace(as_counted(context, fresh, draft.source), dedupe_key=named.dedupe_key)
     fresh, because = _settled(context, fresh, draft, body, seen_at)
     item = context.put(None, fresh, "created", meta=because)
-    if state is not None and draft.key is not None:
-        context.put_key_state(draft.key, KeyState(item_id=item.id))
+    if state is not None and item.key is not None:
+        context.put_key_state(item.key, KeyState(item_id=item.id))
     return Outcome(verdict="created", id=item.id, revision=item.revision, item=item)
 
 

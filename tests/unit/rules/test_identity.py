@@ -53,6 +53,17 @@ def test_a_key_left_for_another_env_gives_a_new_item(machine: Backlog, person: B
     assert machine.upsert(title="y", dedupe_key="k").id == again.id
 
 
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_names_that_lead_to_one_key_open_one_item(machine: Backlog, person: Backlog, by_hand: bool) -> None:
+    """Where the item of a key is elsewhere by now, reports under its former names and its own are of one problem."""
+    moved = machine.upsert(title="x", dedupe_key="k1")
+    person.edit(moved.id, dedupe_key="k2")
+    person.edit(moved.id, env="staging")
+    again = machine.create(Draft(title="y", dedupe_key="k1")) if by_hand else machine.upsert(title="y", dedupe_key="k1")
+    assert (again.verdict, again.item.dedupe_key) == ("created", "k2")
+    assert [machine.upsert(title="y", dedupe_key=key).id for key in ("k2", "k1")] == [again.id] * 2
+
+
 def test_a_key_taken_off_gives_a_new_item(machine: Backlog, person: Backlog) -> None:
     """An item that lost its key keeps its id; the key's next problem gets another."""
     old = machine.upsert(title="x", dedupe_key="k")
