@@ -38,6 +38,7 @@ from backlog_store.rules.fields import (
     merge_tags,
     total_evidence,
 )
+from backlog_store.rules.lanes import last_seen
 from backlog_store.rules.opening import Opening, new_item
 from backlog_store.rules.repeating import repeated, says_the_same
 from backlog_store.rules.returning import NEW_EPISODE, clear_verdict, reopened, return_of
@@ -226,6 +227,8 @@ def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: I
         return hold_return(context, draft, body, seen_at, item.id, item)
     before = without_ended_holds(item, context.now)
     opened = reopened(context, before, goes_on=back.goes_on)
+    if not back.goes_on:
+        opened = _without_old_claims(context, opened, item.closed_at, draft.source)
     opened = _with_claim(context, opened, draft, seen_at, draft_digest(draft), body.run)
     opened = refreshed(opened, draft, body, refresh_due=not back.goes_on)
     opened, because = _assigned(context, opened, body)
@@ -239,6 +242,24 @@ def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: I
     clear_verdict(context, result)
     return Outcome(verdict="reopened", id=item.id, revision=result.revision, item=result,
                    why=f"was closed as {item.closed_reason}")  # fmt: skip
+
+
+def _without_old_claims(context: Context, item: Item, closed_at: Instant, reporting: str) -> Item:
+    """
+    Return *item* with what other sources claimed before it was closed withdrawn: that was of the episode before.
+
+    A source that still sees it says so with its next report; of one that resolved it meanwhile nobody took notice.
+    """
+    others = [source for source, claim in item.claims.items() if claim.live and source != reporting]
+    if not others:
+        return item
+    context.load_records("sighting", [f"{item.id}/{source}" for source in others])
+    claims = dict(item.claims)
+    for source in others:
+        seen = last_seen(item, source, context.record("sighting", f"{item.id}/{source}"))
+        if seen is not None and seen.at < closed_at:
+            claims[source] = replace(claims[source], live=False)
+    return replace(item, claims=claims)
 
 
 def _with_claim(context: Context, item: Item, draft: Draft, seen_at: Instant, digest: str, run: str) -> Item:

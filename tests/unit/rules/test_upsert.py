@@ -398,3 +398,36 @@ def test_an_old_resolution_does_not_close_what_fired_again_unchanged(machine: Ba
     assert (late.verdict, machine.get(id).status) == ("unchanged", "open")
     assert "reported again at" in late.why
     assert resolve(clock()).verdict == "closed"
+
+
+def test_what_a_source_resolved_while_it_was_closed_holds_no_later_episode_open(
+    machine: Backlog, person: Backlog
+) -> None:
+    """
+    A claim from before the close keeps nothing open, and sets no priority, until it is made again.
+    """
+    id = report(machine, priority="P0", source="pager").id
+    report(machine)
+    person.close_item(id)
+    machine.resolve("prod", "pager", ["k"], proof="alert resolved")
+    assert report(machine, priority="P3").verdict == "reopened"
+    assert (machine.get(id).claims["pager"].live, machine.get(id).priority) == (False, "P3")
+    assert machine.resolve("prod", "monitor", ["k"], proof="alert resolved").outcomes[0].verdict == "closed"
+
+    report(machine)
+    report(machine, source="pager", priority="P0")
+    kept = machine.resolve("prod", "monitor", ["k"], proof="alert resolved").outcomes[0]
+    assert (kept.verdict, kept.why) == ("updated", "pager still reports it")
+
+
+def test_a_source_that_saw_it_after_the_close_still_claims_it(machine: Backlog, person: Backlog) -> None:
+    """
+    Reports that did not reopen, as of an accepted risk, were made in the time of the next episode all the same.
+    """
+    id = report(machine, source="pager").id
+    report(machine)
+    person.close_item(id, "wont_fix")
+    assert report(machine, source="pager").verdict == "suppressed"
+    person.lift_verdict("k")
+    assert report(machine).verdict == "reopened"
+    assert machine.get(id).claims["pager"].live
