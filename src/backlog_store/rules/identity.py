@@ -208,7 +208,7 @@ def split(context: Context, body: Split) -> Outcome:
     result = holder
     if holder is not None:
         result = context.put(holder, holder, SPLIT, message=body.message, meta={"split": told})
-    elif root_state is not None and root_state.item_id:
+    elif root_state is not None and root_state.purged_at:  # else its item is elsewhere, with a history of its own
         root_state = context.key_state(root) or root_state
         event = key_event(context, root_state, SPLIT, body.message)
         context.put_key_state(

@@ -153,6 +153,20 @@ def test_gitlab_371399_a_split_alias_opens_an_item_of_its_own(machine: Backlog, 
         _merge(person, fresh.id, into=a)
 
 
+@pytest.mark.parametrize("left", [{"env": "staging"}, {"dedupe_key": ""}])
+def test_a_name_is_split_off_a_key_whose_item_has_left_it(
+    machine: Backlog, person: Backlog, left: dict[str, Any]
+) -> None:
+    """The history of that item is none of the key's any more: it stays whole, and the name opens an item of its own."""
+    a = _up(machine, "a")
+    person.edit(a, dedupe_key="b")
+    person.edit(a, **left)
+    count = len(machine.trail(a))
+    _split(person, "a")
+    assert len(machine.trail(a)) == count
+    assert len({a, _up(machine, "a"), _up(machine, "b")}) == 3
+
+
 def test_what_was_merged_away_takes_in_nothing_of_what_it_went_into(machine: Backlog, person: Backlog) -> None:
     """Two items without keys are not merged into each other: none of them would be left."""
     one, two = machine.upsert(title="one").id, machine.upsert(title="two").id
