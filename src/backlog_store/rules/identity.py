@@ -198,7 +198,7 @@ def split(context: Context, body: Split) -> Outcome:
     if len(apart) > LIMITS.aliases:
         raise NotAllowed(f"splitting {body.dedupe_key!r}", f"it was split from {LIMITS.aliases} keys already")
     own = context.find(state.merged) if state.merged else None
-    if own is not None and own.dedupe_key:
+    if own is not None and (own.dedupe_key or own.env != body.env):  # it has gone its own way since
         own = None
     if own is not None:
         check_holder(context, own, "status")

@@ -167,6 +167,17 @@ def test_a_name_is_split_off_a_key_whose_item_has_left_it(
     assert len({a, _up(machine, "a"), _up(machine, "b")}) == 3
 
 
+def test_what_was_merged_away_and_moved_to_another_env_gets_no_key_there(machine: Backlog, person: Backlog) -> None:
+    """A key is one of an env: split off, it is given back to nothing in another one, whose own problem it may be."""
+    a, b, other = _up(machine, "a"), _up(machine, "b"), _up(machine, "a", env="staging")
+    _merge(person, a, into=b)
+    person.edit(a, env="staging")
+    _split(person, "a")
+    assert machine.get(a).dedupe_key == ""
+    assert _up(machine, "a", env="staging") == other
+    assert _up(machine, "a") not in (a, b, other)
+
+
 def test_what_was_merged_away_takes_in_nothing_of_what_it_went_into(machine: Backlog, person: Backlog) -> None:
     """Two items without keys are not merged into each other: none of them would be left."""
     one, two = machine.upsert(title="one").id, machine.upsert(title="two").id
