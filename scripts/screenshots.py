@@ -21,7 +21,8 @@ from tests.system.browsing import Served, Visitor, browser, filled  # noqa: E402
 WIDTHS = {"wide": 1_440, "narrow": 400}
 SCHEMES = ("light", "dark")
 PAGES = ("now", "triage", "items", "board", "dashboard", "sources", "runs", "plans", "items/new", "api",
-         "people", "people/ben", "tokens", "tokens/ruff", "webhooks", "webhooks/chat", "account")  # fmt: skip
+         "people", "people/ben", "tokens", "tokens/ruff", "webhooks", "webhooks/chat", "account",
+         "now/new")  # fmt: skip
 
 
 def main(folder: Path) -> None:

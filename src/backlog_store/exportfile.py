@@ -39,7 +39,8 @@ FORMAT = "backlog-store"
 VERSION = 1
 HEADER = encode({"format": FORMAT, "version": VERSION})
 #: Records that travel, in this order, each with how its ids begin. Sightings go with their items; what else is of kind
-#: `store` makes a store this one. Sessions stay behind: people sign in anew; so do deliveries, which rest on positions.
+#: `store` makes a store this one. Sessions stay behind: people sign in anew; so do deliveries and what
+#: was seen, which rest on positions.
 KINDS: tuple[tuple[RecordKind, str], ...] = (
     ("access", ""), ("alias", ""), ("answer", ""), ("guard", ""), ("key", ""), ("lease", ""), ("link", ""),
     ("policy", ""), ("proposal", ""), ("run", ""), ("store", LEGACY_NOTES), ("suppressed", ""), ("view", ""),

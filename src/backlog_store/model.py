@@ -38,11 +38,12 @@ UpsertVerdict = Literal["created", "updated", "unchanged", "reopened", "suppress
 #: session (of a person who signed in, in a browser), answer, view, link, alias,
 #: guard, suppressed (what a window held back, by window, env and key), sighting (kept by the backend, see `Sighting`),
 #: store (one record: the store's id and incarnation), run (lanes, runs and their parts, see `rules.lanes`), proposal
-#: (what a run is still to do), delivery (what became of webhooks, see `hooks`).
+#: (what a run is still to do), delivery (what became of webhooks, see `hooks`),
+#: seen (up to where somebody has seen what happened, by name).
 #: Only in the store that is a spool (executors/failover): spool, parked, account.
 RecordKind = Literal[
     "key", "answer", "view", "link", "alias", "guard", "sighting", "store", "run", "policy", "lease", "spool", "parked",
-    "account", "proposal", "suppressed", "access", "session", "plan", "delivery",
+    "account", "proposal", "suppressed", "access", "session", "plan", "delivery", "seen",
 ]  # fmt: skip
 
 STATUSES: tuple[Status, ...] = ("open", "in_progress", "blocked", "done", "canceled")

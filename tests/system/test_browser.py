@@ -24,7 +24,7 @@ from tests.system.browsing import Served, Visitor, browser, filled
 PAGES = (
     "/now", "/triage", "/items", "/items?q=nothing-has-this-word", "/board", "/dashboard", "/sources", "/runs",
     "/plans", "/items/new", "/items/{id}", "{run}", "/api", "/people", "/people/ben", "/tokens", "/tokens/ruff",
-    "/webhooks", "/webhooks/chat", "/account",
+    "/webhooks", "/webhooks/chat", "/account", "/now/new", "/now/returned",
 )  # fmt: skip
 
 Visit = Callable[..., Visitor]
@@ -392,6 +392,23 @@ def test_an_admin_lets_in_and_turns_out(place: Place, visit: Visit, *, script: b
     page.click(f"summary:has-text('Revoke {name}')")
     page.click(f"button:has-text('Revoke {name}')")
     page.wait_for_selector("h1 .late:has-text('revoked')")
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_what_is_new_is_told_until_it_is_marked_as_seen(place: Place, visit: Visit, *, script: bool) -> None:
+    """
+    Looking moves nothing, the button does, and what comes then is counted and listed.
+    """
+    page = visit(place, script=script).go("/now")
+    page.click("button:has-text('Mark as seen')")
+    page.wait_for_selector(".since:has-text('Nothing is new')")
+    place.added("Seen for the first time")
+    for _ in range(2):
+        page.reload()
+        page.click(".since a:has-text('new')")
+        page.wait_for_url("**/now/new")
+        assert page.locator("tr[data-href]").count() == 1
+        page.go_back()
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])

@@ -144,6 +144,8 @@ ROWS: dict[str, Row] = {
     "GET /metrics": Row(path="/metrics"),
     "GET /": Row(path="/"),
     "GET /now": Row(path="/now"),
+    "GET /now/{what:str}": Row(path="/now/new"),
+    "POST /now/seen": Row(path="/now/seen", form="position=&at=2020-01-01T00:00:00.000000Z"),
     "GET /dashboard": Row(path="/dashboard"),
     "GET /triage": Row(path="/triage"),
     "POST /triage/{id:str}": _of_item("/triage/{id}", form="do=accept"),

@@ -38,6 +38,7 @@ from backlog_store.commands.items import (
     LiftVerdict,
     Link,
     LinkKind,
+    MarkSeen,
     Move,
     Reopen,
     Report,
@@ -58,7 +59,7 @@ __all__ = [
     "AbortRun", "Access", "AdmitPerson", "Answer", "ApplyPolicy", "BeginRun", "BeginSession", "Body", "BodyOf", "Bulk",
     "ClaimItem", "Cleanup", "Close", "Command", "Comment", "CompleteRun", "Create", "Deactivate", "DropExpired",
     "DropView", "Edit", "EndSessions", "Escalate", "IssueToken", "JudgeRun", "KeepPlan", "LiftVerdict", "Link",
-    "LinkKind", "Merge", "Move", "NoteDeliveries", "Outcome", "OutcomeVerdict", "Redeliver", "ReleaseItem",
+    "LinkKind", "MarkSeen", "Merge", "Move", "NoteDeliveries", "Outcome", "OutcomeVerdict", "Redeliver", "ReleaseItem",
     "RemovePerson", "RemoveWebhook", "RenewClaim", "Reopen", "Report", "Reporting", "Resolve", "RevokeToken",
     "RotateToken", "RunScope", "SaveView", "SetPerson", "SetWebhook", "ShortenHistory", "Single", "Snooze", "Split",
     "TouchSession", "Undo", "Webhooks",
@@ -106,6 +107,7 @@ Body = (
     | Undo
     | SaveView
     | DropView
+    | MarkSeen
     | ApplyPolicy
     | Escalate
     | Bulk

@@ -13,7 +13,8 @@ from backlog_store.model import Draft, ItemId, RecordKind
 
 __all__ = [
     "BodyOf", "Cleanup", "Close", "Comment", "Create", "Deactivate", "DropExpired", "DropView", "Edit", "LiftVerdict",
-    "Link", "LinkKind", "Move", "Reopen", "Report", "Resolve", "SaveView", "ShortenHistory", "Snooze", "Undo",
+    "Link", "LinkKind", "MarkSeen", "Move", "Reopen", "Report", "Resolve", "SaveView", "ShortenHistory", "Snooze",
+    "Undo",
 ]  # fmt: skip
 
 LinkKind = Literal["blocks", "parent", "relates", "duplicates", "caused_by"]
@@ -248,6 +249,15 @@ class SaveView(BodyOf, frozen=True, tag="save_view"):
 
     name: str
     query: str
+
+
+class MarkSeen(BodyOf, frozen=True, tag="mark_seen"):
+    """
+    Note that who asks has seen what there was at *at*, up to the position of the log. A mark never goes back.
+    """
+
+    position: str
+    at: Instant
 
 
 class DropView(BodyOf, frozen=True, tag="drop_view"):

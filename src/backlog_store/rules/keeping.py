@@ -10,7 +10,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from backlog_store.backends.port import DropRecord
-from backlog_store.commands import DropView, KeepPlan, LiftVerdict, Outcome, SaveView
+from backlog_store.backends.scanning import within_log
+from backlog_store.commands import DropView, KeepPlan, LiftVerdict, MarkSeen, Outcome, SaveView
 from backlog_store.errors import NotFound
 from backlog_store.instants import add_seconds, is_instant
 from backlog_store.model import CLOSED, LIMITS
@@ -20,7 +21,7 @@ from backlog_store.rules.lifecycle import check_holder
 from backlog_store.rules.returning import clear_verdict
 from backlog_store.rules.view import Context
 
-__all__ = ["drop_view", "keep_plan", "lift_verdict", "save_view"]
+__all__ = ["drop_view", "keep_plan", "lift_verdict", "mark_seen", "save_view"]
 
 
 _TOKEN = re.compile(r"[0-9a-z]{16}")
@@ -79,6 +80,23 @@ def drop_view(context: Context, body: DropView) -> Outcome:
         raise NotFound("view", body.name)
     context.changes.append(DropRecord("view", body.name, record.revision))
     return Outcome(verdict="purged", id=body.name)
+
+
+def mark_seen(context: Context, body: MarkSeen) -> Outcome:
+    """
+    Note up to where somebody has seen what happened. Raises `InvalidInput` for what is ahead, or no position.
+    """
+    check = Checker()
+    check.instant("at", body.at, required=True)
+    if is_instant(body.at) and body.at > context.now:
+        check.fault("at", body.at, "an instant that is not ahead")
+    check.done("mark")
+    name = context.actor.name
+    old = context.record("seen", name)
+    if old is not None and old.body["at"] >= body.at:
+        return Outcome(verdict="unchanged", id=name, why="a later mark is set")
+    context.put_record("seen", name, {"position": within_log(context.reader, body.position), "at": body.at})
+    return Outcome(verdict="updated", id=name)
 
 
 def keep_plan(context: Context, body: KeepPlan) -> Outcome:

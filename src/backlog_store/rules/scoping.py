@@ -26,6 +26,7 @@ from backlog_store.commands import (
     DropExpired,
     JudgeRun,
     KeepPlan,
+    MarkSeen,
     Outcome,
     Report,
     Reporting,
@@ -57,6 +58,8 @@ def action_of(body: Body) -> Action:
     """
     Return what a role must include to ask this.
     """
+    if isinstance(body, MarkSeen):
+        return "read"  # it is one's own mark
     if isinstance(body, Reporting | KeepPlan):
         return "report"
     return (

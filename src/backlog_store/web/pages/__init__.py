@@ -11,6 +11,7 @@ from backlog_store.web.pages import (
     items,
     lists,
     looking,
+    news,
     people,
     plans,
     runs,
@@ -30,6 +31,6 @@ def page_routes() -> list[Route]:
     """
     Return every route of the pages.
     """
-    tables = (looking, triage, lists, items, board, sources, runs, plans, changes, people, tokens, webhooks, account,
-              signing_in, static)  # fmt: skip
+    tables = (looking, news, triage, lists, items, board, sources, runs, plans, changes, people, tokens, webhooks,
+              account, signing_in, static)  # fmt: skip
     return [route for table in tables for route in table.routes.routes]

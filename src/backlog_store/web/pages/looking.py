@@ -13,6 +13,7 @@ from backlog_store.model import PRIORITIES, STATUSES
 from backlog_store.query import EventQuery
 from backlog_store.rules.silences import lanes, silent
 from backlog_store.web.pages.items import told
+from backlog_store.web.pages.news import shown
 from backlog_store.web.pages.render import page, standing
 from backlog_store.web.pages.runs import parked
 from backlog_store.web.pages.trends import Trend, trend
@@ -47,7 +48,7 @@ def now_page(ask: Ask) -> Reply:
     """
     Show what needs a look now, and what happened last.
     """
-    live = standing(ask)
+    live, new = standing(ask), shown(ask)
     found = ask.backlog.attention(ask.text("env"), limit=5)
     now = ask.site.backlog.clock()
     waiting = ask.backlog.read(parked)
@@ -71,6 +72,7 @@ def now_page(ask: Ask) -> Reply:
         total=found.live,
         unowned=found.unowned_count,
         latest=latest,
+        **new,
     )
 
 

@@ -33,6 +33,7 @@ _DID = {
     "created": "Added.", "updated": "Changed.", "closed": "Closed.", "reopened": "Reopened.",
     "unchanged": "Nothing was different.", "accepted": "Accepted; it will be recorded when the database is back.",
     "removed": "Removed.", "revoked": "Revoked: it holds no longer.", "ended": "Signed out.",
+    "seen": "Seen: what comes from now on is new.",
     "replayed": "It is delivered again.",
 }  # fmt: skip
 
