@@ -22,6 +22,12 @@ URLS: dict[str, str] = {
     "postgres": "",  # a database of the server that the tests start
     "null": "null://",
 }
+#: By scheme: how long a store is waited for, in seconds, where a test asks what becomes of writes, not how soon. Eight
+#: writers of one key on a loaded machine wait longer for each other than the usual time.
+PATIENCE: dict[str, dict[str, float]] = {
+    "sqlite": {"busy_timeout_s": 60.0},
+    "postgresql": {"connect_s": 60.0, "read_s": 60.0, "write_s": 60.0},
+}
 _NUMBERS = count()
 RETAINING = tuple(name for name in URLS if name != "null")
 
@@ -38,6 +44,13 @@ def url_of(name: str, request: pytest.FixtureRequest, folder: Path) -> str:
     return dsn
 
 
+def open_patiently(url: str) -> Backend:
+    """
+    Open a store that is waited for as long as `PATIENCE` says.
+    """
+    return open_backend(url, **PATIENCE.get(url.partition(":")[0], {}))
+
+
 def new_stores(name: str, request: pytest.FixtureRequest, folder: Path) -> New:
     """
     Return what makes new, empty stores of this name and hands out their openers.
@@ -45,6 +58,6 @@ def new_stores(name: str, request: pytest.FixtureRequest, folder: Path) -> New:
 
     def new() -> Callable[[], Backend]:
         url = url_of(name, request, folder)
-        return lambda: open_backend(url)
+        return lambda: open_patiently(url)
 
     return new

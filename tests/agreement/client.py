@@ -11,7 +11,6 @@ import sys
 from msgspec.structs import replace
 
 from backlog_store.backends.port import Backend, Capabilities
-from backlog_store.backends.registry import open_backend
 from backlog_store.clock import system_clock, system_ids
 from backlog_store.codec import encode
 from backlog_store.commands import Command, Report
@@ -19,6 +18,7 @@ from backlog_store.executors.local import LocalExecutor
 from backlog_store.model import Actor, Draft, Event, Key
 from backlog_store.testing.faults import Wrapper
 from backlog_store.testing.histories import Append, append_to_key, mark_of, perform
+from tests.stores import open_patiently
 
 __all__ = ["LEVELS", "mark_of_report", "report_to_key"]
 
@@ -70,7 +70,7 @@ def main(url: str, level: str, clients: str, keys: str, each: str, name: str) ->
     Perform one process's share.
     """
     append: Append = LEVELS[level][0]
-    backend = open_backend(url)
+    backend = open_patiently(url)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()

@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 
 from backlog_store.backends.port import Backend
-from backlog_store.backends.registry import open_backend
 from backlog_store.codec import decode_json, from_builtins
 from backlog_store.testing.histories import Operation, check_history, perform
 from backlog_store.verify import verify
 from tests.agreement.client import LEVELS
 from tests.sizes import CHANGES
-from tests.stores import RETAINING, url_of
+from tests.stores import RETAINING, open_patiently, url_of
 
 KEYS = 10
 CLIENTS = 8
@@ -38,7 +37,7 @@ def _check(backend: Backend, operations: list[Operation], level: str) -> None:
 @pytest.mark.parametrize("name", RETAINING)
 def test_threads_lose_nothing(request: pytest.FixtureRequest, tmp_path: Path, name: str, level: str) -> None:
     """Eight threads that share one handle see each other's changes and none is lost, doubled or out of time."""
-    backend = open_backend(url_of(name, request, tmp_path))
+    backend = open_patiently(url_of(name, request, tmp_path))
     append = LEVELS[level][0]
     operations = perform(lambda _: backend, append, clients=CLIENTS, keys=KEYS, each=CHANGES // CLIENTS)
     _check(backend, operations, level)
@@ -50,7 +49,7 @@ def test_threads_lose_nothing(request: pytest.FixtureRequest, tmp_path: Path, na
 def test_processes_lose_nothing(request: pytest.FixtureRequest, tmp_path: Path, name: str, level: str) -> None:
     """Four processes of two threads each, on a store that claims to be shared, keep the same promise."""
     url = url_of(name, request, tmp_path)
-    open_backend(url).close()
+    open_patiently(url).close()
     share = ["2", str(KEYS), str(CHANGES // CLIENTS)]
     commands = [[sys.executable, str(CLIENT), url, level, *share, f"p{number}."] for number in range(CLIENTS // 2)]
     environment = os.environ | {"PYTHONPATH": str(CLIENT.parents[2])}
@@ -64,6 +63,6 @@ def test_processes_lose_nothing(request: pytest.FixtureRequest, tmp_path: Path, 
     outputs = [process.communicate("go\n")[0] for process in processes]
     assert [process.returncode for process in processes] == [0 for _ in processes]
     operations = [one for output in outputs for one in from_builtins(decode_json(output), list[Operation])]
-    backend = open_backend(url)
+    backend = open_patiently(url)
     _check(backend, operations, level)
     backend.close()
