@@ -25,6 +25,7 @@ from bench.population import EVENTS, NOW, fill
 __all__ = ["SIZES", "Filled", "Options", "Stores", "filled", "options", "parser"]
 
 SIZES = (10_000, 100_000)
+BACKENDS = ("SQLite", "PostgreSQL")
 
 
 class Filled(Struct):
@@ -50,6 +51,7 @@ class Options(Struct, kw_only=True):
     rounds: int = 9
     keep: Path | None = None
     given: Mapping[str, Mapping[str, str]] = {}
+    backends: tuple[str, ...] = BACKENDS
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -62,6 +64,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, default=9)
     made.add_argument("--keep", type=Path, metavar="FOLDER", help="keep SQLite's files here, and use those that are")
     made.add_argument("--stores", type=Path, metavar="FILE", help="JSON that names stores that are filled already")
+    made.add_argument("--backends", default=",".join(BACKENDS), help="of these alone (default: %(default)s)")
     return made
 
 
@@ -71,7 +74,10 @@ def options(found: argparse.Namespace) -> Options:
     """
     sizes = tuple(sorted(int(size) for size in found.sizes.split(",")))
     given = json.loads(found.stores.read_text()) if found.stores else {}
-    return Options(sizes=sizes, events=found.events, rounds=found.rounds, keep=found.keep, given=given)
+    backends = tuple(name for name in BACKENDS if name.lower() in found.backends.lower().split(","))
+    return Options(
+        sizes=sizes, events=found.events, rounds=found.rounds, keep=found.keep, given=given, backends=backends
+    )
 
 
 @contextmanager
@@ -83,21 +89,30 @@ def filled(wanted: Options) -> Iterator[Stores]:
         folder = wanted.keep or stack.enter_context(temporary_folder())
         folder.mkdir(parents=True, exist_ok=True)
         files = {size: folder / f"{size}-{wanted.events}.db" for size in wanted.sizes}
-        named = wanted.given.get("PostgreSQL", {})
-        missing = [size for size in wanted.sizes if str(size) not in named]
-        server = stack.enter_context(PostgresServer(settings={"max_wal_size": "4GB"})) if missing else None
-        stores: dict[str, list[Filled]] = {"SQLite": [], "PostgreSQL": []}
-        for size in wanted.sizes:
-            given = wanted.given.get("SQLite", {}).get(str(size), "")
-            is_there = bool(given) or files[size].exists()
-            url = given or f"sqlite:///{files[size]}"
-            stores["SQLite"].append(_opened(stack, url, size, 0 if is_there else wanted.events))
-            dsn = named.get(str(size)) or (server.create_database() if server else "")
-            store = _opened(stack, dsn, size, wanted.events if size in missing else 0)
-            if size in missing:
-                _tidy(dsn)
-            stores["PostgreSQL"].append(store)
+        stores: dict[str, list[Filled]] = {}
+        if "SQLite" in wanted.backends:
+            given = wanted.given.get("SQLite", {})
+            urls = {size: given.get(str(size)) or f"sqlite:///{file}" for size, file in files.items()}
+            there = {size for size, file in files.items() if str(size) in given or file.exists()}
+            stores["SQLite"] = [
+                _opened(stack, url, size, 0 if size in there else wanted.events) for size, url in urls.items()
+            ]
+        if "PostgreSQL" in wanted.backends:
+            stores["PostgreSQL"] = _of_postgres(stack, wanted)
         yield stores
+
+
+def _of_postgres(stack: ExitStack, wanted: Options) -> list[Filled]:
+    given = wanted.given.get("PostgreSQL", {})
+    missing = [size for size in wanted.sizes if str(size) not in given]
+    server = stack.enter_context(PostgresServer(settings={"max_wal_size": "4GB"})) if missing else None
+    found = []
+    for size in wanted.sizes:
+        dsn = given.get(str(size)) or (server.create_database() if server else "")
+        found.append(_opened(stack, dsn, size, wanted.events if size in missing else 0))
+        if size in missing:
+            _tidy(dsn)
+    return found
 
 
 def _opened(stack: ExitStack, url: str, size: int, events: int) -> Filled:
