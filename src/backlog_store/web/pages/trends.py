@@ -22,7 +22,7 @@ from backlog_store.rules.sla import sla_of
 __all__ = ["DAYS", "EVENTS_MAX", "Day", "Trend", "trend"]
 
 DAYS = 28
-EVENTS_MAX = 5_000
+EVENTS_MAX = 2_000
 #: Items in the order of work whose age is looked at, and closed ones whose targets are computed.
 _AGED = 500
 _CLOCKED = 100
@@ -66,10 +66,11 @@ def trend(reader: Reader, *, env: str, now: str, counts: Mapping[str, int]) -> T
     """
     Return what happened in *env* (empty: in all) in the last days; *counts* are those by status at *now*.
     """
-    found, reached = _passed(reader, env, day_of(add_seconds(now, -(DAYS - 1) * _DAY_S)))
+    found, items, reached = _passed(reader, env, day_of(add_seconds(now, -(DAYS - 1) * _DAY_S)))
     ended = {
-        item.id: item for event, item in found if _closes(event) and event.changes["closed_at"][1] == item.closed_at
-    }
+        event.item_id: items[event.item_id] for event in found
+        if _closes(event) and event.item_id in items and event.changes["closed_at"][1] == items[event.item_id].closed_at
+    }  # fmt: skip
     closed = sorted(ended.values(), key=lambda item: (item.closed_at, item.id), reverse=True)
     fixed = [_seconds(item.created_at, item.closed_at) for item in closed if item.closed_reason == "fixed"]
     dated = [item for item in closed if item.due_date]
@@ -87,23 +88,26 @@ def trend(reader: Reader, *, env: str, now: str, counts: Mapping[str, int]) -> T
     )
 
 
-def _passed(reader: Reader, env: str, first: str) -> tuple[list[tuple[Event, Item]], str]:
+def _passed(reader: Reader, env: str, first: str) -> tuple[list[Event], dict[str, Item], str]:
     """
-    Return the events since the day *first*, newest first, with their items, and the first day that they hold whole.
+    Return the events since the day *first*, newest first, and the first day that they hold whole.
+
+    With them come the items that were closed, and all where one env is asked for.
     """
-    found: list[tuple[Event, Item]] = []
+    found: list[Event] = []
+    items: dict[str, Item] = {}
     after, read = "", 0
     while True:
         events = reader.events(EventQuery(newest_first=True, limit=_PAGE, after=after))
         read += len(events)
         within = [event for event in events if day_of(event.ts) >= first and "status" in event.changes]
-        items = reader.items({event.item_id for event in within})
-        found += [(event, items[event.item_id]) for event in within
-                  if event.item_id in items and (not env or items[event.item_id].env == env)]  # fmt: skip
+        items |= reader.items({event.item_id for event in within if env or _closes(event)})
+        found += [event for event in within
+                  if not env or (event.item_id in items and items[event.item_id].env == env)]  # fmt: skip
         if len(events) < _PAGE or day_of(max(event.ts for event in events)) < first:
-            return found, first
+            return found, items, first
         if read >= EVENTS_MAX:
-            return found, max(first, day_of(add_seconds(events[-1].ts, _DAY_S)))
+            return found, items, max(first, day_of(add_seconds(events[-1].ts, _DAY_S)))
         after = events[-1].position
 
 
@@ -111,11 +115,11 @@ def _closes(event: Event) -> bool:
     return bool(event.changes.get("closed_at", ("", ""))[1])
 
 
-def _days(found: Sequence[tuple[Event, Item]], first: str, now: str, counts: Mapping[str, int]) -> Iterator[Day]:
+def _days(found: Sequence[Event], first: str, now: str, counts: Mapping[str, int]) -> Iterator[Day]:
     opened: dict[str, int] = {}
     closed: dict[str, int] = {}
     moved: dict[str, dict[str, int]] = {}
-    for event, _ in found:
+    for event in found:
         day = day_of(event.ts)
         was, became = event.changes["status"]
         opened[day] = opened.get(day, 0) + (was not in LIVE and became in LIVE)
