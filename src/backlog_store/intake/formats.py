@@ -109,6 +109,8 @@ _OTHERS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"bomFormat"}), "This is a CycloneDX bill of materials, which lists parts, not problems."),
     (frozenset({"advisories", "metadata"}), "This looks like npm 6's report: run npm audit with npm 7 or later."),
     (frozenset({"message", "statusCode"}), "This looks like npm's report of an audit that failed: run it again."),
+    (frozenset({"error"}), "This says that the tool failed (npm audit does so without a lock file): run it again."),
+    (frozenset({"receivers", "startsAt"}), "This is the list of Alertmanager's API: let it send its webhook instead."),
 )
 
 

@@ -80,6 +80,8 @@ def test_an_unknown_format_names_all_known_ones(one: object) -> None:
         ('{"results": [{"a": 1}], "errors": [], "paths": {}}', "--sarif"),
         ('[{"cell": null, "code": "F401", "filename": "a.py"}]', "--output-format sarif"),
         ('{"message": "405", "statusCode": 405}', "audit that failed"),
+        ('{"error": {"code": "ENOLOCK", "summary": "no lock file", "detail": ""}}', "lock file"),
+        ('[{"labels": {}, "receivers": [{"name": "x"}], "startsAt": "x", "status": {"state": "active"}}]', "webhook"),
     ],
 )
 def test_other_outputs_of_known_tools_get_a_hint(text: str, hint: str) -> None:
