@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Coroutine
+from time import monotonic
 from typing import Any
 from unittest.mock import Mock
 from urllib.parse import urlsplit
@@ -123,6 +124,41 @@ def test_a_head_that_trickles_is_given_up(serve: Callable[..., Served], sent: by
             got += chunk
     assert got.startswith(answer)
     assert bool(got) == bool(answer)
+
+
+class Lingering(Timely):
+    """
+    Waits for the first request of a connection for as long as a loaded machine may need.
+    """
+
+    leaving_s = 60.0
+
+
+def until(look: Callable[[], object]) -> None:
+    """
+    Look again and again until it is so; fail where it never is.
+    """
+    deadline = monotonic() + 60.0
+    while not look():
+        assert monotonic() < deadline, "it never came to be"
+
+
+def test_who_has_just_come_is_answered_before_the_service_stops(serve: Callable[..., Served]) -> None:
+    """
+    A request may be on its way when its worker is replaced: the connection ends behind its answer, not before.
+    """
+    served = serve(Asker(name="ann", person=True), http=Lingering)
+    parts = urlsplit(served.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+        until(lambda: served.server.server_state.connections)
+        [accepted] = served.server.server_state.connections
+        served.server.should_exit = True
+        until(lambda: accepted._is_leaving)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        got = b""
+        while chunk := connection.recv(65_536):  # until the server closes it
+            got += chunk
+    assert got.startswith(b"HTTP/1.1 200 ")
 
 
 class Timers:

@@ -21,10 +21,14 @@ _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Lengt
 class Timely(H11Protocol):
     """
     A connection whose heads come in time: *head_wait_s* after it was opened, each further one after its first byte.
+
+    Who has just opened one as the service stops is still answered, if the request comes within *leaving_s*.
     """
 
     head_wait_s: ClassVar[float] = 10.0
+    leaving_s: ClassVar[float] = 1.0
     _timer: asyncio.TimerHandle | None = None
+    _is_leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """
@@ -38,10 +42,23 @@ class Timely(H11Protocol):
         Take bytes. Those of a head do not move when it has to be complete.
         """
         super().data_received(data)
+        if self._is_leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
         if self.conn.their_state is not h11.IDLE:
             self._stop()
         elif self._timer is None:
             self._timer = self.loop.call_later(self.head_wait_s, self._give_up)
+
+    def shutdown(self) -> None:
+        """
+        Let go of the connection behind the request under way, of which nothing may have been read yet.
+        """
+        if self.cycle is not None or self.transport.is_closing():
+            super().shutdown()
+            return
+        self._is_leaving = True
+        self._stop()
+        self._timer = self.loop.call_later(self.leaving_s, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """
