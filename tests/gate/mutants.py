@@ -198,8 +198,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "an event that is linked to none before it": Mutant(
         "rules/view.py",
-        "            prev=(old or new).head,",
-        '            prev="",',
+        "prev=(old or new).head,",
+        'prev="",',
         "unit/rules/test_lifecycle.py::test_comment_changes_no_field",
     ),
     "a rewritten history is not held against its seal": Mutant(

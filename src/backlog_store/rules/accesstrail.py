@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from backlog_store.access import ROLES, Scope
-from backlog_store.ids import event_id
-from backlog_store.model import ACCESS_TRAIL, LIMITS, TRAILS, Event
+from backlog_store.model import ACCESS_TRAIL, LIMITS, TRAILS
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.view import Context
-from backlog_store.trail import sealed
 
 __all__ = ["check_scope_of", "check_secret", "check_subject", "check_who", "tell"]
 
@@ -71,21 +69,7 @@ def tell(context: Context, type: str, message: str, meta: Mapping[str, Any]) -> 
     """
     current = context.record(*_CURRENT)
     revision = current.body["revision"] + 1 if current is not None else 1
-    event = sealed(Event(
-        id=event_id(ACCESS_TRAIL, revision),
-        item_id=ACCESS_TRAIL,
-        revision=revision,
-        ts=context.now,
-        type=type,
-        actor=context.actor.name,
-        actor_kind=context.actor.kind,
-        message=message,
-        meta=dict(meta),
-        batch=context.batch,
-        request=context.command.request_id,
-        policy=context.policy.revision,
-        salt=context.salts.next(),
-        prev=current.body["head"] if current is not None else "",
-    ))  # fmt: skip
+    prev = current.body["head"] if current is not None else ""
+    event = context.event(ACCESS_TRAIL, revision, type, message, prev=prev, meta=dict(meta))
     context.put_record(*_CURRENT, {"revision": revision, "head": event.hash, "at": context.now}, event=event)
     return revision

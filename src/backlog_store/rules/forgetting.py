@@ -13,14 +13,13 @@ from msgspec.structs import replace
 from backlog_store.backends.port import DropRecord, Trim
 from backlog_store.commands import Cleanup, DropExpired, Outcome, ShortenHistory
 from backlog_store.errors import NotAllowed
-from backlog_store.ids import event_id
 from backlog_store.instants import add_seconds
 from backlog_store.model import CLOSED, LIMITS, Event, Item, ItemId, Key, KeyState, RecordKind, Verdict
 from backlog_store.query import All, Compare, EventQuery, In, ItemQuery, Where
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.links import part_all
 from backlog_store.rules.view import Context
-from backlog_store.trail import difference, is_baseline, sealed
+from backlog_store.trail import difference, is_baseline
 
 __all__ = ["cleanup", "drop_expired", "key_event", "shorten_history"]
 
@@ -33,23 +32,7 @@ def key_event(context: Context, state: KeyState, type: str, message: str) -> Eve
     """
     Return the next event of a key that no item holds.
     """
-    revision = state.last_revision + 1
-    event = Event(
-        id=event_id(state.item_id, revision),
-        item_id=state.item_id,
-        revision=revision,
-        ts=context.now,
-        type=type,
-        actor=context.actor.name,
-        actor_kind=context.actor.kind,
-        message=message,
-        batch=context.batch,
-        request=context.command.request_id,
-        policy=context.policy.revision,
-        salt=context.salts.next(),
-        prev=state.head,
-    )
-    return sealed(event)
+    return context.event(state.item_id, state.last_revision + 1, type, message, prev=state.head)
 
 
 def cleanup(context: Context, body: Cleanup) -> tuple[Outcome, ...]:

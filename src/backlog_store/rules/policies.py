@@ -13,12 +13,10 @@ from backlog_store.backends.port import Reader
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import ApplyPolicy, Outcome
 from backlog_store.errors import NotAllowed, RevisionConflict
-from backlog_store.ids import event_id
 from backlog_store.model import CURRENT_POLICY, LIMITS, POLICY_TRAIL, Event, Item, Record, RecordKind
 from backlog_store.policy import DEFAULT_POLICY, Policy, record_id
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.view import Context
-from backlog_store.trail import sealed
 
 if TYPE_CHECKING:
     from backlog_store.policy.stored import InForce, Kept
@@ -156,19 +154,7 @@ def apply_policy(context: Context, body: ApplyPolicy) -> Outcome:
 
 
 def _event(context: Context, kept: Kept, now: InForce | None) -> Event:
-    return sealed(Event(
-        id=event_id(POLICY_TRAIL, kept.revision),
-        item_id=POLICY_TRAIL,
-        revision=kept.revision,
-        ts=context.now,
-        type="policy_applied",
-        actor=context.actor.name,
-        actor_kind=context.actor.kind,
-        message=kept.message,
+    return context.event(
+        POLICY_TRAIL, kept.revision, "policy_applied", kept.message, prev=now.head if now is not None else "",
         meta={"digest": kept.digest, "name": kept.name, "before": now.digest if now is not None else ""},
-        batch=context.batch,
-        request=context.command.request_id,
-        policy=kept.revision - 1,
-        salt=context.salts.next(),
-        prev=now.head if now is not None else "",
-    ))  # fmt: skip
+    )  # fmt: skip

@@ -260,25 +260,11 @@ class Context:
         if old is not None and new is not old and new.updated_at == old.updated_at and new != old:
             # The clock stood still or went back; a copy from before must not pass for a fresh one.
             new = replace(new, updated_at=add_seconds(old.updated_at, 0.000_001))
-        event = sealed(Event(
-            id=own_event_id or event_id(new.id, revision),
-            item_id=new.id,
-            revision=revision,
-            ts=ts,
-            type=type,
-            actor=self.actor.name,
-            actor_kind=self.actor.kind,
-            message=message,
-            changes=difference(old, new, ts) if changes is None else changes,
-            meta=dict(meta) if meta else {},
-            added=added,
-            batch=self.batch,
-            request=self.command.request_id,
-            policy=self.policy.revision,
-            salt=self.salts.next(),
-            prev=(old or new).head,
+        event = self.event(
+            new.id, revision, type, message, ts=ts, id=own_event_id, prev=(old or new).head, added=added,
+            changes=difference(old, new, ts) if changes is None else changes, meta=dict(meta) if meta else {},
             extra=dict(extra) if extra else {},
-        ))  # fmt: skip
+        )  # fmt: skip
         item = replace(new, revision=revision, head=event.hash)
         if old is None:
             self.add(item, event)
@@ -293,6 +279,17 @@ class Context:
             if is_followed:
                 follow(self, old, item)
         return item
+
+    def event(self, item_id: ItemId, revision: int, type: str, message: str, *, prev: str, ts: Instant = "",
+              id: str = "", **more: Any) -> Event:  # fmt: skip
+        """
+        Return the event by which this command writes on a trail, sealed onto *prev*; *more* are further fields of it.
+        """
+        return sealed(Event(
+            id=id or event_id(item_id, revision), item_id=item_id, revision=revision, ts=ts or self.now, type=type,
+            actor=self.actor.name, actor_kind=self.actor.kind, message=message, batch=self.batch,
+            request=self.command.request_id, policy=self.policy.revision, salt=self.salts.next(), prev=prev, **more,
+        ))  # fmt: skip
 
     def add(self, item: Item, event: Event) -> None:
         """
