@@ -74,7 +74,10 @@ def options(found: argparse.Namespace) -> Options:
     """
     sizes = tuple(sorted(int(size) for size in found.sizes.split(",")))
     given = json.loads(found.stores.read_text()) if found.stores else {}
-    backends = tuple(name for name in BACKENDS if name.lower() in found.backends.lower().split(","))
+    asked = {name.lower() for name in found.backends.split(",")}
+    backends = tuple(name for name in BACKENDS if name.lower() in asked)
+    if len(backends) < len(asked):
+        raise SystemExit(f"--backends {found.backends}: choose of {', '.join(BACKENDS)}")
     return Options(
         sizes=sizes, events=found.events, rounds=found.rounds, keep=found.keep, given=given, backends=backends
     )

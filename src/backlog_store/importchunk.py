@@ -131,7 +131,7 @@ class Step:
                 if wrong := _fault_of_key(record, holder):
                     self._refuse(id, wrong)
                     continue
-            if record.kind == "link" and (missing := self._refused_before & set(record.id.rsplit("/", 2))):
+            if missing := self._refused_before & _items_named(record):
                 self._refuse(id, f"leads to or from {min(missing)}, which was not taken in")
                 continue
             if group.events:
@@ -140,6 +140,15 @@ class Step:
                 yield PutRecord(record, force=True)
             self._make(id, record.revision, group)
             self.done.records += 1
+
+
+def _items_named(record: Record) -> AbstractSet[str]:
+    """
+    Return the items between which a link leads, or the one to which another id does.
+    """
+    if record.kind == "link":
+        return set(record.id.rsplit("/", 2))
+    return {str(record.body.get("item_id", ""))} if record.kind == "alias" else set()
 
 
 def _sighting(record: Record) -> Sighting:

@@ -7,8 +7,9 @@ on every backend. Every count names the query that lists what it counts.
 What it costs: counters for what lives now; the index by closing time for what was closed; the index by end for accepted
 risks; one look for each lane of runs; at most `AGED` items of each priority, and the trails of as many of those that
 may have come to a step of escalation. What is new, what returned and which steps fired is read from the events, newest
-first, so that grows with the events of the window. No more than a page of events and of items is held at a time. What
-is listed without an owner is found by walking the live items in order, none where none is counted.
+first, so that grows with the events of the window. No more than a page of events and of items, or the trails of a
+hundred items, is held at a time. What is listed without an owner is found by walking the live items in order, none
+where none is counted.
 """
 
 from __future__ import annotations

@@ -9,10 +9,12 @@ import io
 import pytest
 
 from backlog_store.backends.memory import open_memory
-from backlog_store.backends.port import Backend
+from backlog_store.backends.port import Backend, PutRecord
 from backlog_store.backlog import Backlog
 from backlog_store.commands import Merge
+from backlog_store.errors import NotFound
 from backlog_store.executors.local import LocalExecutor
+from backlog_store.model import Draft, Record
 from backlog_store.testing.clocks import CountingIds, StepClock
 from backlog_store.transfer import export_store, foresee, import_store
 from backlog_store.verify import verify
@@ -78,6 +80,22 @@ def test_what_was_merged_away_and_purged_since_stays_merged(backend: Backend, an
     assert ann.cleanup(0) == 1
     assert [line for line in _import(backend, file) if "another name of 'two'" in line]
     assert ann.upsert(title="one", dedupe_key="one").id == two
+
+
+def test_another_id_of_what_is_refused_is_not_taken_in() -> None:
+    """
+    It would lead nowhere, and later to whatever gets that id.
+    """
+    source, target = (Backlog(LocalExecutor(open_memory()), actor="ann") for _ in range(2))
+    list(source.report([Draft(title="one", dedupe_key="k", id="bl_first")]))
+    alias = Record(kind="alias", id="bl_second", revision=1, body={"item_id": "bl_first"})
+    source.executor.backend.write(lambda writer: writer.apply([PutRecord(alias)]))
+    assert source.get("bl_second").id == "bl_first"
+    target.upsert(title="one", dedupe_key="k")
+    refused = _import(target.executor.backend, _exported(source.executor.backend))
+    assert [line.split(":")[0].split(" ")[0] for line in refused if "bl_second" in line] == ["alias"]
+    with pytest.raises(NotFound):
+        target.get("bl_second")
 
 
 def test_links_of_what_is_refused_are_not_taken_in(backend: Backend, ann: Backlog) -> None:

@@ -68,7 +68,7 @@ def _finding(alert: _Alert, body: _Body, pointer: str, context: ReportContext) -
         raise InvalidInput([Fault(f"{pointer}/status", status, "one of firing, resolved")], what="alert")
     env, service, source, category = merge_context(
         context, kind="Alertmanager", source="alertmanager", category="alert",
-        service=_first(labels, SERVICE_LABELS), env=_first(labels, ENV_LABELS),
+        service=t.mask(_first(labels, SERVICE_LABELS)), env=_first(labels, ENV_LABELS),
     )  # fmt: skip
     ordered = ", ".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
     # A probed address may hold a password. The key is made of a digest of the labels as they are.
@@ -85,7 +85,7 @@ def _finding(alert: _Alert, body: _Body, pointer: str, context: ReportContext) -
         + t.bullet("Alert", t.code(t.clean(name)))
         + t.bullet("Labels", t.code(t.clean(shown)))
         + "".join(t.bullet(kind.capitalize(), t.link(kind, url)) for kind, url in links.items()
-                  if t.link("x", url) != "x")
+                  if t.addresses([url]))
     )  # fmt: skip
     draft = Draft(
         title=t.one_line(f"{name}: {t.clean(summary)}" if summary else f"{name} ({service})"),
@@ -99,7 +99,7 @@ def _finding(alert: _Alert, body: _Body, pointer: str, context: ReportContext) -
         evidence_refs={"urls": urls} if urls else {},
         tags=tuple(dict.fromkeys([*context.tags, "alert"])),
         meta={
-            "labels": {label: t.mask(value) for label, value in sorted(labels.items())},
+            "labels": masked,
             "starts_at": alert.startsAt or "",
         },
         fix=fix_name("alert", service, name),

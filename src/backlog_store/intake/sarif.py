@@ -50,7 +50,7 @@ _SNIPPET_MAX = 1_000
 _BASES_MAX = 5
 #: Kinds of results that name no problem (SARIF 3.27.9); `open` and `review` may be one.
 _NO_PROBLEM = frozenset({"pass", "notApplicable", "informational"})
-_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\d+)\}")
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\d{1,4})\}")  # no message has more arguments
 
 
 def parse(stream: BinaryIO, context: ReportContext) -> Iterator[Parsed]:

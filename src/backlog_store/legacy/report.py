@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from backlog_store.backends.port import Change, DropRecord, PutRecord, Reader, Writer
+from backlog_store.backends.scanning import each_record
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.model import LEGACY_NOTES, Record
 
@@ -35,11 +36,8 @@ def notes(reader: Reader) -> Iterator[Note]:
     """
     Yield all that is to tell, by source and place.
     """
-    after = ""
-    while records := reader.scan("store", LEGACY_NOTES, after, _PAGE):
-        after = records[-1].id
-        for record in records:
-            yield from (from_builtins(note, Note) for note in record.body["notes"])
+    for record in each_record(reader, "store", LEGACY_NOTES):
+        yield from (from_builtins(note, Note) for note in record.body["notes"])
 
 
 def write_notes(writer: Writer, told: Mapping[str, Sequence[Note]]) -> None:

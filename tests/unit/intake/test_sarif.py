@@ -211,6 +211,13 @@ def test_arguments_are_put_in_once_and_doubled_braces_are_one() -> None:
     assert draft.title.startswith("'{1}' and 'b' in f'{x}' {9} (")
 
 
+def test_an_argument_of_a_number_that_none_has_stays_as_it_is() -> None:
+    """However long: Python makes no number of more than 4,300 digits."""
+    found = {**result(), "message": {"text": "a {%s}" % ("9" * 5_000), "arguments": ["b"]}}
+    (draft,) = drafts(read(sarif(found)))
+    assert "{999" in draft.title
+
+
 @pytest.mark.parametrize(
     ("reference", "expected"),
     [
