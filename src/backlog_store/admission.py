@@ -32,14 +32,13 @@ from backlog_store.credentials import (
 from backlog_store.errors import Fault, InvalidInput, NotFound
 from backlog_store.instants import Instant
 from backlog_store.model import ActorKind
-from backlog_store.rules.granting import person_named, sessions, state_of, token_named
+from backlog_store.rules.granting import SECRETS, person_named, sessions, state_of, token_named
 
 __all__ = [
     "Handed", "ended_session", "issue_token", "kept_password", "open_sessions", "person_told", "reach_of",
     "rotate_token", "session_told", "token_told", "way_of",
 ]  # fmt: skip
 
-_SECRETS = ("digest", "before", "password")
 _SESSION_ID = 16
 
 
@@ -114,7 +113,7 @@ def token_told(token: Token, now: Instant) -> dict[str, Any]:
     """
     Return a token as data, without what is kept of its secret; `state` is ``holds``, ``expired`` or ``revoked``.
     """
-    told = {name: value for name, value in to_builtins(token).items() if name not in _SECRETS}
+    told = {name: value for name, value in to_builtins(token).items() if name not in SECRETS}
     return {**told, "state": state_of(token, now)}
 
 
@@ -122,7 +121,7 @@ def person_told(person: Person) -> dict[str, Any]:
     """
     Return a person as data; `password` tells whether there is one, `subject` who that is to a provider of OIDC.
     """
-    told = {name: value for name, value in to_builtins(person).items() if name not in _SECRETS}
+    told = {name: value for name, value in to_builtins(person).items() if name not in SECRETS}
     return {**told, "password": bool(person.password), "subject": person.subject}
 
 

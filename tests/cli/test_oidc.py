@@ -48,6 +48,8 @@ def test_the_secret_is_in_the_environment_or_in_a_file_beside(
         return setup.secret
 
     assert secret() == "from the file"
+    (file.parent / "secret").write_text("from an editor\r\n", encoding="utf-8-sig")
+    assert secret() == "from an editor"
     monkeypatch.setenv("BACKLOG_OIDC_CLIENT_SECRET", "from the variable")
     assert secret() == "from the variable"
     monkeypatch.delenv("BACKLOG_OIDC_CLIENT_SECRET")

@@ -39,7 +39,7 @@ def _text(path: Path, most: int, setting: str) -> str:
     try:
         with path.open("rb") as stream:
             content = stream.read(4 * most + 1)
-        text = content.decode()
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(setting, str(path), f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

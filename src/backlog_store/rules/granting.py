@@ -35,11 +35,12 @@ from backlog_store.rules.checks import Checker
 from backlog_store.rules.view import Context
 
 __all__ = [
-    "access_records", "grant", "people", "person_named", "person_of", "person_record", "sessions", "state_of",
-    "token_named", "tokens", "without_secrets",
+    "SECRETS", "access_records", "grant", "people", "person_named", "person_of", "person_record", "sessions",
+    "state_of", "token_named", "tokens", "without_secrets",
 ]  # fmt: skip
 
-_SECRETS = ("digest", "before", "password", "secret")
+#: Fields of what is kept of who may sign in and who is told that nobody is shown.
+SECRETS = ("digest", "before", "password", "secret")
 
 
 def access_records(reader: Reader) -> Iterator[Record]:
@@ -126,7 +127,7 @@ def without_secrets(record: Record) -> Record:
     """
     Return a record of a token or person without what is kept of its secret.
     """
-    return replace(record, body={name: value for name, value in record.body.items() if name not in _SECRETS})
+    return replace(record, body={name: value for name, value in record.body.items() if name not in SECRETS})
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------------

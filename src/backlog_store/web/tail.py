@@ -111,7 +111,7 @@ class Tail:
                 elif not await self._waited(position):
                     yield b": still there\n\n"
             yield b"retry: %d\n\n" % _RETRY_MS
-        except (HttpProblem, BacklogError):
+        except BacklogError:
             if not is_begun:
                 raise
             # It comes back, and hears why; or it comes back once the database does.

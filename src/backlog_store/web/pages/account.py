@@ -83,7 +83,8 @@ def change_account(ask: Ask) -> Reply:
             raise InvalidInput([Fault("/again", "", "the two new passwords differ")], what="form")
         kept = kept_password(new, own.ids)
         own.execute(c.SetPerson(name=person.name, scope=person.scope, over=revision, password=kept))
-        cookie = accounts.enter(ask.request, person.name, new)  # every session ended, this one too
+        begun = c.BeginSession(name=person.name, digest="", expires_at="")  # every session ended, this one too
+        _, cookie = accounts.enter_by(ask.request, begun)
         done = back_to({}, "updated", "", default="/account")
         return Reply(status=done.status, headers={**done.headers, "Set-Cookie": cookie})
 
