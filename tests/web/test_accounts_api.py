@@ -184,10 +184,15 @@ def test_a_webhook_is_added_changed_and_removed(telling: Client, backlog: Backlo
     assert (stopped.json()["off"], stopped.json()["query"], stopped.json()["types"]) == ("they move", "P0", ["created"])
     assert stopped.json()["scope"]["envs"] == ["prod"]
     assert telling.patch(place, json={"off": ""}, headers={"If-Match": added.headers["etag"]}).status_code == 412
-    wider = telling.patch(place, json={"envs": None, "types": None, "off": ""}, headers={"If-Match": "*"}).json()
+    answer = telling.patch(place, json={"envs": None, "types": None, "off": ""}, headers={"If-Match": "*"})
+    wider = answer.json()
     assert (wider["scope"], wider["types"], wider["state"]) == (None, None, "on")
-    turned = telling.post(f"{place}/rotate", json={}).json()["secret"]
+    assert telling.post(f"{place}/rotate", json={}).status_code == 428
+    this = {"If-Match": answer.headers["etag"], "Idempotency-Key": "job-3"}
+    turned = telling.post(f"{place}/rotate", json={}, headers=this).json()["secret"]
     assert turned != secret
+    again = telling.post(f"{place}/rotate", json={}, headers=this)
+    assert (again.status_code, "secret" in again.json()) == (200, False)
     assert secret not in telling.get("/api/v1/webhooks").text + telling.get(place).text
     assert telling.delete(place).status_code == 204
     assert telling.get(place).status_code == 404

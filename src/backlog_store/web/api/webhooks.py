@@ -141,8 +141,9 @@ def rotate_webhook(ask: Ask) -> Reply:
     Give a webhook a new secret, shown as that of a new one is. The one before signs nothing any more.
     """
     name, given = ask.path["name"], ask.body_as(WhyIn)
+    asked = revision_asked(ask.request, required=True)
     revision, old = ask.backlog.read(lambda reader: webhook_named(reader, name))
-    body = msgspec.structs.replace(as_it_is(old, revision_asked(ask.request) or revision), message=given.message)
+    body = msgspec.structs.replace(as_it_is(old, asked or revision), message=given.message)
     return _handed(ask, name, subscribe(ask.backlog, body, ask.site.outlets, request_id=request_id(ask.request)))
 
 

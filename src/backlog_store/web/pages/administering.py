@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from backlog_store.access import ROLES, Scope
 from backlog_store.errors import BackendError, BacklogError, Fault, InvalidInput
+from backlog_store.instants import Instant, is_instant
 from backlog_store.web.pages.changes import one_of
 from backlog_store.web.problems import HttpProblem, status_of
 from backlog_store.web.routing import Ask, Reply
 
-__all__ = ["NONE", "attempted", "names_of", "once", "request_of", "scope_of", "text_of", "typed_of"]
+__all__ = ["NONE", "attempted", "made_at", "names_of", "once", "request_of", "scope_of", "text_of", "typed_of"]
 
 #: How a form says "none at all"; empty is "any".
 NONE = "(none)"
@@ -58,9 +59,9 @@ def typed_of(scope: Scope | None) -> dict[str, str]:
 
 def once(ask: Ask) -> str:
     """
-    Return what a form that makes a secret carries, so that sending it twice makes one.
+    Return what a form that makes a secret carries, so that sending it twice makes one: an id, and when it was made.
     """
-    return ask.site.backlog.ids()
+    return f"{ask.site.backlog.ids()}/{ask.site.backlog.clock()}"
 
 
 def request_of(form: Mapping[str, list[str]]) -> str:
@@ -69,6 +70,14 @@ def request_of(form: Mapping[str, list[str]]) -> str:
     """
     drawn = one_of(form, "once")
     return f"form-{drawn}" if drawn else ""
+
+
+def made_at(form: Mapping[str, list[str]], now: Instant) -> Instant:
+    """
+    Return when a form was made: "in 90 days" means the same however often it is sent. Without that, *now*.
+    """
+    made = one_of(form, "once").rpartition("/")[2]
+    return made if is_instant(made) and made <= now else now
 
 
 def attempted(do: Callable[[], Reply], refused: Callable[[int, BacklogError], Reply]) -> Reply:

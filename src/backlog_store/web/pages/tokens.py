@@ -14,7 +14,7 @@ from backlog_store.admission import Handed, issue_token, reach_of, rotate_token
 from backlog_store.errors import BacklogError
 from backlog_store.rules.granting import state_of, token_named, tokens
 from backlog_store.web.inputs import paged
-from backlog_store.web.pages.administering import attempted, once, request_of, scope_of
+from backlog_store.web.pages.administering import attempted, made_at, once, request_of, scope_of
 from backlog_store.web.pages.changes import FORM, back_to, form_of, moment, one_of
 from backlog_store.web.pages.render import page
 from backlog_store.web.problems import HttpProblem
@@ -51,8 +51,8 @@ def issue_here(ask: Ask) -> Reply:
     """
     Issue a token, and show its secret, this once.
     """
-    form, now = form_of(ask), ask.site.backlog.clock()
-    name = one_of(form, "name")
+    form = form_of(ask)
+    name, now = one_of(form, "name"), made_at(form, ask.site.backlog.clock())
 
     def do() -> Reply:
         kind: Any = "person" if one_of(form, "kind") == "person" else "machine"
@@ -89,8 +89,8 @@ def change_token(ask: Ask) -> Reply:
     form, now, name = form_of(ask), ask.site.backlog.clock(), ask.path["name"].removeprefix("/")
 
     def rotated() -> Reply:
-        ask.backlog.read(lambda reader: token_named(reader, name, now))
-        handed = rotate_token(ask.backlog, name, until=moment(form, "until", now), request_id=request_of(form))
+        until = moment(form, "until", made_at(form, now))
+        handed = rotate_token(ask.backlog, name, until=until, request_id=request_of(form))
         return _shown(ask, name, handed=handed)
 
     def revoked() -> Reply:
