@@ -309,6 +309,8 @@ class Record(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
 class Verdict(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """
     What was decided about a key; it outlives the item.
+
+    Once the item is purged `free_from` says when machines may lift it: never where it is empty, as a person holds it.
     """
 
     reason: str
@@ -316,6 +318,7 @@ class Verdict(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     at: Instant
     note: str = ""
     expires_at: Instant = ""
+    free_from: Instant = ""
 
 
 class KeyState(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):

@@ -15,11 +15,13 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
+from backlog_store.backends.keeping import drop_emptied
 from backlog_store.backends.port import Reader
 from backlog_store.backends.postgres import migrating, open_postgres, tallies
 from backlog_store.backends.postgres.deadlines import moment_after
 from backlog_store.backends.postgres.migrating import MIGRATIONS, Migration, migrate
 from backlog_store.backends.postgres.reading import PostgresReader
+from backlog_store.backends.postgres.statements import COMMIT, begin
 from backlog_store.backends.postgres.wire import Link, Refused, Statement
 from backlog_store.errors import BackendUnavailable, ConfigError, SchemaMismatch
 from backlog_store.query import OPERATORS, All, Compare, EventQuery, In
@@ -230,6 +232,22 @@ def test_two_stores_share_a_database(postgres_dsn: str) -> None:
     assert other.read(lambda reader: dict(reader.items(["bl_a"]))) == {}
     one.close()
     other.close()
+
+
+@pytest.mark.parametrize("schema", ["user", "select", "all"])
+def test_a_schema_may_be_named_by_a_word_of_sql(postgres_dsn: str, schema: str) -> None:
+    """What is a reserved word of PostgreSQL is a schema's name like any other: written, read anew, maintained."""
+    backend = open_postgres(postgres_dsn, schema=schema)
+    apply(backend, first(an_item("bl_a")))
+    with backend._link(moment_after(60)) as link:
+        link.exchange([*begin(schema, 60.0, in_turn=True), COMMIT], moment_after(60))
+    apply(backend, first(an_item("bl_b")))
+    assert drop_emptied(backend) == ()
+    backend.close()
+    again = open_postgres(postgres_dsn, schema=schema)
+    assert sorted(again.read(lambda reader: dict(reader.items(["bl_a", "bl_b"])))) == ["bl_a", "bl_b"]
+    assert again.check().ok
+    again.close()
 
 
 @pytest.mark.parametrize("schema", ["", "Backlog", "a-b", "a b", "x; DROP TABLE y", "pg_catalog", "é", "a" * 64, '"a"'])

@@ -17,7 +17,7 @@ from backlog_store.rules.fields import EDITABLE, HOLDABLE, sorted_tags
 from backlog_store.rules.lifecycle import check_holder, check_revision, held_by_actor, remember_closing, with_status
 from backlog_store.rules.names import check_key_free, rekey
 from backlog_store.rules.view import Context
-from backlog_store.rules.wip import check_room_elsewhere
+from backlog_store.rules.wip import check_room_after
 
 __all__ = ["edit"]
 
@@ -40,7 +40,7 @@ def edit(context: Context, body: Edit) -> Outcome:
     for name in (*values, *body.release):
         check_holder(context, item, name)
     edited = replace(item, **values)
-    check_room_elsewhere(context, item, edited)
+    check_room_after(context, item, edited)
     if status != item.status:
         edited = with_status(context, edited, status, body.message)
     edited = _held(context, edited, body, [*values, *(["status"] if status != item.status else [])])

@@ -96,6 +96,7 @@ def _purge(context: Context, item: Item) -> Outcome:
         verdict = None if item.verdict_lifted else Verdict(
             reason=item.closed_reason or "fixed", by=item.closed_by, at=item.closed_at or item.updated_at,
             note=state.verdict.note if state.verdict else "", expires_at=item.expires_at,
+            free_from=item.held_until.get("status", "") if "status" in item.held else context.now,
         )  # fmt: skip
         kept = replace(state, purged_at=context.now, verdict=verdict, last_revision=event.revision, head=event.hash,
                        episode=item.episode, generation=item.generation)  # fmt: skip

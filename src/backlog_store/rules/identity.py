@@ -30,6 +30,7 @@ from backlog_store.rules.lifecycle import check_holder, check_original, held_by_
 from backlog_store.rules.links import join, link_ids
 from backlog_store.rules.names import attach, detach, names_of
 from backlog_store.rules.policies import check_guards
+from backlog_store.rules.returning import check_verdict
 from backlog_store.rules.view import Context
 from backlog_store.workflow import closed_status
 
@@ -194,6 +195,8 @@ def split(context: Context, body: Split) -> Outcome:
     holder, root, root_state = context.holder(key)
     if holder is None and not _reaches_all(context):
         raise NotFound("key", f"{body.env}/{body.dedupe_key}")
+    if holder is None:
+        check_verdict(context, f"splitting {body.dedupe_key!r}", root_state)
     apart = tuple(dict.fromkeys((*state.apart, state.alias_of, root[1])))
     if len(apart) > LIMITS.aliases:
         raise NotAllowed(f"splitting {body.dedupe_key!r}", f"it was split from {LIMITS.aliases} keys already")

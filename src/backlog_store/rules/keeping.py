@@ -18,7 +18,7 @@ from backlog_store.model import CLOSED, LIMITS
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.forgetting import key_event
 from backlog_store.rules.lifecycle import check_holder
-from backlog_store.rules.returning import clear_verdict
+from backlog_store.rules.returning import check_verdict, clear_verdict
 from backlog_store.rules.view import Context
 
 __all__ = ["drop_view", "keep_plan", "lift_verdict", "mark_seen", "save_view"]
@@ -53,6 +53,7 @@ def lift_verdict(context: Context, body: LiftVerdict) -> Outcome:
         raise NotFound("key", f"{body.env}/{body.dedupe_key}")
     if state.verdict is None:
         return Outcome(verdict="unchanged", id=state.item_id, revision=state.last_revision)
+    check_verdict(context, f"lifting the verdict of {body.dedupe_key!r}", state)
     event = key_event(context, state, "verdict_lifted", body.message)
     context.put_key_state(key, replace(state, verdict=None, last_revision=event.revision, head=event.hash), event=event)
     return Outcome(verdict="updated", id=state.item_id, revision=event.revision)

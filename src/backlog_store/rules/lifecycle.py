@@ -20,7 +20,7 @@ from backlog_store.rules.dates import dated
 from backlog_store.rules.lanes import last_seen
 from backlog_store.rules.opening import new_item
 from backlog_store.rules.policies import check_guards, kept_by_guard
-from backlog_store.rules.returning import clear_verdict, put_verdict, reopened
+from backlog_store.rules.returning import check_verdict, clear_verdict, is_barred, put_verdict, reopened
 from backlog_store.rules.upsert import (
     identity,
     keep_given_id,
@@ -71,6 +71,8 @@ def create(context: Context, body: Create) -> Outcome:
         if holder is not None:
             raise AlreadyExists("key", body.draft.dedupe_key, held_by=f"the item {holder.id} ({holder.title!r})")
     if state is not None and state.purged_at:
+        if is_barred(context, draft, state):
+            check_verdict(context, f"creating an item for {draft.dedupe_key!r}", state)
         id, generation = state.item_id, state.generation
         keep_given_id(context, draft, id)
     else:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from backlog_store.errors import NotAllowed
 from backlog_store.instants import Instant
-from backlog_store.model import Item, KeyState, Verdict
+from backlog_store.model import Draft, Item, KeyState, Verdict
 from backlog_store.policy import Policy
 from backlog_store.rules.fields import EPISODE_FIELDS
 from backlog_store.rules.view import Context
@@ -19,7 +20,8 @@ from backlog_store.workflow import REOPENED_BY_REPORTS
 if TYPE_CHECKING:
     from backlog_store.policy.matching import Subject  # a policy's alone; those without one do not pay for it
 
-__all__ = ["NEW_EPISODE", "Return", "clear_verdict", "put_verdict", "reopened", "return_of"]
+__all__ = ["NEW_EPISODE", "Return", "check_verdict", "clear_verdict", "is_barred", "put_verdict", "reopened",
+           "return_of"]  # fmt: skip
 
 
 class Return(Struct, frozen=True):
@@ -95,6 +97,27 @@ def reopened(context: Context, item: Item, *, goes_on: bool = False) -> Item:
         held={name: holder for name, holder in item.held.items() if name not in ended},
         held_until={name: end for name, end in item.held_until.items() if name not in ended},
     )
+
+
+def is_barred(context: Context, draft: Draft, state: KeyState) -> bool:
+    """
+    Tell whether what was decided about a purged key keeps a report that is seen now from opening it.
+    """
+    known = state.verdict
+    return known is not None and return_of(
+        context.policy, draft, known.reason, closed_at=known.at, expires_at=known.expires_at, now=context.now,
+        seen_at=context.now,
+    ).why != ""  # fmt: skip
+
+
+def check_verdict(context: Context, action: str, state: KeyState | None) -> None:
+    """
+    Refuse a machine's hand on what a person decided about a key whose item is purged. Raises `NotAllowed`.
+    """
+    verdict = state.verdict if state is not None and state.purged_at else None
+    if verdict is None or context.actor.kind != "machine" or "" < verdict.free_from <= context.now:
+        return
+    raise NotAllowed(action, f"{verdict.by} decided that it is {verdict.reason}", hint="A person may lift that.")
 
 
 def clear_verdict(context: Context, item: Item) -> None:

@@ -19,11 +19,12 @@ from backlog_store.model import ACCESS_TRAIL, CLOSED, LIVE, POLICY_TRAIL, Claim,
 from backlog_store.query import EventQuery
 from backlog_store.rules.following import FOLLOWING, is_consequence
 from backlog_store.rules.identity import is_of_identity, set_back_keys
-from backlog_store.rules.lifecycle import check_holder, remember_closing
+from backlog_store.rules.lifecycle import check_holder, check_original, remember_closing
 from backlog_store.rules.links import join, link_ids, part
 from backlog_store.rules.names import check_key_free, rekey
 from backlog_store.rules.returning import clear_verdict
 from backlog_store.rules.view import Context
+from backlog_store.rules.wip import check_room_after
 from backlog_store.trail import is_baseline, plain_fields
 
 __all__ = ["undo"]
@@ -114,6 +115,8 @@ def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
     is_renamed = before.key != item.key and not keys
     if is_renamed:
         check_key_free(context, before)
+    check_room_after(context, item, before)
+    _check_circle(context, item, before)
     item = _part_again(context, item, keys, links)
     if not fields and keys:
         item = context.put(item, item, "undone", meta={"batch": newest.batch})
@@ -132,6 +135,18 @@ def _undo_item(context: Context, newest_first: list[Event]) -> Outcome:
     elif item.status in CLOSED and result.status not in CLOSED:
         clear_verdict(context, result)
     return Outcome(verdict="updated", id=item.id, revision=result.revision, item=result)
+
+
+def _check_circle(context: Context, item: Item, before: Item) -> None:
+    """
+    Refuse to make an item a copy again of what was closed as a copy of it since. Raises `NotAllowed`.
+    """
+    is_copy = before.duplicate_of and not before.verdict_lifted
+    if is_copy and (item.duplicate_of, item.verdict_lifted) != (before.duplicate_of, before.verdict_lifted):
+        action = f"setting {item.id} back to a duplicate of {before.duplicate_of}"
+        for original in context.wherever([before.duplicate_of]):
+            for one in check_original(context, action, item, original):
+                context.require(one)
 
 
 def _part_again(context: Context, item: Item, keys: Sequence[Event], links: Sequence[Event]) -> Item:

@@ -15,7 +15,7 @@ from backlog_store.query import All, In, ItemQuery, live
 from backlog_store.rules.ready import held_until
 from backlog_store.rules.view import Context
 
-__all__ = ["check_room", "check_room_elsewhere"]
+__all__ = ["check_room", "check_room_after"]
 
 
 def check_room(context: Context, name: str, item: Item) -> None:
@@ -35,11 +35,11 @@ def check_room(context: Context, name: str, item: Item) -> None:
     context.put_record("guard", f"wip/{item.env}/{name}", {})
 
 
-def check_room_elsewhere(context: Context, old: Item, new: Item) -> None:
+def check_room_after(context: Context, old: Item, new: Item) -> None:
     """
-    Refuse that what is worked on goes to another owner or env, where the limit there is reached. Raises `NotAllowed`.
+    Refuse what makes one more to work on for an owner in an env, where the limit is reached. Raises `NotAllowed`.
     """
-    if new.status == "in_progress" == old.status and (new.owner, new.env) != (old.owner, old.env):
+    if new.status == "in_progress" and (new.status, new.owner, new.env) != (old.status, old.owner, old.env):
         check_room(context, new.owner, new)
     lease = context.record("lease", new.id) if new.env != old.env and new.claimed_by else None
     if lease is not None and lease.expires_at > context.now:

@@ -195,6 +195,26 @@ def test_no_limit_is_passed_by_another_env_or_by_adding(clock: StepClock) -> Non
     assert ann.edit(claimed, env="prod").verdict == "updated"
 
 
+def test_undoing_keeps_to_a_limit(clock: StepClock) -> None:
+    """What was finished, given away or moved to another env does not come back over the limit by undoing that."""
+    policy = Policy(wip=Wip(limits=(WipLimit(limit=1),)))
+    ann = Backlog(LocalExecutor(open_memory(), policy=policy), actor="ann", clock=clock, ids=CountingIds())
+    first, second = (ann.upsert(title=title, owner="ann").id for title in ("first", "second"))
+    for change in (c.Close(id=first, reason="fixed"), c.Edit(id=first, fields={"owner": "bob"}),
+                   c.Edit(id=first, fields={"env": "qa"}), c.Move(id=first, to="blocked")):  # fmt: skip
+        ann.move(first, "in_progress")
+        batch = ann.execute(change).batch
+        ann.move(second, "in_progress")
+        refused = ann.undo(batch).outcomes[0]
+        assert (refused.verdict, refused.code) == ("refused", "not_allowed"), change
+        assert "ann works on 1 item in prod already, and the limit is 1" in refused.why
+        ann.move(second, "blocked")
+        ann.move(second, "open")
+        assert ann.undo(batch).outcomes[0].verdict == "updated"
+        ann.move(first, "blocked")
+        ann.move(first, "open")
+
+
 def test_commands_decided_together_keep_to_a_limit(clock: StepClock) -> None:
     """Of several moves in one transaction each one sees those before it."""
     backlog = Backlog(LocalExecutor(open_memory()), actor="ann", clock=clock, ids=CountingIds())

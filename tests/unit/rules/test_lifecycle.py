@@ -21,6 +21,7 @@ from backlog_store.commands import (
     Edit,
     LiftVerdict,
     Move,
+    Reopen,
     Report,
     Single,
     Undo,
@@ -364,6 +365,25 @@ def test_undone_creation_closes_and_lets_the_problem_return(machine: Backlog, pe
     assert machine.upsert(title="x", dedupe_key="k").verdict == "reopened"
 
 
+def test_undoing_makes_no_circle_of_duplicates(machine: Backlog, person: Backlog) -> None:
+    """
+    A closing that is done again by undoing is held to what closings are held to, also where a lift is taken back.
+    """
+    one, two = (machine.upsert(title=key, dedupe_key=key).id for key in ("one", "two"))
+    person.execute(Close(id=one, reason="duplicate", duplicate_of=two))
+    batch = person.execute(Reopen(id=one, message="no")).batch
+    person.execute(Close(id=two, reason="duplicate", duplicate_of=one))
+    refused = person.undo(batch).outcomes[0]
+    assert (refused.verdict, refused.code) == ("refused", "not_allowed")
+    assert f"{two} is itself closed as a duplicate of {one}" in refused.why
+
+    person.reopen(two, "neither")
+    assert person.undo(batch).outcomes[0].verdict == "updated"
+    batch = person.execute(LiftVerdict(env="prod", dedupe_key="one")).batch
+    person.execute(Close(id=two, reason="duplicate", duplicate_of=one))
+    assert "is itself closed as a duplicate" in person.undo(batch).outcomes[0].why
+
+
 def test_purged_key_keeps_its_verdict(machine: Backlog, person: Backlog, clock: StepClock) -> None:
     """
     What was judged long ago does not come back as new; what was fixed returns under its old id, history counted on.
@@ -385,6 +405,37 @@ def test_purged_key_keeps_its_verdict(machine: Backlog, person: Backlog, clock: 
     assert (suppressed.verdict, suppressed.id) == ("suppressed", judged)
     back = machine.upsert(title="fixed", dedupe_key="fixed")
     assert (back.verdict, back.id, back.revision, back.item.episode) == ("reopened", fixed, 4, 2)
+    person.lift_verdict("judged")
+    assert machine.upsert(title="judged", dedupe_key="judged").verdict == "reopened"
+
+
+def test_a_machine_does_not_touch_what_a_person_decided_about_a_purged_key(
+    machine: Backlog, person: Backlog, clock: StepClock
+) -> None:
+    """
+    It neither lifts that, nor creates what it bars; what a machine decided, or a person's hold that is over, it may.
+    """
+    ids = {}
+    for key in ("judged", "lent", "own"):
+        ids[key] = machine.upsert(title=key, dedupe_key=key).id
+    person.close_item(ids["judged"], "wont_fix")
+    until = add_seconds(clock(), 300 * DAY_S)
+    person.execute(Edit(id=ids["lent"], fields={"status": "canceled"}, hold_until=until))
+    machine.close_item(ids["own"], "obsolete")
+    clock.advance(200 * DAY_S)
+    assert machine.cleanup(180) == 3
+
+    for key in ("judged", "lent"):
+        with pytest.raises(NotAllowed, match="ann decided"):
+            machine.lift_verdict(key)
+        with pytest.raises(NotAllowed, match="ann decided"):
+            machine.create(Draft(title=key, dedupe_key=key))
+        assert machine.upsert(title=key, dedupe_key=key).verdict == "suppressed"
+    machine.lift_verdict("own")
+    clock.advance(200 * DAY_S)
+    machine.lift_verdict("lent")
+    for key in ("own", "lent"):
+        assert machine.upsert(title=key, dedupe_key=key).verdict == "reopened"
     person.lift_verdict("judged")
     assert machine.upsert(title="judged", dedupe_key="judged").verdict == "reopened"
 

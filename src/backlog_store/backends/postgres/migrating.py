@@ -6,7 +6,8 @@ advisory lock, and recorded with the checksum of its text. Its first line ``-- w
 version (counted in migrations) that may still use the tables after it: releases N and N - 1 share one store.
 """
 
-# ruff: noqa: S608 - the only name put into SQL is the schema's, which `PostgresBackend` has checked.
+# ruff: noqa: S608 - the only name put into SQL is the schema's, which `PostgresBackend` has checked; quoted, as
+# it may be a word that is reserved.
 from __future__ import annotations
 
 import hashlib
@@ -107,9 +108,9 @@ def _bring_up(link: Link, schema: str, moment: float, migrations: Sequence[Migra
     )
     missing = _missing(_applied(link, schema, moment), migrations)
     if not _exists(link, schema, moment):
-        link.script(f"CREATE SCHEMA {schema}", moment)
+        link.script(f'CREATE SCHEMA "{schema}"', moment)
     link.script(
-        f"SET LOCAL search_path = {schema}; SET LOCAL lock_timeout = '{DDL_LOCK_S}s';"
+        f"SET LOCAL search_path = \"{schema}\"; SET LOCAL lock_timeout = '{DDL_LOCK_S}s';"
         " SET LOCAL client_min_messages = warning;"
         " CREATE TABLE IF NOT EXISTS migrations (version integer PRIMARY KEY, name text NOT NULL,"
         " checksum text NOT NULL, works_since integer NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
@@ -136,8 +137,8 @@ _BEHIND = "(SELECT max(tx) FROM events) >= base + pg_snapshot_xmax(pg_current_sn
 
 
 def _clock_is_behind(link: Link, schema: str, moment: float) -> bool:
-    behind = _BEHIND.replace("FROM events", f"FROM {schema}.events")
-    rows = link.exchange([Statement(f"SELECT 1 FROM {schema}.clock WHERE {behind}")], moment)[0]
+    behind = _BEHIND.replace("FROM events", f'FROM "{schema}".events')
+    rows = link.exchange([Statement(f'SELECT 1 FROM "{schema}".clock WHERE {behind}')], moment)[0]
     return bool(rows)
 
 
@@ -155,7 +156,7 @@ def _applied(link: Link, schema: str, moment: float) -> list[tuple[int, str, int
     if not link.exchange([there], moment)[0]:
         return []
     rows: Rows = link.exchange(
-        [Statement(f"SELECT version, checksum, works_since FROM {schema}.migrations ORDER BY version")], moment
+        [Statement(f'SELECT version, checksum, works_since FROM "{schema}".migrations ORDER BY version')], moment
     )[0]
     return [(int(version), checksum.decode(), int(since)) for version, checksum, since in rows]
 

@@ -45,7 +45,7 @@ def make_ahead(link: Link, schema: str, moment: float, seconds: float) -> None:
     # READ COMMITTED: what another one has just made is seen once the lock is ours.
     start = [
         Statement("BEGIN ISOLATION LEVEL READ COMMITTED"),
-        Statement(f"SET LOCAL search_path = {schema}"),
+        Statement(f'SET LOCAL search_path = "{schema}"'),
         Statement(f"SET LOCAL lock_timeout = '{LOCK_MS}ms'"),
         limit_to(seconds),
     ]
@@ -87,12 +87,12 @@ def drop_emptied(backend: PostgresBackend) -> tuple[str, ...]:
     dropped: list[str] = []
 
     def run(link: Link, moment: float) -> None:
-        for (name,) in link.exchange([Statement(_OVER, (f"{schema}.events",))], moment)[0]:
+        for (name,) in link.exchange([Statement(_OVER, (f'"{schema}".events',))], moment)[0]:
             table = name.decode()
-            if link.exchange([Statement(f"SELECT 1 FROM {schema}.{table} LIMIT 1")], moment)[0]:  # noqa: S608
+            if link.exchange([Statement(f'SELECT 1 FROM "{schema}".{table} LIMIT 1')], moment)[0]:  # noqa: S608
                 continue
             # What was deleted is cleared away first: looking again, under the lock, is a matter of one page then.
-            link.script(f"VACUUM {schema}.{table}", moment)
+            link.script(f'VACUUM "{schema}".{table}', moment)
             if _drop(link, schema, table, moment, seconds):
                 dropped.append(table)
 
@@ -103,7 +103,7 @@ def drop_emptied(backend: PostgresBackend) -> tuple[str, ...]:
 def _drop(link: Link, schema: str, table: str, moment: float, seconds: float) -> bool:
     start = [
         Statement("BEGIN ISOLATION LEVEL READ COMMITTED"),
-        Statement(f"SET LOCAL search_path = {schema}"),
+        Statement(f'SET LOCAL search_path = "{schema}"'),
         Statement(f"SET LOCAL lock_timeout = '{LOCK_MS}ms'"),
         limit_to(seconds),
     ]

@@ -38,7 +38,7 @@ def begin(
     found = [_BEGIN_READING if read_only else _BEGIN]
     if in_turn:
         # SET, not set_config(): a SELECT takes the snapshot.
-        found.append(Statement(f"SET LOCAL search_path = {schema}"))
+        found.append(Statement(f'SET LOCAL search_path = "{schema}"'))
         found.append(limit_to(seconds))
         if is_shared:
             found.append(Statement(f"SET LOCAL lock_timeout = {LOCK_MS}"))
