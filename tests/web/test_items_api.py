@@ -157,6 +157,24 @@ def test_what_is_wrong_with_a_request_is_a_problem(client: Client, method: str, 
     assert body["detail"]
 
 
+def test_a_path_or_method_that_is_none_says_what_there_is(client: Client) -> None:
+    """
+    Who asks for what is not there is told what was asked for, and where to look.
+    """
+    nowhere = client.get("/api/v1/<b>nowhere").json()
+    assert (nowhere["detail"], nowhere["hint"]) == ("there is nothing at /api/v1/<b>nowhere", "What there is: /api.")
+    page = client.get("/<b>nowhere", headers={"Accept": "text/html"})
+    assert (page.status_code, "<b>" in page.text, "there is nothing at /&lt;b&gt;nowhere" in page.text) == (
+        404,
+        False,
+        True,
+    )
+    refused = client.delete("/api/v1/items")
+    assert refused.json()["detail"] == "/api/v1/items does not take DELETE"
+    assert {"GET", "POST"} <= set(refused.headers["allow"].split(", "))
+    assert refused.headers["allow"] in refused.json()["hint"]
+
+
 @pytest.mark.parametrize(
     ("body", "media", "status"),
     [(b"{", "application/json", 400), (b"title=x", "application/x-www-form-urlencoded", 415),

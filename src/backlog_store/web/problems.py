@@ -19,6 +19,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from backlog_store import errors as e
 from backlog_store.codec import encode
 from backlog_store.redacting import redacted
+from backlog_store.rules.checks import shorten
 
 __all__ = ["MEDIA_TYPE", "STATUSES", "HttpProblem", "problem", "status_of", "told"]
 
@@ -73,12 +74,12 @@ def status_of(error: BaseException) -> int:
     return next((STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES), 500)
 
 
-def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
+def problem(status: int, code: str, detail: str, hint: str = "", **more: Any) -> dict[str, Any]:
     """
     Return the body of a problem.
     """
     body = {"type": f"{_TYPE}{code}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail,
-            "code": code, **more}  # fmt: skip
+            "code": code, "hint": hint, **more}  # fmt: skip
     return {name: value for name, value in body.items() if value not in ("", (), [], None)}
 
 
@@ -102,9 +103,23 @@ def _of(error: BaseException, request: Request[Any, Any, Any]) -> tuple[dict[str
         detail = "the request is not valid" if listed else error.detail
         return problem(400, "invalid_request", detail, errors=listed), {}
     if isinstance(error, HTTPException):
+        headers = dict(error.headers or {})
         code = HTTPStatus(error.status_code).name.lower()
-        return problem(error.status_code, code, error.detail), dict(error.headers or {})
+        return problem(error.status_code, code, *_of_routing(error, request, headers)), headers
     return problem(500, "internal", "this should not happen; the server's log says more"), {}
+
+
+def _of_routing(error: HTTPException, request: Request[Any, Any, Any], headers: Mapping[str, str]) -> tuple[str, str]:
+    """
+    Return detail and hint of what the framework refuses before a route of ours is asked.
+    """
+    path = shorten(request.url.path)
+    is_api = path.startswith("/api/")
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return f"there is nothing at {path}", "What there is: /api." if is_api else ""
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{path} does not take {request.method}", f"It takes {headers.get('allow', 'other methods')}."
+    return error.detail, ""
 
 
 def told(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
