@@ -70,6 +70,13 @@ class Scope(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         return self.is_whole and self.sources is None
 
     @property
+    def is_admin(self) -> bool:
+        """
+        Tell whether it may administer everything.
+        """
+        return permits(self.role, "administer") and self.is_unbound
+
+    @property
     def reach(self) -> dict[str, list[str] | None]:
         """
         Return what it covers, as data: equal for scopes that see the same items.

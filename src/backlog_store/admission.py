@@ -14,7 +14,6 @@ from msgspec import Struct
 from backlog_store.access import Scope
 from backlog_store.backends.port import Reader
 from backlog_store.backlog import Backlog
-from backlog_store.clock import IdSource
 from backlog_store.codec import to_builtins
 from backlog_store.commands import EndSessions, IssueToken, RotateToken
 from backlog_store.credentials import (
@@ -28,11 +27,12 @@ from backlog_store.credentials import (
     hashed,
     key_of,
     session_holds,
+    state_of,
 )
 from backlog_store.errors import Fault, InvalidInput, NotFound
 from backlog_store.instants import Instant
 from backlog_store.model import ActorKind
-from backlog_store.rules.granting import SECRETS, person_named, sessions, state_of, token_named
+from backlog_store.rules.admitted import SECRETS, person_named, sessions, token_named
 
 __all__ = [
     "Handed", "ended_session", "issue_token", "kept_password", "open_sessions", "person_told", "reach_of",
@@ -76,14 +76,18 @@ def rotate_token(backlog: Backlog, name: str, *, until: Instant = "", expires_at
     return Handed(key=answer.outcomes[0].id, secret="" if answer.replayed else secret)
 
 
-def kept_password(password: str, ids: IdSource) -> str:
+def kept_password(backlog: Backlog, password: str, *, request_id: str = "") -> str:
     """
     Return what is kept of a new password. Raises `InvalidInput` for one that is too short or too long.
+
+    With a *request_id* its salt follows from that and who asks, which no other password has: the same request again
+    then asks for the same, and one with another password does not, by what takes as long to guess as a sign-in.
     """
     if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
         fault = Fault("/password", f"{len(password)} characters", f"{PASSWORD_MIN} to {PASSWORD_MAX} characters")
         raise InvalidInput([fault], what="password", hint="Nothing was done.")
-    return hashed(password, ids)
+    asked = f"{backlog.actor.name}/{request_id}"
+    return hashed(password, (lambda: digest_of(asked)[:32]) if request_id else backlog.ids)
 
 
 def open_sessions(backlog: Backlog, name: str) -> list[tuple[str, Session]]:

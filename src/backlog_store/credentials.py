@@ -25,8 +25,9 @@ from backlog_store.model import ActorKind
 from backlog_store.redacting import TOKEN_PREFIX
 
 __all__ = [
-    "IDLE_S", "NEVER", "PASSWORD_MAX", "PASSWORD_MIN", "SESSION_S", "Person", "Session", "Token", "digest_of",
-    "drawn_secret", "drawn_token", "hashed", "is_password", "key_of", "session_holds", "token_holds",
+    "IDLE_S", "NEVER", "PASSWORD_MAX", "PASSWORD_MIN", "SESSION_S", "Person", "Session", "Token", "administers",
+    "digest_of", "drawn_secret", "drawn_token", "hashed", "is_password", "key_of", "session_holds", "state_of",
+    "token_holds",
 ]  # fmt: skip
 
 PASSWORD_MIN = 12
@@ -153,9 +154,23 @@ def token_holds(body: Mapping[str, Any] | None, secret: str, now: Instant) -> To
     token = from_builtins(dict(body), Token)
     is_new = hmac.compare_digest(digest, token.digest)
     is_before = hmac.compare_digest(digest, token.before) and now < token.before_until
-    if token.revoked_at or (token.expires_at and token.expires_at <= now) or not (is_new or is_before):
-        return None
-    return token
+    return token if state_of(token, now) == "holds" and (is_new or is_before) else None
+
+
+def state_of(token: Token, now: Instant) -> str:
+    """
+    Return whether a token ``holds``, is ``expired`` or ``revoked``.
+    """
+    if token.revoked_at:
+        return "revoked"
+    return "expired" if token.expires_at and token.expires_at <= now else "holds"
+
+
+def administers(one: Person | Token, now: Instant) -> bool:
+    """
+    Tell whether a person or a token may administer everything now.
+    """
+    return one.scope.is_admin and (state_of(one, now) == "holds" if isinstance(one, Token) else not one.removed_at)
 
 
 def session_holds(body: Mapping[str, Any] | None, now: Instant) -> Session | None:

@@ -50,12 +50,28 @@ def test_a_person_is_added_edited_and_removed(stored: Cli) -> None:
     password = "correct horse battery"
     stored("person", "add", "ann", "--role", "admin", "--password-stdin", input=password + "\n")
     assert "ann" in stored("person", "list").stdout
-    stored("person", "edit", "ann", "--role", "worker")
+    stored("person", "edit", "ann", "--role", "worker", "--last-admin")
     assert "worker" in stored("person", "list").stdout
     stored("person", "remove", "ann")
     assert "ann" not in stored("person", "list").stdout
     assert password not in stored("export").stdout
     stored("verify")
+
+
+def test_the_last_who_may_administer_stays_unless_it_is_meant(stored: Cli) -> None:
+    """
+    Removing, demoting and revoking the last one is refused, and says what to do; not that of any other.
+    """
+    stored("person", "add", "ann", "--role", "admin", "--by-proxy")
+    for command in (("person", "remove", "ann"), ("person", "edit", "ann", "--role", "worker"),
+                    ("person", "edit", "ann", "--role", "admin", "--env", "prod")):  # fmt: skip
+        refused = stored(*command, expect=4)
+        assert "--last-admin" in refused.stderr
+    stored("token", "issue", "ops", "--role", "admin")
+    stored("person", "remove", "ann")
+    stored("token", "revoke", "ops", expect=4)
+    stored("token", "revoke", "ops", "--last-admin")
+    assert stored("token", "list", "--json").stdout.strip() == "[]"
 
 
 def test_what_nobody_may_be_is_refused(stored: Cli) -> None:

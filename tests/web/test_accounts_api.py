@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from litestar.testing import TestClient
 from msgspec.structs import replace
 
+from backlog_store.access import Scope
 from backlog_store.backlog import Backlog
 from backlog_store.codec import encode
 from backlog_store.commands import BeginSession
@@ -17,6 +19,10 @@ from backlog_store.credentials import digest_of, is_password, token_holds
 from backlog_store.hooks import is_secret
 from backlog_store.instants import add_seconds
 from backlog_store.query import EventQuery
+from backlog_store.web.api import api_routes
+from backlog_store.web.app import create_app
+from backlog_store.web.pages import page_routes
+from backlog_store.web.site import Asker, Site
 from backlog_store.webhooks.outlets import outlets_from
 from tests.web.conftest import Client, of_site
 from tests.webhooks.receiver import Receiver
@@ -70,6 +76,31 @@ def test_a_person_is_added_changed_and_removed(root: Client, backlog: Backlog) -
     assert body["password"] not in root.get("/api/v1/people").text + root.get(place).text
     assert root.delete(place).status_code == 204
     assert [root.get(place).status_code, root.delete(place).status_code] == [404, 404]
+
+
+def test_the_last_admin_is_never_removed_through_a_service(backlog: Backlog) -> None:
+    """
+    Neither by the API nor by a page nor by a command that says it is meant: who would let anybody in then.
+
+    A token that has expired administers nothing, and neither does an admin of a part.
+    """
+    admin, part = {"role": "admin"}, {"role": "admin", "envs": ["prod"]}
+    asker = Asker(name="dan", person=True, scope=Scope(role="admin"))
+    with TestClient(create_app(Site(backlog=backlog, sign_in=lambda _: asker), [*api_routes(), *page_routes()])) as dan:
+        dan.post("/api/v1/people", json={"name": "dan", "scope": admin})
+        dan.post("/api/v1/people", json={"name": "eli", "scope": part})
+        soon = add_seconds(backlog.clock(), 1)
+        dan.post("/api/v1/tokens", json={"name": "ci", "scope": admin, "expires_at": soon})
+        backlog.clock.advance(2)  # type: ignore[attr-defined]
+        removed = dan.delete("/api/v1/people/dan")
+        assert (removed.status_code, "nobody would be left" in removed.text) == (403, True)
+        assert dan.patch("/api/v1/people/dan", json={"scope": part}, headers={"If-Match": "*"}).status_code == 403
+        meant = {"body": {"command": "remove_person", "name": "dan", "last_admin": True}}
+        assert dan.post("/api/v1/commands", json=meant).status_code == 403
+        shown = dan.post("/people/dan", data={"do": "remove"})
+        assert (shown.status_code, "nobody would be left" in shown.text) == (403, True)
+        dan.patch("/api/v1/people/eli", json={"scope": admin}, headers={"If-Match": "*"})
+        assert dan.delete("/api/v1/people/dan").status_code == 204
 
 
 def test_a_password_is_set_and_taken_away(root: Client) -> None:
@@ -234,8 +265,17 @@ def test_a_webhook_is_tried_and_told_of(telling: Client, backlog: Backlog) -> No
 
 def test_a_repeated_password_is_no_second_change(root: Client, backlog: Backlog) -> None:
     """
-    The same request again, of which only the salt is another one, is answered as the first, and changes nothing.
+    The same request again is answered as the first, and changes nothing; with another password it is refused.
     """
     asked = {"name": "dan", "scope": READER, "password": PASSWORD}
     answers = [root.post("/api/v1/people", json=asked, headers={"Idempotency-Key": "k"}) for _ in "ab"]
     assert [(one.status_code, one.json()["revision"]) for one in answers] == [(201, 1), (201, 1)]
+    another = {**asked, "password": "another password"}
+    other = root.post("/api/v1/people", json=another, headers={"Idempotency-Key": "k"})
+    assert (other.status_code, other.json()["code"]) == (422, "request_reused")
+    body = next(record.body for record in backlog.records("access", "person/dan"))
+    this = {"If-Match": '"1"', "Idempotency-Key": "l"}
+    changed = [root.patch("/api/v1/people/dan", json={"password": word}, headers=this).status_code
+               for word in ("another password", "another password", PASSWORD)]  # fmt: skip
+    assert changed == [200, 200, 422]
+    assert next(record.body for record in backlog.records("access", "person/dan"))["password"] != body["password"]

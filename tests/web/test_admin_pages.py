@@ -19,7 +19,7 @@ from backlog_store.admission import open_sessions
 from backlog_store.backlog import Backlog
 from backlog_store.commands import SetPerson
 from backlog_store.credentials import hashed, is_password, token_holds
-from backlog_store.rules.granting import people, token_named
+from backlog_store.rules.admitted import people, token_named
 from backlog_store.rules.hooking import webhooks
 from backlog_store.web.api import api_routes
 from backlog_store.web.app import create_app

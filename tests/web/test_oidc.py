@@ -22,7 +22,7 @@ from backlog_store.errors import AlreadyExists, ConfigError, InvalidInput
 from backlog_store.executors.local import LocalExecutor
 from backlog_store.instants import to_datetime
 from backlog_store.query import EventQuery
-from backlog_store.rules.granting import people
+from backlog_store.rules.admitted import people
 from backlog_store.testing.clocks import CountingIds, StepClock
 from backlog_store.verify import verify
 from backlog_store.web.api import api_routes

@@ -16,8 +16,8 @@ from backlog_store.cli.app import App
 from backlog_store.cli.command import Choice
 from backlog_store.cli.complete import complete_fields, complete_fixes, complete_ids
 
-__all__ = ["fields_option", "id_argument", "json_option", "message_option", "not_empty", "scope_options",
-           "target_options"]  # fmt: skip
+__all__ = ["fields_option", "id_argument", "json_option", "last_admin_option", "message_option", "not_empty",
+           "scope_options", "target_options"]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,6 +97,13 @@ def _with_targets(function: F, metavar: str) -> F:
     )):  # fmt: skip
         function = decorate(function)
     return fields_option(json_option(function))
+
+
+last_admin_option = click.option(
+    "--last-admin",
+    is_flag=True,
+    help="Also where nobody is left then who may administer everything; not over a server.",
+)
 
 
 def scope_options(*, required: bool) -> Callable[[F], F]:

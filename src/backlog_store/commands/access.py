@@ -57,11 +57,12 @@ class RotateToken(BodyOf, frozen=True, tag="rotate_token"):
 
 class RevokeToken(BodyOf, frozen=True, tag="revoke_token"):
     """
-    Let the token of *name* hold no longer, for good.
+    Let the token of *name* hold no longer, for good; *last_admin* as in `RemovePerson`.
     """
 
     name: str
     message: str = ""
+    last_admin: bool = False
 
 
 class SetPerson(BodyOf, frozen=True, tag="set_person"):
@@ -70,10 +71,8 @@ class SetPerson(BodyOf, frozen=True, tag="set_person"):
 
     Empty: only a proxy signs this person in, or a provider of OIDC, where the person is *subject*: the issuer, a space,
     and who that is there (``None``: as it was; empty: nobody there). *over* is the revision that was seen (0: a new
-    person). A new password and another subject end every session.
+    person). A new password and another subject end every session. *last_admin* as in `RemovePerson`.
     """
-
-    DRAWN: ClassVar[tuple[str, ...]] = ("password",)  # its salt is
 
     name: str
     scope: Scope
@@ -81,15 +80,20 @@ class SetPerson(BodyOf, frozen=True, tag="set_person"):
     password: str | None = None
     message: str = ""
     subject: str | None = None
+    last_admin: bool = False
 
 
 class RemovePerson(BodyOf, frozen=True, tag="remove_person"):
     """
     Let a person sign in no longer; every session ends.
+
+    Raises `NotAllowed` where nobody would be left who may administer everything, unless *last_admin* says that this is
+    meant; through a service it never is.
     """
 
     name: str
     message: str = ""
+    last_admin: bool = False
 
 
 class BeginSession(BodyOf, frozen=True, tag="begin_session"):

@@ -1,16 +1,15 @@
 """
-Who may sign in: tokens, people, sessions. What is decided about them stands in one trail, see `rules.accesstrail`.
+What is decided about who may sign in: tokens, people, sessions. It stands in one trail, see `rules.accesstrail`.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
-from backlog_store.backends.port import Reader
 from backlog_store.backends.scanning import each_record
 from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import (
@@ -26,109 +25,16 @@ from backlog_store.commands import (
     SetPerson,
     TouchSession,
 )
-from backlog_store.credentials import Person, Session, Token
+from backlog_store.credentials import Person, Session, Token, administers, state_of
 from backlog_store.errors import AlreadyExists, NotAllowed, NotFound, RevisionConflict
 from backlog_store.instants import Instant
-from backlog_store.model import ACTOR_KINDS, LIMITS, Record
+from backlog_store.model import ACTOR_KINDS, LIMITS
 from backlog_store.rules.accesstrail import check_secret, check_subject, check_who, tell
+from backlog_store.rules.admitted import administering, person_in, person_of, person_record, sessions, tokens
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.view import Context
 
-__all__ = [
-    "SECRETS", "access_records", "grant", "people", "person_named", "person_of", "person_record", "sessions",
-    "state_of", "token_named", "tokens", "without_secrets",
-]  # fmt: skip
-
-#: Fields of what is kept of who may sign in and who is told that nobody is shown.
-SECRETS = ("digest", "before", "password", "secret")
-
-
-def access_records(reader: Reader) -> Iterator[Record]:
-    """
-    Yield every record of tokens and people, and the head of their trail.
-    """
-    yield from each_record(reader, "access")
-
-
-def tokens(reader: Reader) -> Iterator[Token]:
-    """
-    Yield every token, also those that hold no longer.
-    """
-    return (from_builtins(record.body, Token) for record in each_record(reader, "access", "token/"))
-
-
-def token_named(reader: Reader, name: str, now: Instant) -> tuple[int, Token]:
-    """
-    Return the token of a name and the revision of its record: the one that holds, else the newest. Raises `NotFound`.
-    """
-    found = [record for record in each_record(reader, "access", "token/") if record.body.get("name") == name]
-    if not found:
-        raise NotFound("token", name, hint="`backlog token list` shows them.")
-    record = max(found, key=lambda one: (state_of(from_builtins(one.body, Token), now) == "holds", one.body["at"]))
-    return record.revision, from_builtins(record.body, Token)
-
-
-def state_of(token: Token, now: Instant) -> str:
-    """
-    Return whether a token ``holds``, is ``expired`` or ``revoked``.
-    """
-    if token.revoked_at:
-        return "revoked"
-    return "expired" if token.expires_at and token.expires_at <= now else "holds"
-
-
-def people(reader: Reader) -> Iterator[tuple[int, Person]]:
-    """
-    Yield every person that may sign in, with the revision of the record.
-    """
-    for record in each_record(reader, "access", "person/"):
-        person = from_builtins(record.body, Person)
-        if not person.removed_at:
-            yield record.revision, person
-
-
-def person_named(reader: Reader, name: str) -> tuple[int, Person]:
-    """
-    Return who signs in under a name, and the revision of the record. Raises `NotFound`.
-    """
-    id = person_record(name)
-    return _there(reader.records("access", [id]).get(id), name)
-
-
-def sessions(reader: Reader, name: str) -> Iterator[tuple[str, Session]]:
-    """
-    Yield the sessions of a person, each with the digest of its secret; those among them that ended by themselves, too.
-    """
-    for record in each_record(reader, "session"):
-        if record.body.get("name") == name:
-            yield record.id, from_builtins(record.body, Session)
-
-
-def person_of(reader: Reader, subject: str, name: str = "") -> Person | None:
-    """
-    Return the person that a provider's *subject* is here, also one who was removed; *name* is looked at first.
-    """
-    likely = reader.records("access", [person_record(name)]).get(person_record(name)) if name else None
-    if likely is not None and likely.body.get("subject") == subject:
-        return from_builtins(likely.body, Person)
-    # A scan: only who was renamed there, or is new here, comes as far.
-    found = (record.body for record in each_record(reader, "access", "person/"))
-    return next((from_builtins(body, Person) for body in found if body.get("subject") == subject), None)
-
-
-def person_record(name: str) -> str:
-    """
-    Return the id of a person's record.
-    """
-    return f"person/{name}"
-
-
-def without_secrets(record: Record) -> Record:
-    """
-    Return a record of a token or person without what is kept of its secret.
-    """
-    return replace(record, body={name: value for name, value in record.body.items() if name not in SECRETS})
-
+__all__ = ["grant"]
 
 # --- tokens -----------------------------------------------------------------------------------------------------------
 
@@ -169,6 +75,7 @@ def _rotate_token(context: Context, body: RotateToken) -> Outcome:
     expires_at = token.expires_at if body.expires_at is None else body.expires_at
     new = replace(token, digest=body.digest, last=body.last, rotated_at=context.now, expires_at=expires_at,
                   before=token.digest if body.until else "", before_until=body.until)  # fmt: skip
+    _check_admin_left(context, token, new)
     return _put_token(context, new, "token_rotated", body.message, "updated")
 
 
@@ -181,12 +88,13 @@ def _revoke_token(context: Context, body: RevokeToken) -> Outcome:
     check.done("token")
     token = _the_token(context, body.name)
     new = replace(token, digest="", before="", before_until="", revoked_at=context.now, revoked_by=context.actor.name)
+    _check_admin_left(context, token, new, is_meant=body.last_admin)
     return _put_token(context, new, "token_revoked", body.message, "updated")
 
 
 def _live_token(context: Context, name: str) -> Token | None:
-    found = (one for one in tokens(context.reader) if one.name == name and not one.revoked_at)
-    return next((one for one in found if not one.expires_at or one.expires_at > context.now), None)
+    found = (one for one in tokens(context.reader) if one.name == name)
+    return next((one for one in found if state_of(one, context.now) == "holds"), None)
 
 
 def _the_token(context: Context, name: str) -> Token:
@@ -241,6 +149,8 @@ def _set_person(context: Context, body: SetPerson) -> Outcome:
     kept = old.password if old is not None and is_there and not body.subject else ""
     new = Person(name=body.name, scope=body.scope, by=context.actor.name, at=context.now, subject=subject,
                  password=kept if body.password is None else body.password)  # fmt: skip
+    if is_there and old is not None:
+        _check_admin_left(context, old, new, is_meant=body.last_admin)
     if body.password is not None or subject != known:
         _end(context, body.name)
     revision = _put_person(context, new, body.message, password=body.password is not None)
@@ -262,6 +172,7 @@ def _remove_person(context: Context, body: RemovePerson) -> Outcome:
     check.done("person")
     person = _the_person(context, body.name)
     gone = replace(person, password="", removed_at=context.now, by=context.actor.name)
+    _check_admin_left(context, person, gone, is_meant=body.last_admin)
     context.put_record("access", person_record(body.name), to_builtins(gone))
     _end(context, body.name)
     revision = tell(context, "person_removed", body.message, {"name": body.name})
@@ -269,14 +180,28 @@ def _remove_person(context: Context, body: RemovePerson) -> Outcome:
 
 
 def _the_person(context: Context, name: str) -> Person:
-    return _there(context.record("access", person_record(name)), name)[1]
+    return person_in(context.record("access", person_record(name)), name)[1]
 
 
-def _there(record: Record | None, name: str) -> tuple[int, Person]:
-    person = from_builtins(record.body, Person) if record is not None else None
-    if record is None or person is None or person.removed_at:
-        raise NotFound("person", name, hint="`backlog person list` shows who may sign in.")
-    return record.revision, person
+# --- the last one who may administer ----------------------------------------------------------------------------------
+
+
+def _check_admin_left(context: Context, old: Person | Token, new: Person | Token, *, is_meant: bool = False) -> None:
+    """
+    Refuse what would leave nobody who may administer everything: where all sign in, nobody could let anybody in then.
+
+    That it *is_meant* counts only of who has the store at hand, and can let somebody in without signing in. Whom a
+    provider of OIDC signs in is no loss: it lets in whoever is in the group.
+    """
+    if (is_meant and context.command.scope is None) or (isinstance(old, Person) and old.subject):
+        return
+    if not administers(old, context.now) or administers(new, context.now):
+        return
+    if all(one == old for one in administering(context.reader, context.now)):
+        what = f"the {'person' if isinstance(old, Person) else 'token'} {old.name!r}"
+        raise NotAllowed(f"this change of {what}", "nobody would be left who may administer everything",
+                         hint="Make somebody else admin first: `backlog person add NAME --role admin`. Where the store "
+                         "is, --last-admin says that nobody is to be left.")  # fmt: skip
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from backlog_store.backends.port import Reader
 from backlog_store.model import ACCESS_TRAIL, POLICY_TRAIL, Record
-from backlog_store.rules.granting import access_records
+from backlog_store.rules.admitted import access_records
 from backlog_store.rules.policies import policy_records
 
 __all__ = ["RECORDS_OF"]

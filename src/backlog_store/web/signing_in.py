@@ -19,8 +19,6 @@ from litestar import Request
 from msgspec import Struct
 from msgspec.structs import replace
 
-from backlog_store.access import Scope
-from backlog_store.backends.port import Reader
 from backlog_store.backlog import Backlog
 from backlog_store.codec import from_builtins
 from backlog_store.commands import AdmitPerson, BeginSession, EndSessions, TouchSession
@@ -28,6 +26,7 @@ from backlog_store.credentials import (
     NEVER,
     SESSION_S,
     Person,
+    Token,
     digest_of,
     drawn_secret,
     is_password,
@@ -38,7 +37,7 @@ from backlog_store.credentials import (
 from backlog_store.errors import BackendError
 from backlog_store.instants import Instant, add_seconds, to_datetime
 from backlog_store.redacting import TOKEN_PREFIX
-from backlog_store.rules.granting import people, person_record, tokens
+from backlog_store.rules.admitted import administering, person_record
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.site import Asker
 
@@ -60,14 +59,8 @@ def has_admin(backlog: Backlog) -> bool:
     Tell whether anybody could sign in who may administer everything; those of a provider of OIDC are not counted.
     """
     now = backlog.clock()
-
-    def look(reader: Reader) -> bool:
-        scopes: list[Scope] = [person.scope for _, person in people(reader) if not person.subject]
-        scopes += [one.scope for one in tokens(reader)
-                   if not one.revoked_at and (not one.expires_at or one.expires_at > now)]  # fmt: skip
-        return any(scope.role == "admin" and scope.is_whole and scope.sources is None for scope in scopes)
-
-    return backlog.read(look)
+    found = backlog.read(lambda reader: list(administering(reader, now)))
+    return any(isinstance(one, Token) or not one.subject for one in found)
 
 
 def check_origin(request: Request[Any, Any, Any], hosts: Collection[str], *, required: bool) -> None:

@@ -13,11 +13,11 @@ from backlog_store.admission import kept_password, person_told, reach_of, way_of
 from backlog_store.cli.app import App, pass_app, stdin_is_terminal
 from backlog_store.cli.command import group
 from backlog_store.cli.items import json_text
-from backlog_store.cli.options import json_option, message_option, not_empty, scope_options
+from backlog_store.cli.options import json_option, last_admin_option, message_option, not_empty, scope_options
 from backlog_store.cli.text import neutral, table
 from backlog_store.commands import EndSessions, RemovePerson, SetPerson
 from backlog_store.credentials import Person
-from backlog_store.rules.granting import people, person_named
+from backlog_store.rules.admitted import people, person_named
 
 __all__ = ["person"]
 
@@ -59,7 +59,7 @@ def add(app: App, name: str, scope: Scope, password_stdin: bool, by_proxy: bool,
     if by_proxy + password_stdin + bool(subject) > 1:
         raise click.UsageError("Give one of a password, --by-proxy and --subject.")
     backlog = app.writing()
-    kept = "" if by_proxy or subject else kept_password(_password(app, name, password_stdin), backlog.ids)
+    kept = "" if by_proxy or subject else kept_password(backlog, _password(app, name, password_stdin))
     backlog.execute(SetPerson(name=name, scope=scope, over=0, password=kept, message=message,
                               subject=subject))  # fmt: skip
     _told(app, "added", name, as_json)
@@ -71,11 +71,12 @@ def add(app: App, name: str, scope: Scope, password_stdin: bool, by_proxy: bool,
 @click.option("--new-password", is_flag=True, help="Ask for a new password; every session of the person ends.")
 @_password_option
 @_subject_option
+@last_admin_option
 @message_option
 @json_option
 @pass_app
 def edit(app: App, name: str, scope: Scope | None, new_password: bool, password_stdin: bool, subject: str | None,
-         message: str, as_json: bool) -> None:  # fmt: skip
+         last_admin: bool, message: str, as_json: bool) -> None:  # fmt: skip
     """
     Give a person another role and reach, a new password, or the place at a provider of OIDC that is theirs.
 
@@ -85,23 +86,24 @@ def edit(app: App, name: str, scope: Scope | None, new_password: bool, password_
     if scope is None and subject is None and not (new_password or password_stdin):
         raise click.UsageError("What is to change? Give --role, --new-password or --subject.")
     backlog = app.writing()
-    kept = kept_password(_password(app, name, password_stdin), backlog.ids) if new_password or password_stdin else None
+    kept = kept_password(backlog, _password(app, name, password_stdin)) if new_password or password_stdin else None
     backlog.execute(SetPerson(name=name, scope=scope or old.scope, over=revision, password=kept, message=message,
-                              subject=subject))  # fmt: skip
+                              subject=subject, last_admin=last_admin))  # fmt: skip
     _told(app, "changed", name, as_json)
 
 
 @person.command("remove", examples=("backlog person remove ben",))
 @click.argument("name", callback=not_empty)
+@last_admin_option
 @message_option
 @json_option
 @pass_app
-def remove(app: App, name: str, message: str, as_json: bool) -> None:
+def remove(app: App, name: str, last_admin: bool, message: str, as_json: bool) -> None:
     """
     Let a person sign in no longer; every session ends at once. What they did stays theirs.
     """
     app.reading()
-    app.writing().execute(RemovePerson(name=name, message=message))
+    app.writing().execute(RemovePerson(name=name, message=message, last_admin=last_admin))
     _told(app, "removed", name, as_json)
 
 

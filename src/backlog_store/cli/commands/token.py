@@ -12,11 +12,12 @@ from backlog_store.cli.app import App, pass_app
 from backlog_store.cli.asking import instant_of
 from backlog_store.cli.command import Choice, group
 from backlog_store.cli.items import json_text
-from backlog_store.cli.options import json_option, message_option, not_empty, scope_options
+from backlog_store.cli.options import json_option, last_admin_option, message_option, not_empty, scope_options
 from backlog_store.cli.text import neutral, table
 from backlog_store.commands import RevokeToken
+from backlog_store.credentials import state_of
 from backlog_store.model import ActorKind
-from backlog_store.rules.granting import state_of, tokens
+from backlog_store.rules.admitted import tokens
 
 __all__ = ["token"]
 
@@ -69,15 +70,16 @@ def rotate(app: App, name: str, keep: str, at_once: bool, expires: str, message:
 
 @token.command("revoke", examples=("backlog token revoke ruff -m 'leaked in a log'",))
 @click.argument("name", callback=not_empty)
+@last_admin_option
 @message_option
 @json_option
 @pass_app
-def revoke(app: App, name: str, message: str, as_json: bool) -> None:
+def revoke(app: App, name: str, last_admin: bool, message: str, as_json: bool) -> None:
     """
     Let a token hold no longer, at once and for good.
     """
     app.reading()
-    outcome = app.writing().execute(RevokeToken(name=name, message=message)).outcomes[0]
+    outcome = app.writing().execute(RevokeToken(name=name, message=message, last_admin=last_admin)).outcomes[0]
     app.out(json_text(app, {"key": outcome.id, "name": name, "revoked": True}) if as_json else f"revoked  {name}")
 
 

@@ -13,7 +13,7 @@ from backlog_store import commands as c
 from backlog_store.access import Scope
 from backlog_store.admission import ended_session, kept_password, open_sessions, person_told, session_told
 from backlog_store.credentials import Person
-from backlog_store.rules.granting import people, person_named
+from backlog_store.rules.admitted import people, person_named
 from backlog_store.web.inputs import etag, paged, request_id, revision_asked
 from backlog_store.web.routing import LIMIT, Ask, Param, Reply, Routes
 
@@ -69,7 +69,7 @@ def add_person(ask: Ask) -> Reply:
     Let a person sign in. Of the password a slow hash is kept.
     """
     given = ask.body_as(PersonIn)
-    kept = kept_password(given.password, ask.backlog.ids) if given.password else ""
+    kept = _kept(ask, given.password)
     body = c.SetPerson(name=given.name, scope=given.scope, over=0, password=kept, message=given.message,
                        subject=_subject(given))  # fmt: skip
     ask.backlog.execute(body, request_id=request_id(ask.request))
@@ -94,7 +94,7 @@ def edit_person(ask: Ask) -> Reply:
     asked = revision_asked(ask.request, required=True)
     revision, old = ask.site.backlog.read(lambda reader: person_named(reader, name))
     password = given.password
-    kept = None if password is msgspec.UNSET else kept_password(password, ask.backlog.ids) if password else ""
+    kept = None if password is msgspec.UNSET else _kept(ask, password)
     scope = old.scope if given.scope is msgspec.UNSET else given.scope
     body = c.SetPerson(name=name, scope=scope, over=asked or revision, password=kept, message=given.message,
                        subject=_subject(given))  # fmt: skip
@@ -139,6 +139,10 @@ def end_session(ask: Ask) -> Reply:
     name = ask.path["name"]
     ask.backlog.execute(ended_session(open_sessions(ask.site.backlog, name), name, ask.path["id"]))
     return Reply(status=204)
+
+
+def _kept(ask: Ask, password: str) -> str:
+    return kept_password(ask.backlog, password, request_id=request_id(ask.request)) if password else ""
 
 
 def _subject(given: PersonIn | PersonEditIn) -> str | None:

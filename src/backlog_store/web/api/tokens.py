@@ -12,11 +12,11 @@ from msgspec import Struct
 from backlog_store import commands as c
 from backlog_store.access import Scope
 from backlog_store.admission import Handed, issue_token, rotate_token, token_told
-from backlog_store.credentials import Token
+from backlog_store.credentials import Token, state_of
 from backlog_store.errors import Fault
 from backlog_store.instants import Instant
 from backlog_store.model import ActorKind
-from backlog_store.rules.granting import state_of, token_named, tokens
+from backlog_store.rules.admitted import token_named, tokens
 from backlog_store.web.inputs import paged, request_id, truth
 from backlog_store.web.routing import LIMIT, Ask, Param, Reply, Routes
 

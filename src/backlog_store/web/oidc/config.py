@@ -104,7 +104,7 @@ class OidcConfig(Struct, frozen=True, kw_only=True):
         """
         Tell whether anybody who comes this way may administer everything.
         """
-        return any(one.role == "admin" and one.scope.is_whole for one in self.groups)
+        return any(one.scope.is_admin for one in self.groups)
 
 
 class OidcSetup(Struct, frozen=True):

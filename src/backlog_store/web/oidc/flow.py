@@ -26,7 +26,7 @@ from backlog_store.commands import AdmitPerson, EndSessions
 from backlog_store.credentials import Person, drawn_secret
 from backlog_store.errors import AlreadyExists, InvalidInput, NotAllowed, RequestReused
 from backlog_store.instants import to_datetime
-from backlog_store.rules.granting import person_of
+from backlog_store.rules.admitted import person_of
 from backlog_store.web.oidc.config import OidcConfig, Unfit, name_of, scope_of
 from backlog_store.web.oidc.idtoken import Untrusted
 from backlog_store.web.oidc.provider import Provider, ProviderFault, is_error, plain

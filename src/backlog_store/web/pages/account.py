@@ -10,7 +10,7 @@ from backlog_store import commands as c
 from backlog_store.admission import ended_session, kept_password, open_sessions, reach_of, session_told, way_of
 from backlog_store.credentials import Person
 from backlog_store.errors import BacklogError, Fault, InvalidInput, NotFound
-from backlog_store.rules.granting import person_named
+from backlog_store.rules.admitted import person_named
 from backlog_store.web.pages.administering import attempted
 from backlog_store.web.pages.changes import FORM, back_to, form_of, one_of
 from backlog_store.web.pages.people import check_secret, is_secret
@@ -81,7 +81,7 @@ def change_account(ask: Ask) -> Reply:
         accounts.prove(ask.request, person.name, form.get("current", [""])[-1])
         if new != form.get("again", [""])[-1]:
             raise InvalidInput([Fault("/again", "", "the two new passwords differ")], what="form")
-        kept = kept_password(new, own.ids)
+        kept = kept_password(own, new)
         own.execute(c.SetPerson(name=person.name, scope=person.scope, over=revision, password=kept))
         begun = c.BeginSession(name=person.name, digest="", expires_at="")  # every session ended, this one too
         _, cookie = accounts.enter_by(ask.request, begun)

@@ -11,7 +11,7 @@ from backlog_store import commands as c
 from backlog_store.access import ROLES
 from backlog_store.admission import ended_session, kept_password, open_sessions, reach_of, session_told, way_of
 from backlog_store.errors import BacklogError
-from backlog_store.rules.granting import people, person_named
+from backlog_store.rules.admitted import people, person_named
 from backlog_store.web.inputs import paged
 from backlog_store.web.pages.administering import attempted, scope_of, typed_of
 from backlog_store.web.pages.changes import FORM, back_to, form_of, one_of, revision_of
@@ -146,4 +146,4 @@ def _kept(ask: Ask, password: str) -> str:
     if not password:
         return ""
     check_secret(ask)
-    return kept_password(password, ask.backlog.ids)
+    return kept_password(ask.backlog, password)

@@ -11,8 +11,9 @@ from urllib.parse import quote
 from backlog_store import commands as c
 from backlog_store.access import ROLES
 from backlog_store.admission import Handed, issue_token, reach_of, rotate_token
+from backlog_store.credentials import state_of
 from backlog_store.errors import BacklogError
-from backlog_store.rules.granting import state_of, token_named, tokens
+from backlog_store.rules.admitted import token_named, tokens
 from backlog_store.web.inputs import paged
 from backlog_store.web.pages.administering import attempted, made_at, once, request_of, scope_of
 from backlog_store.web.pages.changes import FORM, back_to, form_of, moment, one_of
