@@ -32,6 +32,7 @@ from backlog_store.errors import BacklogError, ConfigError
 from backlog_store.web.api import api_routes
 from backlog_store.web.app import create_app
 from backlog_store.web.heads import Timely
+from backlog_store.web.loading import load_all
 from backlog_store.web.logs import Form, configure
 from backlog_store.web.metrics import FOLDER
 from backlog_store.web.oidc.config import OidcSetup
@@ -159,6 +160,7 @@ def serve(backlog: Backlog, running: Running, *, reopen: Callable[[], Backlog] |
     """
     configure(running.log, requests=running.requests)
     if running.workers == 1:
+        load_all()
         bound = _bound(running)
         config = _config(running, create(backlog, running))
         signal.signal(signal.SIGTERM, _leave)
@@ -201,6 +203,7 @@ class _Worker:
     def __call__(self) -> Litestar:
         configure(self._running.log, requests=self._running.requests)
         threading.Thread(target=_stop_with_parent, daemon=True).start()
+        load_all()
         try:
             backlog = self._reopen()
             app = create(backlog, self._running)

@@ -19,7 +19,7 @@ from backlog_store.instants import day_of, to_datetime
 from backlog_store.web.pages.static import static_url
 from backlog_store.web.routing import Ask, Reply
 
-__all__ = ["ago", "error_page", "page", "plain_page", "standing", "until"]
+__all__ = ["ago", "error_page", "load_templates", "page", "plain_page", "standing", "until"]
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -97,7 +97,7 @@ def _query(current: Mapping[str, list[str]], **changes: str | list[str] | None) 
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("backlog_store.web", "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, auto_reload=False,
     )  # fmt: skip
     environment.filters["ago"] = ago
     environment.filters["until"] = until
@@ -105,6 +105,15 @@ def _environment() -> Environment:
     environment.filters["thousands"] = lambda number: f"{number:,}"
     environment.globals["static"] = static_url
     return environment
+
+
+def load_templates() -> None:
+    """
+    Compile every template now; each stays as it is until the process ends.
+    """
+    environment = _environment()
+    for name in environment.list_templates(extensions=["html"]):
+        environment.get_template(name)
 
 
 def page(ask: Ask, template: str, *, code: int = 200, **context: Any) -> Reply:
