@@ -17,7 +17,7 @@ unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick test-system lint types imports check fmt bench docs-check clean
+.PHONY: help demo test quick test-system screenshots container lint types imports check fmt bench docs-check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -38,6 +38,9 @@ test-system: $(VENV)/.system  ## tests that need root or Debian packages; instal
 screenshots: $(VENV)/.system  ## a picture of every page, light and dark, wide and narrow, in build/screenshots
 	@./scripts/system-tools
 	$(BIN)/python scripts/screenshots.py
+
+container:  ## build deploy/Containerfile and run it, on Debian's Python; needs root, installs what is missing
+	./scripts/container-check
 
 lint: $(VENV)/.dev  ## style, likely mistakes and formatting
 	$(BIN)/ruff check

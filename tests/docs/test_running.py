@@ -135,8 +135,12 @@ def test_the_image_runs_as_nobody_in_particular_and_looks_at_its_health() -> Non
     [path] = re.findall(r"HEALTHCHECK.*?8420(/\w+)", text, re.DOTALL)
     assert path in {route.path for route in api_routes() if route.action is None}
     # All that the image is built from is there, and it is pinned to a version of Python.
-    for source in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
-        assert all((ROOT / one).exists() for one in source.split())
+    copied = " ".join(re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)).split()
+    assert all((ROOT / one).exists() for one in copied)
+    # An engine is given that, and nothing else of the checkout.
+    given = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert given[1] == "*"
+    assert [line for line in given if line.startswith("!")] == [f"!{one}" for one in copied]
     assert all(":3." in one for one in re.findall(r"^FROM (\S+)", text, re.MULTILINE))
 
 
