@@ -99,18 +99,26 @@ _WHY = ("looked at it", "waits for a release", "cannot be reached from outside",
 
 def population(count: int, *, seed: int = 1, events: int = EVENTS, first: int = 0) -> Iterator[Load]:
     """
-    Yield *count* items with their events, *events* on average; *first* numbers the first of them.
+    Yield *count* items with their events, *events* on average, oldest burst first; *first* numbers the first of them.
     """
     source = random.Random(seed)
-    burst = 0
-    service, start = "", FROM
-    for number in range(first, first + count):
-        if burst == 0:
-            burst = 1 + int(source.expovariate(1 / _BURST))
-            service = source.choices(_SERVICES, cum_weights=_SHARES)[0]
-            start = add_seconds(FROM, source.random() * _SECONDS * 0.98)
-        burst -= 1
-        yield _grown(_Trail(source, number), count, service, add_seconds(start, source.random() * 3_600), events)
+    number = first
+    for start, service, problems in sorted(_bursts(source, count)):
+        for _ in range(problems):
+            at = add_seconds(start, source.random() * 3_600)
+            yield _grown(_Trail(source, number), count, service, at, events)
+            number += 1
+
+
+def _bursts(source: random.Random, count: int) -> Iterator[tuple[Instant, str, int]]:
+    """
+    Yield when each burst begins, in which service, and how many problems it brings: *count* in all.
+    """
+    while count:
+        problems = min(count, 1 + int(source.expovariate(1 / _BURST)))
+        service = source.choices(_SERVICES, cum_weights=_SHARES)[0]
+        yield add_seconds(FROM, source.random() * _SECONDS * 0.98), service, problems
+        count -= problems
 
 
 def fill(backend: Backend, count: int, *, seed: int = 1, events: int = EVENTS) -> None:

@@ -148,6 +148,9 @@ ENVS = {
     "CO-ROUTINE found", "SETUP", "SEARCH items USING COVERING INDEX items_order", "RECURSIVE STEP", "SCAN found",
     "SEARCH items USING COVERING INDEX items_order (env>?)", "CORRELATED SCALAR SUBQUERY 2",
 }  # fmt: skip
+#: A range of days, or of months: both ends are sought.
+RANGE = "SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value>? AND value<?)"
+RANGE_OF_WAKING = "SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value=? AND wake>? AND wake<?)"
 #: And a count of those that sleep: the rows of one day, from the index alone.
 SLEEPERS = {
     "SEARCH items USING COVERING INDEX items_wake (wake_at>? AND wake_at<?)",
@@ -199,30 +202,31 @@ READS: dict[str, tuple[Callable[[Reader], object], set[str]]] = {
     ),
     "how many are overdue": (
         lambda reader: reader.tally(All((LIVE, PROD, Compare("due_date", "<", "2026-03-20"))), ()),
-        {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value<?)", *COUNTS},
+        {RANGE, *COUNTS},
     ),
     "how many are overdue in any env": (
         lambda reader: reader.tally(All((LIVE, Compare("due_date", "<", "2026-03-20"))), ()),
-        {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value<?)", *COUNTS, *ENVS},
+        {RANGE, *COUNTS, *ENVS},
     ),
     "how many sleep": (
-        lambda reader: reader.tally(All((LIVE, PROD, Compare("wake_at", ">", START))), ()), SLEEPERS,
+        lambda reader: reader.tally(All((LIVE, PROD, Compare("wake_at", ">", START))), ()),
+        SLEEPERS | {RANGE_OF_WAKING},
     ),
     "how many urgent ones sleep": (
         lambda reader: reader.tally(
             All((LIVE, PROD, Compare("wake_at", ">", START), In("priority", ("P0", "P1")))), ()
         ),
-        SLEEPERS | {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value=? AND wake>?)"},
+        SLEEPERS | {RANGE_OF_WAKING},
     ),
     "how many unowned ones of any env woke": (
         lambda reader: reader.tally(All((LIVE, Compare("wake_at", "<=", START), In("owner", ("",)))), ()),
-        SLEEPERS | {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value=? AND wake<?)", *ENVS},
+        SLEEPERS | {RANGE_OF_WAKING, *ENVS},
     ),
     "how many late ones sleep": (
         lambda reader: reader.tally(
             All((LIVE, PROD, Compare("wake_at", ">", START), Compare("due_date", "<", "2026-03-20"))), ()
         ),
-        SLEEPERS | {"SEARCH tallies USING PRIMARY KEY (facet=? AND env=? AND status=? AND value<?)"},
+        SLEEPERS | {RANGE},
     ),
 }  # fmt: skip
 
@@ -250,7 +254,10 @@ SELECTIVE: dict[str, tuple[Any, str]] = {
     "a prefix of an id": (All((Compare("id", ">=", "bl_a"), Compare("id", "<", "bl_b"))), "(id>? AND id<?)"),
     "closed before": (Compare("closed_at", "<", "2026-06-01"), "items_closed (closed_at<?)"),
     "expired": (Compare("expires_at", "<", "2026-06-01"), "items_expires (expires_at<?)"),
-    "asleep": (Compare("wake_at", ">", "2026-06-01"), "items_wake (wake_at>?)"),
+    "woken of late": (
+        All((Compare("wake_at", ">", "2026-05-01"), Compare("wake_at", "<=", "2026-06-01"))),
+        "items_wake (wake_at>? AND wake_at<?)",
+    ),
 }
 
 
@@ -270,14 +277,25 @@ def test_a_selective_condition_leads(watched: Watched, name: str, others: tuple[
 
 
 def test_a_page_that_is_sorted_reads_the_documents_of_its_rows_alone(watched: Watched) -> None:
-    """What woke is sorted from an index of those that sleep; only the rows of the page are read."""
-    woke = All((LIVE, Compare("wake_at", "<=", START)))
+    """What woke within a week is sorted from an index of those that sleep; only the rows of the page are read."""
+    woke = All((LIVE, Compare("wake_at", "<=", START), Compare("wake_at", ">", "2026-02-22")))
     _reader(watched).search(ItemQuery(where=woke, limit=5))
     (plan,) = watched.plans()
     assert [step for step in plan if "items" in step] == [
-        "SEARCH items USING COVERING INDEX items_wake (wake_at<?)",
+        "SEARCH items USING COVERING INDEX items_wake (wake_at>? AND wake_at<?)",
         "SEARCH items USING INTEGER PRIMARY KEY (rowid=?)",
     ]
+
+
+@pytest.mark.parametrize("relation", ["<=", ">"])
+def test_what_woke_and_what_sleeps_are_pages_of_an_index_in_order(watched: Watched, relation: Any) -> None:
+    """However many woke, or sleep, a page reads its own rows, and passes over the others of the index."""
+    _reader(watched).search(ItemQuery(where=All((LIVE, PROD, Compare("wake_at", relation, START))), limit=5))
+    (plan,) = watched.plans()
+    assert {step for step in plan if "items" in step} == {
+        "SEARCH items USING INDEX items_wake_order (env=? AND status=?)"
+    }
+    assert not any("TEMP" in step for step in plan)
 
 
 def test_a_page_of_far_fewer_rows_than_branches_reads_the_documents_of_its_rows_alone(watched: Watched) -> None:

@@ -223,8 +223,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "user text becomes SQL": Mutant(
         "backends/sql/compile.py",
-        '    test: LiteralString = f"{column} {_OPERATORS[op]} {dialect.placeholder}"\n',
-        '    test: LiteralString = f"{column} {_OPERATORS[op]} \'{value}\' || {dialect.placeholder}"\n    value = ""\n',
+        '    test: LiteralString = f"{column} {OPERATORS[op]} {dialect.placeholder}"\n',
+        '    test: LiteralString = f"{column} {OPERATORS[op]} \'{value}\' || {dialect.placeholder}"\n    value = ""\n',
         "unit/backends/test_sql_compile.py::test_user_text_is_a_parameter_and_never_sql",
     ),
     "a cell is a formula": Mutant(

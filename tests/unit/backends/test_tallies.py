@@ -130,6 +130,48 @@ def test_counts_are_what_counting_says(request: pytest.FixtureRequest, store: St
     assert audit() == []
 
 
+#: First, last and other days of months and years, those before and after them, and no days at all.
+DAYS = ("2025-12-31", "2026-01-01", "2026-01-31", "2026-02-01", "2026-02-14", "2026-02-15", "2026-03-31", "2027-01-01")
+ODD_DAYS = ("2026-02", "2026-02-30", "2026-13-01", "9999-99-99", "", "x")
+
+
+@pytest.mark.parametrize("when", ["later", "often"])
+def test_counts_of_ranges_of_days_are_exact(request: pytest.FixtureRequest, store: Store, when: str) -> None:
+    """Due or waking before or after any day, or between two, in any combination, added up by months or not."""
+    if when == "often":
+        request.getfixturevalue("often")
+    backend, _, audit = store
+    wakes = ["", *(f"{day}T{hour}:00:00.000000Z" for day in DAYS for hour in ("00", "13"))]
+    items = [
+        an_item(f"bl_{n:03}", due_date=("", *DAYS)[n % 9], wake_at=wakes[n * 7 % 17], owner=("", "ann")[n % 2],
+                priority=("P0", "P1", "P2", "P3")[n % 4], env=("prod", "dev")[n % 3 == 0])
+        for n in range(100)
+    ]  # fmt: skip
+    apply(backend, *map(first, items))
+    backend.read(lambda reader: reader.tally(ANY, ()))  # of so many, a count adds up what waits
+    for n in range(0, 100, 9):
+        change = then(items[n], due_date=DAYS[n % 8], wake_at=wakes[n % 17], status=("open", "done")[n % 2])
+        apply(backend, change)
+        items[n] = change.item
+    ops = ("<", "<=", ">", ">=")
+    dues: list[Where] = [Compare("due_date", op, day) for day in (*DAYS[1:6], *ODD_DAYS) for op in ops]  # type: ignore[arg-type]
+    dues += [All((Compare("due_date", ">=", day), Compare("due_date", "<=", "2026-02-14"))) for day in DAYS]
+    instants = (wakes[4], wakes[9], f"{wakes[9][:11]}12", "2026-02", "2026-02-30", wakes[16])
+    waking: list[Where] = [Compare("wake_at", op, at) for at in instants for op in ops]  # type: ignore[arg-type]
+    few: list[Where] = [Compare("due_date", "<", "2026-02-15"), Compare("due_date", ">=", "2026-01-31")]
+    wheres = [*dues, *waking, *(All((one, due)) for one in waking for due in few)]
+    wheres += [All((one, In("owner", ("",)), live(), In("env", ("prod",)))) for one in waking]
+
+    def look(reader: Reader) -> None:
+        for where in wheres:
+            assert reader.tally(where, ()) == count_items(items, where, ()), where
+        for where in wheres[::5]:
+            assert reader.tally(where, ("due_date",)) == count_items(items, where, ("due_date",)), where
+
+    backend.read(look)
+    assert audit() == []
+
+
 def test_a_change_that_moves_nothing_writes_no_count(store: Store) -> None:
     """Another title leaves the counts alone; another status leaves one cell and reaches one."""
     backend, ask, _ = store
@@ -155,6 +197,8 @@ def test_a_change_that_moves_nothing_writes_no_count(store: Store) -> None:
         " VALUES (1, 'prod', 'open', 'P0', '', '', '', '', '')"
     ),
     "UPDATE tallies SET wake = '2026-03-04' WHERE facet = 'due asleep'",
+    "UPDATE tallies SET n = n + 1 WHERE facet = 'due month'",
+    "DELETE FROM tallies WHERE facet = 'due month asleep month'",
 ])  # fmt: skip
 def test_a_count_that_is_not_so_is_found(store: Store, flip: str) -> None:
     """The audit compares each kept count with the items, and says which is wrong, and by how much."""

@@ -17,6 +17,7 @@ from backlog_store.backends.postgres.sessions import Session
 from backlog_store.backends.postgres.statements import COMMIT, begin
 from backlog_store.backends.postgres.wire import Link, Refused, Statement
 from backlog_store.backends.sql.dialects import POSTGRES, SLEEPERS, TALLIED
+from backlog_store.backends.sql.recounting import recounts, what_is_counted
 
 __all__ = ["MOVES_MAX", "add_up", "differences", "is_due"]
 
@@ -86,29 +87,10 @@ def differences(reader: PostgresReader) -> Iterator[tuple[str, str, str, str, in
     """
     Yield facet, env, status, value and by how much the count is too high, for each count that is not so.
     """
-    for facet in TALLIED:
-        statement = f"""
-SELECT env, status, {facet}, sum(n)
-FROM ({" UNION ALL ".join(POSTGRES.tallied(facet))} UNION ALL SELECT env, status, {facet}, -1 FROM items) AS compared
-GROUP BY env, status, {facet}
-HAVING sum(n) <> 0
-"""
-        for env, status, value, more in reader._ask(Statement(statement), whole=True):
-            yield facet, env.decode(), status.decode(), value.decode(), int(more)
-    for facet in SLEEPERS:
-        statement = f"""
-SELECT env, status, {facet}, wake, sum(n)
-FROM (
-  {" UNION ALL ".join(POSTGRES.sleepers(facet))}
-  UNION ALL
-  SELECT env, status, {facet}, left(wake_at, 10), -1 FROM items WHERE wake_at > ''
-) AS compared
-GROUP BY env, status, {facet}, wake
-HAVING sum(n) <> 0
-"""
-        for env, status, value, wake, more in reader._ask(Statement(statement), whole=True):
-            asleep = f"asleep until {wake.decode()}, {facet}"
-            yield asleep, env.decode(), status.decode(), value.decode(), int(more)
+    for statement in recounts(POSTGRES):
+        for facet, env, status, value, wake, more in reader._ask(Statement(statement), whole=True):
+            counted = what_is_counted(facet.decode(), wake.decode())
+            yield counted, env.decode(), status.decode(), value.decode(), int(more)
 
 
 def _lock_number(schema: str) -> int:

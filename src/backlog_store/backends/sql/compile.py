@@ -30,8 +30,8 @@ from backlog_store.query import (
 )
 
 __all__ = [
-    "COLUMNS", "NOTHING", "all_of", "bounds", "compile_events", "compile_where", "conditions", "flat", "is_selective",
-    "parts_of",
+    "COLUMNS", "NOTHING", "OPERATORS", "all_of", "bounds", "compile_events", "compile_where", "conditions", "flat",
+    "is_selective", "parts_of",
 ]  # fmt: skip
 
 #: Each query field and its column. ``tag`` has a table of its own.
@@ -57,7 +57,8 @@ COLUMNS: dict[str, LiteralString] = {
     "stage": "status",
     "claimed_by": "claimed_by",
 }
-_OPERATORS: dict[str, LiteralString] = {"<": "<", "<=": "<=", ">": ">", ">=": ">="}
+#: Each comparison, as SQL has it.
+OPERATORS: dict[str, LiteralString] = {"<": "<", "<=": "<=", ">": ">", ">=": ">="}
 #: Columns with an index that holds only the rows where they are not empty: the condition must say so to use it.
 _SPARSE = frozenset({"owner", "dedupe_key", "fix", "closed_at", "expires_at", "wake_at", "claimed_by"})
 #: A condition on one of these finds few items; it leads the plan, and the page is sorted.
@@ -209,7 +210,7 @@ def _in(name: str, values: Sequence[str], dialect: Dialect, weak: frozenset[str]
 
 def _compare(name: str, op: str, value: str, dialect: Dialect, weak: frozenset[str]) -> Statement:
     column = _column(name, dialect, weak)
-    test: LiteralString = f"{column} {_OPERATORS[op]} {dialect.placeholder}"
+    test: LiteralString = f"{column} {OPERATORS[op]} {dialect.placeholder}"
     if name == "due_date":
         return Statement(f"({test} AND {column} < '{NO_DUE}')", (value,))
     return Statement(test if name == "due" else f"({test} AND {column} {dialect.not_empty})", (value,))

@@ -3,7 +3,8 @@ Counts to SQL: from what was counted as items were written, where that answers; 
 
 Kept are the counts by env, status and one more field (`TALLIED`), and, of items that have an instant to wake at, by the
 day of it besides (`SLEEPERS`). "Wakes after this instant" is so every count of a later day, and the rows of that one
-day, which an index holds.
+day, which an index holds. What is counted by day is counted by month as well: of "every later day" those of the same
+month and every later month are added up, which are few however many days there are.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import LiteralString
+from itertools import chain, product
+from typing import LiteralString, NamedTuple
 
 from msgspec.structs import replace
 
-from backlog_store.backends.sql.compile import COLUMNS, all_of, conditions, flat, parts_of
-from backlog_store.backends.sql.dialects import SLEEPERS, TALLIED, Dialect, Statement
+from backlog_store.backends.sql.compile import COLUMNS, OPERATORS, all_of, conditions, flat, parts_of
+from backlog_store.backends.sql.dialects import SLEEPERS, TALLIED, Dialect, Statement, kept_counts
 from backlog_store.backends.sql.stages import staged
 from backlog_store.errors import Fault, InvalidInput
-from backlog_store.query import ANY, FACETS, All, Any_, Compare, HasWords, In, Not, Where, check_where
+from backlog_store.model import PRIORITIES
+from backlog_store.query import ANY, FACETS, NO_DUE, All, Any_, Compare, HasWords, In, Not, Where, check_where
 
 __all__ = ["compile_tally"]
 
@@ -60,13 +63,15 @@ def _kept(where: Where, by: tuple[str, ...], dialect: Dialect) -> Statement | No
     columns = {COLUMNS.get(name, "") for name in {*by, *_named(where)} - {"env", "status", "stage"}}
     if len(columns) <= 1 and columns <= set(TALLIED):
         column = next((column for column in TALLIED if column in columns), TALLIED[0])
-        return _summed(by, dialect.tallied(column), conditions(parts, _of_counts(dialect)))
+        return _summed(by, column, parts, None, dialect)
     waking = [part for part in parts if isinstance(part, Compare) and part.field == "wake_at"]
     others = [part for part in parts if part not in waking]
     if len(waking) == 1 and "wake_at" not in {*by, *_named(All(tuple(others)))} and _DAY.match(waking[0].value):
         columns.discard("wake_at")
         if len(columns) <= 1 and columns <= set(SLEEPERS):
-            column = next((column for column in SLEEPERS if column in columns), SLEEPERS[0])
+            column = next((column for column in SLEEPERS if column in columns), "priority")
+            if column == "priority":  # a range of days is one stretch of the counts only within one priority
+                others.append(In("priority", PRIORITIES))
             return _sleepers(column, waking[0], others, by, dialect)
     return None
 
@@ -79,15 +84,52 @@ def _sleepers(
     """
     day = waking.value[:10]
     mark = dialect.placeholder
-    relation: LiteralString = "<" if waking.op.startswith("<") else ">"
-    days = Statement(f"wake {relation} {mark}", (day,))
-    kept = _summed(by, dialect.sleepers(column), [*conditions(others, _of_counts(dialect)), days])
+    kept = _summed(by, column, others, Compare("wake_at", "<" if waking.op.startswith("<") else ">", day), dialect)
     after = day[:-1] + chr(ord(day[-1]) + 1)  # the least text that is greater than all that begin with the day
     today = Statement(f"wake_at >= {mark} AND wake_at < {mark}", (day, after))
     # The index of wake_at leads, and holds all else that is asked for.
     weak = replace(dialect, among_known=dialect.among)
     rows = _grouped(by, "COUNT(*)", "items", all_of([*conditions([waking, *others], weak), today]))
     return Statement(f"{kept.sql}\nUNION ALL\n{rows.sql}", kept.parameters + rows.parameters)
+
+
+class _Days(NamedTuple):
+    """
+    A range of days: the condition for each day, and what its counts are: suffixes of facets, and conditions for these.
+    """
+
+    each: Statement
+    counted: Sequence[tuple[LiteralString, Statement]]
+
+
+_ALL_DAYS = _Days(all_of([]), [("", all_of([]))])
+
+
+def _days(column: LiteralString, compared: Sequence[Compare], mark: LiteralString, *, by_month: bool) -> _Days:
+    """
+    Return the range of days that *compared* (one at least) describe; *by_month* allows to add up whole months.
+    """
+    tests = {
+        direction: [Statement(f"{column} {OPERATORS[one.op]} {mark}", (one.value,)) for one in compared
+                    if one.op.startswith(direction)]
+        for direction in "<>"
+    }  # fmt: skip
+    # No day of waking is the empty text, no due date the greatest: both are outside of every range. One bound of a side
+    # is enough, for SQLite begins and ends at one.
+    if not any(one.value < NO_DUE for one in compared if one.op.startswith("<")):
+        tests["<"].append(Statement(f"{column} < '{NO_DUE}'"))
+    each = all_of([*(tests[">"] or [Statement(f"{column} > ''")]), *tests["<"]])
+    one = compared[0]
+    if not by_month or len(compared) > 1 or not _DAY.fullmatch(one.value) or one.value >= NO_DUE:
+        return _Days(each, [("", each)])
+    op, day, month = OPERATORS[one.op], one.value, one.value[:7]
+    if op.startswith("<"):
+        months = Statement(f"{column} > '' AND {column} < {mark}", (month,))
+        days = Statement(f"{column} >= {mark} AND {column} {op} {mark}", (month, day))
+    else:
+        months = Statement(f"{column} > {mark} AND {column} < '{NO_DUE[:7]}'", (month,))
+        days = Statement(f"{column} {op} {mark} AND {column} < {mark}", (day, f"{month}~"))  # above all of the month
+    return _Days(each, [(" month", months), ("", days)])
 
 
 def _of_counts(dialect: Dialect) -> Dialect:
@@ -97,14 +139,30 @@ def _of_counts(dialect: Dialect) -> Dialect:
     return replace(dialect, among_known=dialect.among, weaken="")
 
 
-def _summed(by: Sequence[str], sources: Sequence[LiteralString], parts: Sequence[Statement]) -> Statement:
+def _summed(
+    by: Sequence[str], column: LiteralString, parts: Sequence[Where], waking: Compare | None, dialect: Dialect
+) -> Statement:
     """
-    Return the sum over each of the sources: SQLite adds up rows of a united one four times as slowly.
+    Return the sums of the counts by *column*, of those that wake on these days if *waking* names some.
+
+    One sum a source: SQLite adds up rows of a united one four times as slowly.
     """
-    condition = all_of(parts)
-    each = [_grouped(by, "COALESCE(SUM(n), 0)", f"({source}) AS counts", condition) for source in sources]
-    sql: LiteralString = "\nUNION ALL\n".join([one.sql for one in each])
-    return Statement(sql, condition.parameters * len(each))
+    mark = dialect.placeholder
+    dated = [part for part in parts if isinstance(part, Compare) and part.field == "due_date"]
+    rest = [part for part in parts if part not in dated]
+    by_month = "due" not in {COLUMNS.get(name) for name in {*by, *_named(All(tuple(rest)))}}
+    due = _days("due", dated, mark, by_month=by_month) if dated else _ALL_DAYS
+    wake = _days("wake", [waking], mark, by_month=True) if waking else _ALL_DAYS
+    shared = conditions(rest, _of_counts(dialect))
+    selects = []
+    for (of_due, dues), (of_wake, wakes) in product(due.counted, wake.counted):
+        facet: LiteralString = f"{column}{of_due} asleep{of_wake}" if waking else f"{column}{of_due}"
+        selects.append((kept_counts(column, facet), all_of([*shared, dues, wakes])))
+    each = all_of([*shared, due.each, wake.each])
+    selects += [(source, each) for source in dialect.uncounted(column)]
+    sums = [_grouped(by, "COALESCE(SUM(n), 0)", f"({source}) AS counts", condition) for source, condition in selects]
+    sql: LiteralString = "\nUNION ALL\n".join([one.sql for one in sums])
+    return Statement(sql, tuple(chain.from_iterable(one.parameters for one in sums)))
 
 
 def _grouped(by: Sequence[str], counted: LiteralString, source: LiteralString, condition: Statement) -> Statement:

@@ -14,7 +14,7 @@ from backlog_store.backends.positions import number_of
 from backlog_store.codec import encode
 
 __all__ = [
-    "POSTGRES", "SLEEPERS", "SQLITE", "TALLIED", "Dialect", "Statement", "sqlite_sleepers", "sqlite_tallied",
+    "BY_MONTH", "MONTHS", "POSTGRES", "SLEEPERS", "SQLITE", "TALLIED", "Dialect", "Statement", "kept_counts",
     "sqlite_term",
 ]  # fmt: skip
 
@@ -22,6 +22,22 @@ __all__ = [
 TALLIED: tuple[LiteralString, ...] = ("priority", "category", "service", "owner", "source", "due")
 #: Columns by whose values those that have an instant to wake at are counted besides, each by env, status and day of it.
 SLEEPERS: tuple[LiteralString, ...] = ("priority", "owner", "due")
+#: Facets of counts by month: that of the counts by day, with " month" behind the column whose days are put together.
+MONTHS: LiteralString = """(
+  'due month', 'priority asleep month', 'owner asleep month', 'due asleep month', 'due month asleep',
+  'due month asleep month'
+)"""
+#: What each of them holds, as a relation like ``tallies`` over its counts by day. (Triggers keep it so.)
+BY_MONTH: LiteralString = """
+    SELECT 'due month' AS facet, env, status, substr(value, 1, 7) AS value, wake, n FROM tallies WHERE facet = 'due'
+    UNION ALL
+    SELECT facet || ' month', env, status, value, substr(wake, 1, 7), n FROM tallies
+    WHERE facet IN ('priority asleep', 'owner asleep', 'due asleep')
+    UNION ALL
+    SELECT 'due month asleep', env, status, substr(value, 1, 7), wake, n FROM tallies WHERE facet = 'due asleep'
+    UNION ALL
+    SELECT 'due month asleep month', env, status, substr(value, 1, 7), substr(wake, 1, 7), n FROM tallies
+    WHERE facet = 'due asleep'"""
 #: Columns that SQLite finds through its index of words.
 SQLITE_TERMS = frozenset({"owner", "fix"})
 #: Up to so many values stand in SQLite's text one by one; more go in one JSON parameter, so that few texts are cached.
@@ -42,21 +58,22 @@ class Dialect(Struct, frozen=True):
     How one engine writes what the engines write differently.
 
     *row* is the column by which one row of items is found soonest, *words_late* whether a page of what holds words is
-    sorted before its documents are read; *branches_max* is up to how many branches putting a
+    sorted before its documents are read, *woken_in_order* whether an index has those with an instant to wake at in the
+    order of pages; *branches_max* is up to how many branches putting a
     page together is cheaper than a sort, *unites_max* up to how many they are SELECTs of their own (0: always);
     *weaken* keeps a column's index out of the plan; *among* is "the column has one of these values" (at least one),
     *among_known* the same where none of them is empty and the column has an index of what is not empty, *not_empty* how
     such an index says so; *has_tag* is "the item has one of these tags" (at least one), *has_words* "the item's words
     hold this phrase" (valid words, at least one), *events_of* "the event is of one of these items" (at least one);
     *position* are the columns of an event's position, *parse_position* gives their values for a position's text
-    (`InvalidInput` if it is none), *horizon* says which events may be read yet; *tallied* are the SELECTs of the counts
-    by a column of `TALLIED`: env, status, that column, and n; *sleepers* those of the counts by a column of `SLEEPERS`,
-    with ``wake`` besides.
+    (`InvalidInput` if it is none), *horizon* says which events may be read yet; *uncounted* are the SELECTs of what the
+    counts by a column of `TALLIED` do not hold yet, with the columns of `kept_counts`.
     """
 
     placeholder: LiteralString
     row: LiteralString
     words_late: bool
+    woken_in_order: bool
     branches_max: int
     no_limit: LiteralString
     weaken: LiteralString
@@ -68,8 +85,7 @@ class Dialect(Struct, frozen=True):
     events_of: Callable[[Sequence[str]], Statement]
     position: tuple[LiteralString, ...]
     parse_position: Callable[[str], tuple[Any, ...]]
-    tallied: Callable[[LiteralString], tuple[LiteralString, ...]]
-    sleepers: Callable[[LiteralString], tuple[LiteralString, ...]]
+    uncounted: Callable[[LiteralString], tuple[LiteralString, ...]]
     horizon: Statement | None = None
     unites_max: int = 0
 
@@ -151,44 +167,26 @@ def _sqlite_events(item_ids: Sequence[str]) -> Statement:
     return Statement(sql, items.parameters + events.parameters)
 
 
-def sqlite_tallied(column: LiteralString) -> tuple[LiteralString, ...]:
+def kept_counts(column: LiteralString, facet: LiteralString) -> LiteralString:
     """
-    Return SQLite's counts by *column*: the sums, what moved since, and the items that are above the mark.
+    Return the SELECT of the counts of *facet*: env, status, *column*, ``wake`` (the day of waking, or none) and n.
     """
-    return (
-        f"SELECT env, status, value AS {column}, n FROM tallies WHERE facet = '{column}'",
-        f"SELECT env, status, {column}, n FROM tally_moves",
-        f"SELECT env, status, {column}, 1 AS n FROM {_UNCOUNTED}",
-    )
+    return f"SELECT env, status, value AS {column}, wake, n FROM tallies WHERE facet = '{facet}'"
 
 
-def sqlite_sleepers(column: LiteralString) -> tuple[LiteralString, ...]:
-    """
-    Return SQLite's counts by *column* and ``wake``, the day of waking, of those that have one; made as all others.
-    """
+def _sqlite_uncounted(column: LiteralString) -> tuple[LiteralString, ...]:
+    # What moved since, and the items that are above the mark.
     return (
-        f"SELECT env, status, value AS {column}, wake, n FROM tallies WHERE facet = '{column} asleep'",
-        f"SELECT env, status, {column}, wake, n FROM tally_moves WHERE wake <> ''",
-        f"SELECT env, status, {column}, {_WAKE} AS wake, 1 AS n FROM {_UNCOUNTED} AND wake_at <> ''",
+        *_moves(column),
+        f"SELECT env, status, {column}, substr(wake_at, 1, 10) AS wake, 1 AS n FROM {_UNCOUNTED}",
     )
 
 
 _UNCOUNTED: LiteralString = "items NOT INDEXED WHERE num > (SELECT counted_mark FROM marks)"
-_WAKE: LiteralString = "substr(wake_at, 1, 10)"
 
 
-def _postgres_sleepers(column: LiteralString) -> tuple[LiteralString, ...]:
-    return (
-        f"SELECT env, status, value AS {column}, wake, n FROM tallies WHERE facet = '{column} asleep'",
-        f"SELECT env, status, {column}, wake, n FROM tally_moves WHERE wake > ''",
-    )
-
-
-def _postgres_tallied(column: LiteralString) -> tuple[LiteralString, ...]:
-    return (
-        f"SELECT env, status, value AS {column}, n FROM tallies WHERE facet = '{column}'",
-        f"SELECT env, status, {column}, n FROM tally_moves",
-    )
+def _moves(column: LiteralString) -> tuple[LiteralString, ...]:
+    return (f"SELECT env, status, {column}, wake, n FROM tally_moves",)
 
 
 def _numbered(position: str) -> tuple[Any, ...]:
@@ -199,6 +197,7 @@ SQLITE = Dialect(
     placeholder="?",
     row="num",
     words_late=True,
+    woken_in_order=True,
     branches_max=120,
     no_limit="LIMIT -1",
     weaken="+",  # it has no statistics, and takes two equal columns of an index for better than one rare value
@@ -210,8 +209,7 @@ SQLITE = Dialect(
     events_of=_sqlite_events,
     position=("position",),
     parse_position=_numbered,
-    tallied=sqlite_tallied,
-    sleepers=sqlite_sleepers,
+    uncounted=_sqlite_uncounted,
     horizon=Statement("revision > 0"),  # an empty row may hold the place of the last event, if that was purged
 )
 
@@ -243,6 +241,7 @@ POSTGRES = Dialect(
     placeholder="%s",
     row="id",
     words_late=False,  # a common word is joined with all items: one scan of them, in parallel, is cheaper than an index
+    woken_in_order=False,  # it chooses among indexes of the same rows by what it happens to know of them
     branches_max=120,
     no_limit="LIMIT ALL",
     weaken="",
@@ -254,7 +253,6 @@ POSTGRES = Dialect(
     events_of=lambda item_ids: _postgres_among("item_id", item_ids),
     position=("position",),
     parse_position=_numbered,
-    tallied=_postgres_tallied,
-    sleepers=_postgres_sleepers,
+    uncounted=_moves,
     unites_max=6,  # as many stages as there are; a dozen SELECTs cost more to plan than to run
 )

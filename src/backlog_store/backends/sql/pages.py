@@ -102,6 +102,13 @@ ORDER BY {_prefixed("page.", order)}"""  # noqa: S608
     return Statement(sql, values + page.parameters)
 
 
+def _is_on_waking(leading: Sequence[Where]) -> bool:
+    """
+    Tell whether it is about all that woke before an instant, or sleep after it: many, of which an index has the order.
+    """
+    return len(leading) == 1 and isinstance(leading[0], Compare) and leading[0].field == "wake_at"
+
+
 def _is_on_words(where: Where) -> bool:
     return any(isinstance(part, HasWords) for part in flat(where))
 
@@ -149,7 +156,8 @@ def _branches(query: ItemQuery, dialect: Dialect, envs: Callable[[], Sequence[st
     Return the branches of a page; one branch of no fixed values where splitting does not help.
     """
     parts = parts_of(staged(query.where), envs)
-    if query.order not in _BRANCHED or any(is_selective(part) for part in parts):
+    leading = [part for part in parts if is_selective(part)]
+    if query.order not in _BRANCHED or (leading and not (dialect.woken_in_order and _is_on_waking(leading))):
         return _Branches((), [()], conditions(parts, dialect))
     # A range of days is one stretch of the index only within one priority.
     by_day = any(isinstance(part, Compare) and part.field == "due_date" for part in parts)

@@ -56,10 +56,14 @@ CREATE INDEX items_closed ON items (closed_at, id) WHERE closed_at <> '';
 CREATE INDEX items_expires ON items (expires_at) WHERE expires_at <> '';
 CREATE INDEX items_claimed ON items (claimed_by) WHERE claimed_by <> '';
 CREATE INDEX items_wake ON items (wake_at, env, status, priority, due, owner, id) WHERE wake_at <> '';
+-- Pages of those that woke, or sleep, in order: without a look at all the others that do.
+CREATE INDEX items_wake_order ON items (env, status, priority, due, id, wake_at, owner) WHERE wake_at <> '';
 
 -- Counts, so that nobody has to count: of each counted field (`facet`) how many items there are of each env, status and
 -- value of it; and of each of some fields (`facet` says "priority asleep") how many of these wake on which day, so that the
--- many that sleep are not looked at to tell those awake. They hold items up to `counted_mark`; of those that moved to another cell or were purged since,
+-- many that sleep are not looked at to tell those awake. What is counted by day is counted by month, too (`facet` says "due
+-- month", "priority asleep month" and so on, `value` or `wake` has seven letters): a range of days is added up from few
+-- counts, however long it is. They hold items up to `counted_mark`; of those that moved to another cell or were purged since,
 -- `tally_moves` has one row for the cell that was left (n = -1) and one for the cell that was reached (n = 1).
 CREATE TABLE tallies (
   facet TEXT NOT NULL,
@@ -71,6 +75,41 @@ CREATE TABLE tallies (
   n INTEGER NOT NULL,
   PRIMARY KEY (facet, env, status, value, wake)
 ) STRICT, WITHOUT ROWID;
+
+-- Whoever adds up days adds up months. (Nobody takes a count away, but for those that are 0, and all at once.)
+CREATE TRIGGER tallies_new AFTER INSERT ON tallies
+WHEN NEW.facet IN ('due', 'priority asleep', 'owner asleep', 'due asleep')
+BEGIN
+  INSERT INTO tallies (facet, env, status, value, wake, n)
+  SELECT facet, NEW.env, NEW.status, value, wake, NEW.n FROM (
+    SELECT 'due month' AS facet, substr(NEW.value, 1, 7) AS value, '' AS wake WHERE NEW.facet = 'due'
+    UNION ALL
+    SELECT NEW.facet || ' month', NEW.value, substr(NEW.wake, 1, 7) WHERE NEW.facet <> 'due'
+    UNION ALL
+    SELECT 'due month asleep', substr(NEW.value, 1, 7), NEW.wake WHERE NEW.facet = 'due asleep'
+    UNION ALL
+    SELECT 'due month asleep month', substr(NEW.value, 1, 7), substr(NEW.wake, 1, 7) WHERE NEW.facet = 'due asleep'
+  )
+  WHERE TRUE
+  ON CONFLICT (facet, env, status, value, wake) DO UPDATE SET n = n + excluded.n;
+END;
+
+CREATE TRIGGER tallies_changed AFTER UPDATE OF n ON tallies
+WHEN NEW.facet IN ('due', 'priority asleep', 'owner asleep', 'due asleep')
+BEGIN
+  INSERT INTO tallies (facet, env, status, value, wake, n)
+  SELECT facet, NEW.env, NEW.status, value, wake, NEW.n - OLD.n FROM (
+    SELECT 'due month' AS facet, substr(NEW.value, 1, 7) AS value, '' AS wake WHERE NEW.facet = 'due'
+    UNION ALL
+    SELECT NEW.facet || ' month', NEW.value, substr(NEW.wake, 1, 7) WHERE NEW.facet <> 'due'
+    UNION ALL
+    SELECT 'due month asleep', substr(NEW.value, 1, 7), NEW.wake WHERE NEW.facet = 'due asleep'
+    UNION ALL
+    SELECT 'due month asleep month', substr(NEW.value, 1, 7), substr(NEW.wake, 1, 7) WHERE NEW.facet = 'due asleep'
+  )
+  WHERE TRUE
+  ON CONFLICT (facet, env, status, value, wake) DO UPDATE SET n = n + excluded.n;
+END;
 
 CREATE TABLE tally_moves (
   move INTEGER PRIMARY KEY,

@@ -1,7 +1,7 @@
 """
 The counts of items by env, status and one more field: kept a little behind, and read so that nobody can tell.
 
-Those that sleep are counted by the day on which they wake, too.
+Those that sleep are counted by the day on which they wake, too. What is counted by day, triggers count by month.
 
 A new item writes nothing here: items numbered above the mark are counted from their own rows when somebody asks. One
 that moves to another cell leaves two rows in ``tally_moves`` (triggers do that). The counts catch up when `PENDING_MAX`
@@ -15,7 +15,8 @@ import sqlite3
 from collections.abc import Iterator
 from typing import LiteralString
 
-from backlog_store.backends.sql.dialects import SLEEPERS, TALLIED, sqlite_sleepers, sqlite_tallied
+from backlog_store.backends.sql.dialects import SLEEPERS, SQLITE, TALLIED
+from backlog_store.backends.sql.recounting import recounts, what_is_counted
 
 __all__ = ["PENDING_MAX", "catch_up", "differences", "pending", "start_anew"]
 
@@ -78,22 +79,6 @@ def differences(connection: sqlite3.Connection) -> Iterator[tuple[str, str, str,
     """
     Yield facet, env, status, value and by how much the count is too high, for each count that is not so.
     """
-    for facet in TALLIED:
-        relation = " UNION ALL ".join(sqlite_tallied(facet))
-        sql = f"""
-            SELECT env, status, {facet}, SUM(n)
-            FROM ({relation} UNION ALL SELECT env, status, {facet}, -1 FROM items)
-            GROUP BY env, status, {facet} HAVING SUM(n) <> 0"""
-        for env, status, value, more in connection.execute(sql):
-            yield facet, env, status, value, more
-    for facet in SLEEPERS:
-        sql = f"""
-            SELECT env, status, {facet}, wake, SUM(n)
-            FROM (
-              {" UNION ALL ".join(sqlite_sleepers(facet))}
-              UNION ALL
-              SELECT env, status, {facet}, substr(wake_at, 1, 10), -1 FROM items WHERE wake_at <> ''
-            )
-            GROUP BY env, status, {facet}, wake HAVING SUM(n) <> 0"""
-        for env, status, value, wake, more in connection.execute(sql):
-            yield f"asleep until {wake}, {facet}", env, status, value, more
+    for sql in recounts(SQLITE):
+        for facet, env, status, value, wake, more in connection.execute(sql):
+            yield what_is_counted(facet, wake), env, status, value, more
