@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
+import httpx
 import pytest
 from litestar.testing import TestClient
 from msgspec.structs import replace
@@ -25,6 +27,7 @@ from backlog_store.web.pages import page_routes
 from backlog_store.web.site import Asker, Site
 from backlog_store.webhooks.outlets import outlets_from
 from tests.web.conftest import Client, of_site
+from tests.web.serving import Served
 from tests.webhooks.receiver import Receiver
 
 READER = {"role": "reader"}
@@ -136,6 +139,24 @@ def test_sessions_are_listed_and_ended(root: Client, backlog: Backlog) -> None:
     assert root.delete(place).status_code == 204
     assert root.get(place).json()["sessions"] == []
     assert len(root.get("/api/v1/people/eli/sessions").json()["sessions"]) == 1
+
+
+def test_a_name_may_hold_what_parts_a_path(serve: Callable[..., Served]) -> None:
+    """
+    A slash is sent encoded, as any other sign; what only looks encoded is part of the name itself.
+    """
+    with httpx.Client(base_url=serve(Asker(name="root")).url + "/api/v1", timeout=60) as asked:
+        for name in ("github/ci", "github%2Fci", "50% / x?", "/", "a//b/"):
+            place = f"/people/{quote(name, safe='')}"
+            assert asked.post("/people", json={"name": name, "scope": READER}).status_code == 201
+            assert asked.post("/tokens", json={"name": name, "scope": READER}).status_code == 201
+            assert asked.get(place).json()["name"] == name
+            assert asked.get(f"{place}/sessions").json() == {"sessions": []}
+            assert asked.post(f"/tokens/{quote(name, safe='')}/rotate", json={}).json()["name"] == name
+            assert asked.delete(place).status_code == 204
+            key = f"/items/by-key/prod/{quote(name, safe='')}"
+            assert asked.put(key, json={"title": "x"}).json()["item"]["dedupe_key"] == name
+        assert asked.get("/people").json()["people"] == []
 
 
 def test_the_secret_of_a_token_stands_in_one_answer_alone(root: Client, backlog: Backlog) -> None:

@@ -237,6 +237,9 @@ def test_who_loses_the_groups_is_put_out_when_they_come_again(world: World) -> N
         world.entered(client)
         reason = refused(world.entered(other, groups=["cooks"]))
         assert "is in no group that may use this backlog" in reason
+        again = world.ended(other, world.begun(other, "/items/bl_1"))
+        assert '<input type="hidden" name="back" value="/items/bl_1">' in again.text
+        assert 'href="/sign-in/oidc?back=%2Fitems%2Fbl_1"' in again.text
         assert not is_in(client)
         assert "comes without groups" in refused(world.entered(other, groups=None))
         assert "is no list of names" in refused(world.entered(other, groups={"sre": True}))

@@ -151,7 +151,7 @@ def test_a_person_signs_in_and_out(world: World) -> None:
         response = entered(client, back="/items?q=x")
         assert (response.status_code, response.headers["location"]) == (303, "/items?q=x")
         cookie = response.headers["set-cookie"]
-        for part in ("__Host-backlog_session=", "; Path=/;", "; HttpOnly", "; SameSite=Lax", "; Secure"):
+        for part in ("__Host-backlog_session=", "; Path=/;", "; HttpOnly", "; SameSite=lax", "; Secure"):
             assert part in cookie
         kept = dict(client.cookies)
         assert client.get("/items").status_code == 200

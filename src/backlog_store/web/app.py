@@ -4,9 +4,11 @@ The application: the tables of routes on Litestar.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, BinaryIO
+from urllib.parse import unquote
 
 import anyio
 from anyio.to_thread import run_sync
@@ -30,6 +32,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_SLASH = re.compile(rb"%(2f|25)", re.IGNORECASE)
 
 
 def create_app(site: Site, routes: Iterable[Route], *, threads: int = 16, **more: Any) -> Litestar:
@@ -71,12 +74,16 @@ class _Service(Litestar):
             await super().__call__(scope, receive, send)
 
     async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A slash that was sent encoded is part of a name: it, and what could be taken for it, stays so for the routes.
+        raw = scope.get("raw_path", b"").partition(b"?")[0]
+        if _SLASH.search(raw):
+            scope["path"] = unquote(_SLASH.sub(lambda found: b"%25" + found[1].upper(), raw).decode("ascii"))
         await super().__call__(scope, receive, send)
 
 
 def _handler(site: Site, route: Route, limiter: anyio.CapacityLimiter) -> HTTPRouteHandler:
     async def answer(request: Request[Any, Any, Any]) -> Response[Any]:
-        path = {name: str(value) for name, value in request.path_params.items()}
+        path = {name: _name(str(value)) for name, value in request.path_params.items()}
         now = anyio.current_time()
 
         def enter() -> Asker | None:
@@ -112,6 +119,10 @@ def _handler(site: Site, route: Route, limiter: anyio.CapacityLimiter) -> HTTPRo
         route.path, http_method=route.method, name=f"{route.method} {route.path}",  # type: ignore[arg-type]
         request_max_body_size=_body_max(site.limits, route), status_code=200,
     )(answer)  # fmt: skip
+
+
+def _name(part: str) -> str:
+    return part.replace("%2F", "/").replace("%25", "%")
 
 
 def _body_max(limits: Limits, route: Route) -> int:

@@ -113,7 +113,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     media: str = "application/json"
     stream: Iterator[bytes] | None = None
     live: Callable[[], AsyncIterator[bytes]] | None = None
-    cookies: Sequence[Cookie] = ()  # beside one that the headers set
+    cookies: Sequence[Cookie] = ()
 
     def content(self) -> bytes:
         """

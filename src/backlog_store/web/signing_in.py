@@ -16,6 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request
+from litestar.datastructures import Cookie
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -228,9 +229,9 @@ class Accounts:
         person = from_builtins(record.body, Person) if record is not None else None
         return None if person is None or person.removed_at else person
 
-    def enter(self, request: Request[Any, Any, Any], name: str, password: str) -> str:
+    def enter(self, request: Request[Any, Any, Any], name: str, password: str) -> Cookie:
         """
-        Sign a person in; return the ``Set-Cookie`` of the new session. The one before ends.
+        Sign a person in; return the cookie of the new session. The one before ends.
 
         Raises `HttpProblem`: 403 for a foreign page or where the password could be read on its way, 422, 429.
         """
@@ -260,9 +261,9 @@ class Accounts:
 
     def enter_by(
         self, request: Request[Any, Any, Any], body: BeginSession | AdmitPerson, *, request_id: str = ""
-    ) -> tuple[str, str]:
+    ) -> tuple[str, Cookie]:
         """
-        Begin a session by a command that lacks its digest and end; return whose it is and the ``Set-Cookie``.
+        Begin a session by a command that lacks its digest and end; return whose it is and the cookie.
 
         The session before ends. Raises what the command does.
         """
@@ -271,7 +272,7 @@ class Accounts:
         answer = self.backlog.acting_as("sign-in").execute(body, request_id=request_id)
         name = answer.outcomes[0].id
         self._end(request, name)
-        return name, self._cookie(request, secret, SESSION_S)
+        return name, self.cookie_of(request, _COOKIE, secret, SESSION_S)
 
     def check_way(self, request: Request[Any, Any, Any]) -> None:
         """
@@ -288,13 +289,13 @@ class Accounts:
         """
         return self._session(request)
 
-    def leave(self, request: Request[Any, Any, Any]) -> str:
+    def leave(self, request: Request[Any, Any, Any]) -> Cookie:
         """
-        End the session of a request, if there is one; return the ``Set-Cookie`` that takes the cookie away.
+        End the session of a request, if there is one; return what takes its cookie away.
         """
         self._check_page(request)
         self._end(request, "")
-        return self._cookie(request, "", 0)
+        return self.cookie_of(request, _COOKIE)
 
     def _check_page(self, request: Request[Any, Any, Any]) -> None:
         self._check_address(request)
@@ -324,18 +325,23 @@ class Accounts:
         """
         return self._is_https(request) or (_peer(request) in _HERE and not self._is_proxied(request))
 
-    def cookie_name(self, request: Request[Any, Any, Any], name: str) -> str:
-        """
-        Return the name of a cookie: over https one that no other host and no plain connection can set.
-        """
+    def _cookie_name(self, request: Request[Any, Any, Any], name: str) -> str:
+        # Over https one that no other host and no plain connection can set.
         return f"__Host-{name}" if self._is_https(request) else name
+
+    def cookie_of(self, request: Request[Any, Any, Any], name: str, value: str = "", within_s: int = 0) -> Cookie:
+        """
+        Return a cookie of ours for the browser that asks, that lasts so long; without a value, what takes it away.
+        """
+        return Cookie(key=self._cookie_name(request, name), value=value, path="/", max_age=within_s, httponly=True,
+                      samesite="lax", secure=self._is_https(request))  # fmt: skip
 
     def cookie(self, request: Request[Any, Any, Any], name: str) -> str:
         """
         Return the value of a cookie of ours; empty for none.
         """
         try:
-            found = SimpleCookie(request.headers.get("cookie", "")).get(self.cookie_name(request, name))
+            found = SimpleCookie(request.headers.get("cookie", "")).get(self._cookie_name(request, name))
         except CookieError:
             return ""
         return found.value if found is not None else ""
@@ -343,10 +349,6 @@ class Accounts:
     def _session(self, request: Request[Any, Any, Any]) -> str:
         secret = self.cookie(request, _COOKIE)
         return digest_of(secret) if len(secret) == 64 and secret.isascii() else ""
-
-    def _cookie(self, request: Request[Any, Any, Any], secret: str, age_s: int) -> str:
-        secure = "; Secure" if self._is_https(request) else ""
-        return f"{self.cookie_name(request, _COOKIE)}={secret}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Lax{secure}"
 
 
 def _peer(request: Request[Any, Any, Any]) -> str:

@@ -52,10 +52,10 @@ _log = logging.getLogger("backlog_store.web.sign_in")
 
 class Entered(Struct, frozen=True):
     """
-    Who came in: the ``Set-Cookie`` of the session, and where the browser was before.
+    Who came in: the cookie of the session, and where the browser was before.
     """
 
-    cookie: str
+    cookie: Cookie
     back: str
 
 
@@ -115,13 +115,21 @@ class OidcSignIn:
         place = metadata.authorization_endpoint
         now = int(_seconds(accounts))
         value = f"{begun.secret}.{now}.{base64.urlsafe_b64encode(begun.back.encode()).rstrip(b'=').decode()}"
-        return f"{place}{'&' if '?' in place else '?'}{urlencode(query)}", self._cookie(accounts, request, value)
+        return f"{place}{'&' if '?' in place else '?'}{urlencode(query)}", accounts.cookie_of(
+            request, _COOKIE, value, _WITHIN_S
+        )
+
+    def back(self, accounts: Accounts, request: Request[Any, Any, Any]) -> str:
+        """
+        Return where the browser was before the sign-in that it has under way, if it has one.
+        """
+        return self._brought(accounts, request)[0].back
 
     def over(self, accounts: Accounts, request: Request[Any, Any, Any]) -> Cookie:
         """
         Return what takes the cookie of a sign-in away.
         """
-        return self._cookie(accounts, request, "")
+        return accounts.cookie_of(request, _COOKIE)
 
     def finish(
         self, accounts: Accounts, request: Request[Any, Any, Any], parameters: Mapping[str, Sequence[str]]
@@ -154,17 +162,23 @@ class OidcSignIn:
         """
         if any(len(values) > 1 for values in parameters.values()):
             raise Unfit("oidc_answer", "the answer says one thing twice")
-        secret, _, rest = accounts.cookie(request, _COOKIE).partition(".")
-        at, _, back = rest.partition(".")
-        begun = _Begun(secret, _decoded(back))
+        begun, at = self._brought(accounts, request)
         state = _one(parameters, "state")
-        is_ours = len(secret) == 64 and at.isascii() and at.isdigit() and len(at) < 12
+        is_ours = len(begun.secret) == 64 and at.isascii() and at.isdigit() and len(at) < 12
         own = begun.derived("state").encode()
         if not is_ours or not hmac.compare_digest(state.encode("utf-8", "replace"), own):
             raise Unfit("oidc_state", "this browser did not begin this sign-in, or too long ago")
         if not -_LEEWAY_S <= _seconds(accounts) - int(at) <= _WITHIN_S:
             raise Unfit("oidc_state", "this sign-in was begun too long ago")
         return begun
+
+    def _brought(self, accounts: Accounts, request: Request[Any, Any, Any]) -> tuple[_Begun, str]:
+        """
+        Return the sign-in that a browser's cookie tells of, whatever that is, and when it says that it began.
+        """
+        secret, _, rest = accounts.cookie(request, _COOKIE).partition(".")
+        at, _, back = rest.partition(".")
+        return _Begun(secret, _decoded(back)), at
 
     def _code(self, parameters: Mapping[str, Sequence[str]]) -> str:
         """
@@ -185,7 +199,7 @@ class OidcSignIn:
 
     def _admitted(
         self, accounts: Accounts, request: Request[Any, Any, Any], begun: _Begun, claims: Mapping[str, Any]
-    ) -> tuple[str, str]:
+    ) -> tuple[str, Cookie]:
         subject = f"{self.config.issuer} {claims['sub']}"
         try:
             scope, name = scope_of(self.config, claims), name_of(self.config, claims)
@@ -214,11 +228,6 @@ class OidcSignIn:
         person = accounts.backlog.read(lambda reader: person_of(reader, subject))
         if person is not None:
             accounts.backlog.acting_as("sign-in").execute(EndSessions(name=person.name))
-
-    def _cookie(self, accounts: Accounts, request: Request[Any, Any, Any], value: str) -> Cookie:
-        name = accounts.cookie_name(request, _COOKIE)
-        return Cookie(key=name, value=value, path="/", max_age=_WITHIN_S if value else 0, httponly=True,
-                      samesite="lax", secure=name != _COOKIE)  # fmt: skip
 
 
 def _away(request: Request[Any, Any, Any], fault: ProviderFault) -> HttpProblem:

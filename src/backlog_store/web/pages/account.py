@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from backlog_store import commands as c
 from backlog_store.admission import ended_session, kept_password, open_sessions, reach_of, session_told, way_of
 from backlog_store.credentials import Person
@@ -86,7 +88,7 @@ def change_account(ask: Ask) -> Reply:
         begun = c.BeginSession(name=person.name, digest="", expires_at="")  # every session ended, this one too
         _, cookie = accounts.enter_by(ask.request, begun)
         done = back_to({}, "updated", "", default="/account")
-        return Reply(status=done.status, headers={**done.headers, "Set-Cookie": cookie})
+        return replace(done, cookies=(cookie,))
 
     verbs: dict[str, Callable[[], Reply]] = {"end": ended, "password": secured}
     verb = one_of(form, "do")

@@ -80,7 +80,7 @@ def sign_in(ask: Ask) -> Reply:
         if error.status not in (422, 429):
             raise
         return _form(ask, back, name=name, problem=error)
-    return Reply(status=303, headers={"Location": back, "Set-Cookie": cookie})
+    return Reply(status=303, headers={"Location": back}, cookies=(cookie,))
 
 
 @routes.add("GET", _BEGIN, action=None, params=(Param("back", "Where to go then."),), gives="text/html")
@@ -113,16 +113,17 @@ def finish_oidc(ask: Ask) -> Reply:
     Let in whom the provider sends back.
     """
     accounts, oidc = _oidc(ask)
-    over = (oidc.over(accounts, ask.request),)
+    over = oidc.over(accounts, ask.request)
     try:
         entered = oidc.finish(accounts, ask.request, ask.parameters)
     except HttpProblem as error:
         if not error.own_code.startswith("oidc_"):
             raise
         # Who was sent here with another's answer keeps the sign-in that is under way.
-        return replace(_form(ask, "/now", problem=error), cookies=() if error.own_code == "oidc_state" else over)
-    headers = {"Location": own_place(entered.back, "/now"), "Set-Cookie": entered.cookie, "Cache-Control": "no-store"}
-    return Reply(status=303, headers=headers, cookies=over)
+        form = _form(ask, own_place(oidc.back(accounts, ask.request), "/now"), problem=error)
+        return replace(form, cookies=() if error.own_code == "oidc_state" else (over,))
+    headers = {"Location": own_place(entered.back, "/now"), "Cache-Control": "no-store"}
+    return Reply(status=303, headers=headers, cookies=(entered.cookie, over))
 
 
 @routes.add("POST", "/sign-out", action=None, takes=FORM, gives="text/html")
@@ -130,4 +131,4 @@ def sign_out(ask: Ask) -> Reply:
     """
     End the session.
     """
-    return Reply(status=303, headers={"Location": "/sign-in", "Set-Cookie": _accounts(ask).leave(ask.request)})
+    return Reply(status=303, headers={"Location": "/sign-in"}, cookies=(_accounts(ask).leave(ask.request),))
