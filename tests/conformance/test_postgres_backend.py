@@ -248,7 +248,7 @@ def test_a_tail_stops_before_a_transaction_that_is_still_open(postgres_dsn: str,
 def test_who_goes_on_from_the_end_misses_no_transaction_that_is_still_open(
     postgres_dsn: str, backend: PostgresBackend, before: int, behind: int
 ) -> None:
-    """The end is before what began earlier and commits later, however much was committed since."""
+    """The end, as a read or a write sees it, is before what began earlier and commits later, whatever came since."""
     for number in range(before):
         apply(backend, first(an_item(f"bl_{number}")))
     other = open_postgres(postgres_dsn)
@@ -256,7 +256,8 @@ def test_who_goes_on_from_the_end_misses_no_transaction_that_is_still_open(
         slow.execute("SELECT pg_current_xact_id()")
         for number in range(behind):
             apply(backend, first(an_item(f"bl_b{number}")))
-        end = other.read(end_of_log)
+        end = other.write(end_of_log)
+        assert other.read(end_of_log) == end
     assert [event.item_id for event in other.read(lambda reader: reader.events(EventQuery(after=end)))] == [
         f"bl_b{number}" for number in range(behind)
     ]

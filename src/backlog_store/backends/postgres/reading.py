@@ -156,12 +156,10 @@ class PostgresReader:
         """
         Return events in order of position. A read over many items, oldest first, ends before what is not settled.
 
-        A reader that goes on after the last position it saw misses nothing then. Reads of named items or of a batch,
-        newest first, or inside a write see everything at once: none of these is a place to go on from.
+        A reader that goes on after the last position it saw misses nothing then. Reads of named items or of a batch, or
+        newest first, see everything at once: none of these is a place to go on from.
         """
-        is_feed = (
-            self._settled is not None and query.item_ids is None and query.batch is None and not query.newest_first
-        )
+        is_feed = query.item_ids is None and query.batch is None and not query.newest_first
         statement = numbered(compile_events(query, FEED if is_feed else DIALECT))
         whole = query.limit is None
         if is_feed:
