@@ -5,9 +5,7 @@ The stream of changes: every one, once, in commit order, to who may see it, also
 from __future__ import annotations
 
 import http.client
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +16,7 @@ import msgspec
 import pytest
 
 from backlog_store.access import Scope
+from backlog_store.backends.port import Reader
 from backlog_store.backends.scanning import end_of_log
 from backlog_store.backlog import Backlog
 from backlog_store.commands import SetPerson
@@ -252,36 +251,51 @@ def test_a_credential_that_changes_bounds_its_stream_from_then_on(backlog: Backl
     assert heard[-1] == b"retry: 1000\n\n"
 
 
-def test_listeners_that_come_back_at_once_get_each_change_once(
-    backlog: Backlog, serve: Callable[[Asker], Served], listen: Callable[..., Listener]
-) -> None:
+def test_listeners_that_come_back_at_once_get_each_change_once(backlog: Backlog) -> None:
     """
     After a restart all of them connect together; nothing reaches any of them twice.
     """
-    server = serve(ALL)
+    tail = Tail(backlog)
+
+    async def asked(fn: Callable[[Reader], Any]) -> Any:
+        if fn is end_of_log:  # whoever starts a reader waits here for all who could start another one
+            await anyio.wait_all_tasks_blocked()
+        return backlog.read(fn)
+
+    tail._ask = asked  # type: ignore[assignment, method-assign]
     backlog.upsert(title="before", dedupe_key="b")
     after = written(backlog)[-1]
-    both, read = threading.Barrier(2), backlog.executor.read
+    heard: list[list[bytes]] = [[] for _ in range(4)]
 
-    def meeting(fn: Any) -> Any:
-        if fn is end_of_log:
-            with suppress(threading.BrokenBarrierError):
-                both.wait(0.5)  # where two look for the end of the log at once, they do so together
-        return read(fn)
+    async def all_of_them() -> None:
+        reached = {0: anyio.Event(), 20: anyio.Event()}
 
-    backlog.executor.read = meeting  # type: ignore[method-assign]
-    listeners: list[Listener] = []
-    threads = [threading.Thread(target=lambda: listeners.append(listen(server.url, after))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    backlog.executor.read = read  # type: ignore[method-assign]
-    for number in range(20):
-        backlog.upsert(title=f"Item {number}", dedupe_key=f"k{number}")
-    assert len(listeners) == 4
-    for one in listeners:
-        assert [position for position, _ in one.changes(20)] == written(backlog)[1:]
+        async def listening(chunks: list[bytes]) -> None:
+            async for chunk in tail.follow(after, None):
+                chunks.append(chunk)
+                for count, event in reached.items():
+                    if all(chunks and len(positions(chunks)) >= count for chunks in heard):
+                        event.set()
+
+        async with anyio.create_task_group() as group:
+            for chunks in heard:
+                group.start_soon(listening, chunks)
+            await reached[0].wait()
+            for number in range(20):
+                backlog.upsert(title=f"Item {number}", dedupe_key=f"k{number}")
+            tail.nudge()
+            await reached[20].wait()
+            tail.end()
+
+    anyio.run(all_of_them)
+    assert [positions(chunks) for chunks in heard] == [written(backlog)[1:]] * 4
+
+
+def positions(chunks: list[bytes]) -> list[str]:
+    """
+    Return the positions of the changes that were sent.
+    """
+    return [line[4:].decode() for line in b"".join(chunks).splitlines() if line.startswith(b"id: ")]
 
 
 def test_listeners_that_go_away_together_are_no_fault(backlog: Backlog) -> None:
