@@ -262,7 +262,7 @@ def test_listeners_that_come_back_at_once_get_each_change_once(backlog: Backlog)
             await anyio.wait_all_tasks_blocked()
         return backlog.read(fn)
 
-    tail._ask = asked  # type: ignore[assignment, method-assign]
+    tail._ask = asked  # type: ignore[method-assign]
     backlog.upsert(title="before", dedupe_key="b")
     after = written(backlog)[-1]
     heard: list[list[bytes]] = [[] for _ in range(4)]

@@ -487,7 +487,7 @@ def test_an_import_begins_anew(backlog: Backlog, receiver: Receiver, clock: Stil
     file.seek(0)
     other = Backlog(LocalExecutor(open_memory()), actor="scanner", clock=clock, ids=CountingIds(1_000))
     import_store(other.executor.backend, file)
-    [(_, progress, waiting)] = other.read(lambda reader: list(standings(reader, 100)))
+    [(_, _, progress, waiting)] = other.read(lambda reader: list(standings(reader, 100)))
     assert (progress.delivered, waiting) == (0, 0)
     other.execute(Redeliver(name="chat", aside=True))
     work = deliverer(other)

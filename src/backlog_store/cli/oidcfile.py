@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from backlog_store.cli.app import App
+from backlog_store.cli.textfile import text_of
 from backlog_store.errors import ConfigError
 from backlog_store.policy.loading import format_of
 from backlog_store.web.oidc.config import FILE_MAX, OidcSetup, load_config
@@ -25,25 +26,12 @@ def setup_of(app: App, file: Path | None) -> OidcSetup | None:
     path = file or (Path(named) if (named := app.settings.get("oidc")) else None)
     if path is None:
         return None
-    config = load_config(_text(path, FILE_MAX, "oidc"), is_toml=format_of(path.name) == "toml")
+    config = load_config(text_of(path, FILE_MAX, setting="oidc"), is_toml=format_of(path.name) == "toml")
     secret = app.settings.get("oidc_client_secret")
     if not secret and config.client_secret_file:
-        secret = _text(path.parent / config.client_secret_file, _SECRET_MAX, "client_secret_file").strip("\r\n")
+        secret = text_of(path.parent / config.client_secret_file, _SECRET_MAX, setting="client_secret_file")
+        secret = secret.strip("\r\n")
     if not secret:
         raise ConfigError("oidc_client_secret", "", "the provider wants a secret of this service",
                           hint="Set BACKLOG_OIDC_CLIENT_SECRET, or `client_secret_file` in the file.")  # fmt: skip
     return OidcSetup(config, secret)
-
-
-def _text(path: Path, most: int, setting: str) -> str:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(4 * most + 1)
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(setting, str(path), f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(setting, str(path), "is not UTF-8") from error
-    if len(text) > most:
-        raise ConfigError(setting, str(path), f"has more than {most:,} characters")
-    return text

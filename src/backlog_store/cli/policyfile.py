@@ -14,8 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backlog_store.cli.app import App
+from backlog_store.cli.textfile import text_of
 from backlog_store.commands import Report
-from backlog_store.errors import ConfigError
 from backlog_store.intake import Finding as Found
 from backlog_store.intake import ReportContext, read_report
 from backlog_store.model import LIMITS, LIVE, Draft
@@ -53,7 +53,7 @@ def load_file(path: Path) -> Loaded:
 
     Raises `ConfigError` for what cannot be read.
     """
-    text = _text(path)
+    text = text_of(path, FILE_MAX, setting="policy")
     loaded = load_policy(text, format=format_of(path.name))
     if not loaded.files_wanted:
         return loaded
@@ -63,18 +63,8 @@ def load_file(path: Path) -> Loaded:
             listed = holiday_list(name.removeprefix(HOLIDAY_FILE))
             files |= {name: listed} if listed is not None else {}
         elif (place := path.parent / name).is_file():
-            files[name] = _text(place)
+            files[name] = text_of(place, FILE_MAX, setting="policy")
     return load_policy(text, format=format_of(path.name), files=files)
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(4 * FILE_MAX + 4).decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError("policy", str(path), f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError("policy", str(path), f"is not UTF-8 at byte {error.start}") from error
 
 
 def on_trial(app: App, loaded: Loaded, reports: Sequence[BinaryIO], *, service: str, env: str) -> Trial:

@@ -80,13 +80,15 @@ def progress_of(reader: Reader, name: str) -> tuple[int, Progress]:
     return record.revision, from_builtins(record.body, Progress)
 
 
-def standings(reader: Reader, most: int) -> Iterator[tuple[str, Progress, int]]:
+def standings(reader: Reader, most: int) -> Iterator[tuple[int, Webhook, Progress, int]]:
     """
-    Yield how each subscription stands: name, how far it has come, and how many events, up to *most*, are still behind.
+    Yield each subscription with the revision of its record, how far it has come, and how many events are behind that.
+
+    They are counted up to *most*.
     """
-    for _, webhook in webhooks(reader):
+    for revision, webhook in webhooks(reader):
         _, progress = progress_of(reader, webhook.name)
-        yield webhook.name, progress, len(reader.events(EventQuery(after=progress.cursor, limit=most)))
+        yield revision, webhook, progress, len(reader.events(EventQuery(after=progress.cursor, limit=most)))
 
 
 def _there(record: Record | None, name: str) -> tuple[int, Webhook]:

@@ -129,9 +129,10 @@ class _OfStore:
                                     f"{_WAITING_MAX}.", labels=["webhook"])  # fmt: skip
         kept = GaugeMetricFamily("backlog_webhook_kept_aside", "Events that a receiver refused, and dead letters.",
                                  labels=["webhook"])  # fmt: skip
-        for name, progress, count in self._backlog.executor.read(lambda reader: list(standings(reader, _WAITING_MAX))):
-            waiting.add_metric([name], count)
-            kept.add_metric([name], progress.kept)
+        found = self._backlog.executor.read(lambda reader: list(standings(reader, _WAITING_MAX)))
+        for _, webhook, progress, count in found:
+            waiting.add_metric([webhook.name], count)
+            kept.add_metric([webhook.name], progress.kept)
         yield waiting
         yield kept
 

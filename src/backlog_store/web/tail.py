@@ -182,13 +182,8 @@ class Tail:
                     await self._news.wait()
 
     async def _ask(self, fn: Callable[[Reader], T]) -> T:
-        return await self._off_loop(lambda: self._read_log(fn))
-
-    def _read_log(self, fn: Callable[[Reader], T]) -> T:
-        executor = self._backlog.executor
-        if hasattr(executor, "standing"):  # the database itself: a copy of it, read in an outage, has other positions
-            return executor.backend.read(fn)
-        return executor.read(fn)
+        # The store itself: a copy of it, read in an outage, has other positions.
+        return await self._off_loop(lambda: self._backlog.executor.backend.read(fn))
 
     async def _off_loop(self, fn: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(fn, limiter=self._limiter)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from backlog_store.backends.port import Reader
 from backlog_store.backlog import Backlog
 from backlog_store.codec import from_builtins
 from backlog_store.commands import Answer, Redeliver, SetWebhook
@@ -17,7 +18,7 @@ from backlog_store.errors import NotAllowed
 from backlog_store.hooks import Aside, Attempt, Progress, Webhook
 from backlog_store.instants import Instant
 from backlog_store.query import EventQuery
-from backlog_store.rules.hooking import standings, webhook_named, webhooks
+from backlog_store.rules.hooking import asides, standings, webhook_named
 from backlog_store.webhooks.messages import MEDIA_TYPE, headers_of, ping, secret_from
 from backlog_store.webhooks.outlets import NotNamed, Outlets, Refused, Sender, send
 
@@ -102,9 +103,7 @@ def standing(backlog: Backlog) -> list[dict[str, Any]]:
     """
     Return every subscription as data, and how it stands: `waiting` counts up to `WAITING_MAX` events.
     """
-    revisions = {one.name: (revision, one) for revision, one in backlog.read(lambda reader: list(webhooks(reader)))}
-    found = backlog.read(lambda reader: list(standings(reader, WAITING_MAX)))
-    return [_told(*revisions[name], progress, waiting) for name, progress, waiting in found if name in revisions]
+    return [_told(*one) for one in backlog.read(lambda reader: list(standings(reader, WAITING_MAX)))]
 
 
 def _told(revision: int, one: Webhook, progress: Progress, waiting: int) -> dict[str, Any]:
@@ -130,5 +129,9 @@ def kept_aside(backlog: Backlog, name: str) -> list[Aside]:
     """
     Return what is kept aside: to be tried again, and dead letters, in commit order. Raises `NotFound`.
     """
-    backlog.read(lambda reader: webhook_named(reader, name))
-    return [from_builtins(record.body, Aside) for record in backlog.records("delivery", f"{name}/aside/")]
+
+    def look(reader: Reader) -> list[Aside]:
+        webhook_named(reader, name)
+        return list(asides(reader, name))
+
+    return backlog.read(look)
