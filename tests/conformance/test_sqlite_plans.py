@@ -138,8 +138,10 @@ CHAIN = {
     "SEARCH events USING INDEX events_unchained (item_id=?)", "RECURSIVE STEP", "LIST SUBQUERY", "COMPOUND QUERY",
     "LEFT-MOST SUBQUERY", "UNION ALL",
 }  # fmt: skip
-#: What a count may look at beside the sums: what moved since, and the rows above the mark.
+#: What a count may look at beside the sums: what moved since, and the rows above the mark; and the list of months and
+#: days that make up a range.
 COUNTS = {
+    "CO-ROUTINE stretch", "SCAN stretch", "SCAN 2 CONSTANT ROWS", "SCAN 4 CONSTANT ROWS",
     "COMPOUND QUERY", "LEFT-MOST SUBQUERY", "UNION ALL", "SCAN tally_moves",
     "SEARCH items USING INTEGER PRIMARY KEY (rowid>?)", "SCAN marks", "USE TEMP B-TREE FOR GROUP BY", "SCALAR SUBQUERY",
 }  # fmt: skip

@@ -69,9 +69,7 @@ def _kept(where: Where, by: tuple[str, ...], dialect: Dialect) -> Statement | No
     if len(waking) == 1 and "wake_at" not in {*by, *_named(All(tuple(others)))} and _DAY.match(waking[0].value):
         columns.discard("wake_at")
         if len(columns) <= 1 and columns <= set(SLEEPERS):
-            column = next((column for column in SLEEPERS if column in columns), "priority")
-            if column == "priority":  # a range of days is one stretch of the counts only within one priority
-                others.append(In("priority", PRIORITIES))
+            column = next((column for column in SLEEPERS if column in columns), SLEEPERS[0])
             return _sleepers(column, waking[0], others, by, dialect)
     return None
 
@@ -95,19 +93,24 @@ def _sleepers(
 
 class _Days(NamedTuple):
     """
-    A range of days: the condition for each day, and what its counts are: suffixes of facets, and conditions for these.
+    A range of days: the condition for each day, and the stretches of counts that make it up.
+
+    A stretch is the suffix of its facet, and from which day or month on it goes, up to which not; there are none where
+    each day has to be looked at.
     """
 
     each: Statement
-    counted: Sequence[tuple[LiteralString, Statement]]
+    stretches: Sequence[tuple[LiteralString, str, str]]
 
 
-_ALL_DAYS = _Days(all_of([]), [("", all_of([]))])
+_EACH_PRIORITY: LiteralString = ", ".join([f"'{name}'" for name in PRIORITIES])
+_ANY_DAY = _Days(all_of([]), ())
+_WHOLE: Sequence[tuple[LiteralString, str, str]] = [("", "", "")]
 
 
-def _days(column: LiteralString, compared: Sequence[Compare], mark: LiteralString, *, by_month: bool) -> _Days:
+def _days(column: LiteralString, compared: Sequence[Compare], mark: LiteralString, *, by_month: bool = True) -> _Days:
     """
-    Return the range of days that *compared* (one at least) describe; *by_month* allows to add up whole months.
+    Return the range of days that *compared* describe; *by_month* allows to add up whole months.
     """
     tests = {
         direction: [Statement(f"{column} {OPERATORS[one.op]} {mark}", (one.value,)) for one in compared
@@ -119,17 +122,14 @@ def _days(column: LiteralString, compared: Sequence[Compare], mark: LiteralStrin
     if not any(one.value < NO_DUE for one in compared if one.op.startswith("<")):
         tests["<"].append(Statement(f"{column} < '{NO_DUE}'"))
     each = all_of([*(tests[">"] or [Statement(f"{column} > ''")]), *tests["<"]])
-    one = compared[0]
-    if not by_month or len(compared) > 1 or not _DAY.fullmatch(one.value) or one.value >= NO_DUE:
-        return _Days(each, [("", each)])
-    op, day, month = OPERATORS[one.op], one.value, one.value[:7]
-    if op.startswith("<"):
-        months = Statement(f"{column} > '' AND {column} < {mark}", (month,))
-        days = Statement(f"{column} >= {mark} AND {column} {op} {mark}", (month, day))
-    else:
-        months = Statement(f"{column} > {mark} AND {column} < '{NO_DUE[:7]}'", (month,))
-        days = Statement(f"{column} {op} {mark} AND {column} < {mark}", (day, f"{month}~"))  # above all of the month
-    return _Days(each, [(" month", months), ("", days)])
+    (one, *more) = compared
+    if not by_month or more or not _DAY.fullmatch(one.value) or one.value >= NO_DUE:
+        return _Days(each, ())
+    day, month = one.value, one.value[:7]
+    # A letter behind a day or month is above all that begin with it, and below the next.
+    if one.op.startswith("<"):
+        return _Days(each, [(" month", "", month), ("", month, day if one.op == "<" else f"{day}~")])
+    return _Days(each, [(" month", f"{month}~", NO_DUE[:7]), ("", day if one.op == ">=" else f"{day}~", f"{month}~")])
 
 
 def _of_counts(dialect: Dialect) -> Dialect:
@@ -150,19 +150,50 @@ def _summed(
     mark = dialect.placeholder
     dated = [part for part in parts if isinstance(part, Compare) and part.field == "due_date"]
     rest = [part for part in parts if part not in dated]
-    by_month = "due" not in {COLUMNS.get(name) for name in {*by, *_named(All(tuple(rest)))}}
-    due = _days("due", dated, mark, by_month=by_month) if dated else _ALL_DAYS
-    wake = _days("wake", [waking], mark, by_month=True) if waking else _ALL_DAYS
+    named = {COLUMNS.get(name) for name in _named(All(tuple(rest)))}
+    by_month = "due" not in {*named, *map(COLUMNS.get, by)}
+    due = _days("due", dated, mark, by_month=by_month) if dated else _ANY_DAY
+    wake = _days("wake", [waking], mark) if waking else _ANY_DAY
     shared = conditions(rest, _of_counts(dialect))
-    selects = []
-    for (of_due, dues), (of_wake, wakes) in product(due.counted, wake.counted):
-        facet: LiteralString = f"{column}{of_due} asleep{of_wake}" if waking else f"{column}{of_due}"
-        selects.append((kept_counts(column, facet), all_of([*shared, dues, wakes])))
-    each = all_of([*shared, due.each, wake.each])
-    selects += [(source, each) for source in dialect.uncounted(column)]
-    sums = [_grouped(by, "COALESCE(SUM(n), 0)", f"({source}) AS counts", condition) for source, condition in selects]
+    of_all = column == "priority" and column not in named
+    kept = _kept_counts(column, due, wake, mark, are_asleep=waking is not None, of_all=of_all)
+    sources = [(kept, [days.each for days in (due, wake) if not days.stretches])]
+    sources += [(Statement(source), [due.each, wake.each]) for source in dialect.uncounted(column)]
+    sums = []
+    for source, days in sources:
+        condition = all_of([*shared, *days])
+        sum = _grouped(by, "COALESCE(SUM(n), 0)", f"({source.sql}) AS counts", condition)
+        sums.append(Statement(sum.sql, source.parameters + sum.parameters))
     sql: LiteralString = "\nUNION ALL\n".join([one.sql for one in sums])
     return Statement(sql, tuple(chain.from_iterable(one.parameters for one in sums)))
+
+
+def _kept_counts(
+    column: LiteralString, due: _Days, wake: _Days, mark: LiteralString, *, are_asleep: bool, of_all: bool
+) -> Statement:
+    """
+    Return the SELECT of the counts that are kept: of all days, or of the stretches of *due* and *wake*.
+
+    *of_all* says that *column* is the priority, and that nothing else is said of it.
+    """
+    facets: list[LiteralString] = []
+    ends: list[str] = []
+    for (of_due, *dues), (of_wake, *wakes) in product(due.stretches or _WHOLE, wake.stretches or _WHOLE):
+        facets.append(f"{column}{of_due} asleep{of_wake}" if are_asleep else f"{column}{of_due}")
+        ends += [*dues, *wakes]
+    if len(facets) == 1:
+        return Statement(kept_counts(column, facets[0]))
+    # All stretches in one SELECT: SQLite makes a table of each list of values that a SELECT has.
+    rows: LiteralString = ", ".join([f"('{facet}', {mark}, {mark}, {mark}, {mark})" for facet in facets])
+    tests: LiteralString = "facet = column1"
+    if due.stretches:
+        tests = f"{tests} AND value >= column2 AND value < column3"
+    if wake.stretches:
+        tests = f"{tests} AND wake >= column4 AND wake < column5"
+    if wake.stretches and of_all:  # a range of waking is one stretch of the counts only within one priority
+        tests = f"{tests} AND value IN ({_EACH_PRIORITY})"
+    counts: LiteralString = f"SELECT env, status, value AS {column}, wake, n"
+    return Statement(f"{counts} FROM (VALUES {rows}) AS stretch CROSS JOIN tallies WHERE {tests}", tuple(ends))
 
 
 def _grouped(by: Sequence[str], counted: LiteralString, source: LiteralString, condition: Statement) -> Statement:

@@ -94,6 +94,9 @@ def _sqlite_among(column: LiteralString, values: Sequence[str]) -> Statement:
     if len(values) == 1:
         return Statement(f"{column} = ?", (values[0],))
     if len(values) <= INLINE_MAX:
+        if column.startswith("+"):  # no index is to be asked, and SQLite makes a table of a list each time
+            tests: LiteralString = " OR ".join([f"{column} = ?"] * len(values))
+            return Statement(f"({tests})", tuple(values))
         marks: LiteralString = ", ".join(["?"] * len(values))
         return Statement(f"{column} IN ({marks})", tuple(values))
     # A fixed column's name.
