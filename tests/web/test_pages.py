@@ -213,6 +213,34 @@ def test_a_faulty_form_keeps_what_was_typed(client: Client, backlog: Backlog) ->
     assert list(backlog.search()) == []
 
 
+@pytest.mark.parametrize(
+    ("verb", "fields", "kept"),
+    [
+        ("comment", {"message": "é" * 70_000}, "é" * 70_000),
+        ("close", {"reason": "accepted_risk", "message": "A word on it", "approver": ""}, 'value="A word on it"'),
+        ("close", {"reason": "accepted_risk", "message": "x"}, '<option value="accepted_risk" selected>'),
+        ("snooze", {"until": "someday soon"}, 'value="someday soon"'),
+        ("edit", {"due_date": "someday", "tags": "one two"}, 'value="one two"'),
+        ("edit", {"title": "New title", "due_date": "someday", "priority": "P3"}, "<option selected>P3</option>"),
+        (
+            "edit",
+            {"title": "New title", "due_date": "someday", "description": '<b>"new'},
+            "&lt;b&gt;&#34;new</textarea>",
+        ),
+    ],
+)
+def test_a_refused_form_of_an_item_keeps_what_was_typed(
+    client: Client, made: str, verb: str, fields: dict[str, str], kept: str
+) -> None:
+    """
+    Nothing has to be written twice, and the form that was refused is the one that is open.
+    """
+    response = sent(client, f"/items/{made}/{verb}", **fields)
+    assert response.status_code == 422
+    assert kept in response.text
+    assert response.text.count("<details open>") == (verb != "comment")
+
+
 def test_a_misspelt_query_shows_where(client: Client, made: str) -> None:
     """
     A query with a fault shows a caret under it and what was probably meant.

@@ -4,6 +4,7 @@ What the dashboard draws over time, against what was done on which day.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -125,3 +126,31 @@ def test_bars_lead_to_their_items(lived: Backlog, client: Client) -> None:
     text = client.get("/items", params={"q": query}).text
     assert "A 0" in text
     assert "A 1" not in text
+
+
+def test_more_than_is_looked_at_on_one_day_shows_none(
+    lived: Backlog, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A large first report leaves no whole day to draw: the page is there all the same, and says why and where to look.
+    """
+    monkeypatch.setattr(trends, "EVENTS_MAX", 2)
+    monkeypatch.setattr(trends, "_PAGE", 1)
+    person = lived.acting_as("ann", person=True)
+    for item in lived.search():
+        person.comment(item.id, "seen")
+    assert drawn(lived).days == ()
+    response = client.get("/dashboard")
+    assert response.status_code == 200
+    assert "changes happened today" in response.text
+    assert "created%3A%3E%3D2026-03-04" in response.text
+
+
+def test_numbers_of_one_env_lead_to_items_of_that_env(lived: Backlog, client: Client) -> None:
+    """
+    Every number of an env's dashboard opens a list of that env alone.
+    """
+    text = client.get("/dashboard", params={"env": "staging"}).text
+    links = re.findall(r'href="(/items[?][^"]*)"', text)
+    assert len(links) > 10
+    assert [one for one in links if "env=staging" not in one and "env%3Astaging" not in one] == []

@@ -46,10 +46,10 @@ class Day(Struct, frozen=True, kw_only=True):
 
 class Trend(Struct, frozen=True, kw_only=True):
     """
-    The days that the events reach, oldest first. `partly`: they did not reach all `DAYS`.
+    The days that the events reach, oldest first; none, where not even today's are all among them.
 
-    `fix_times` and `ages` are counts by name; `due` and `sla` are (in time, of how many); `fix_median_s` is ``None``
-    where nothing was fixed. `aged` is how many items were looked at for `ages`.
+    `partly`: they did not reach all `DAYS`. `fix_times` and `ages` are counts by name; `due` and `sla` are (in time, of
+    how many); `fix_median_s` is ``None`` where nothing was fixed. `aged` is how many items were looked at for `ages`.
     """
 
     days: tuple[Day, ...]

@@ -147,14 +147,22 @@ async function moved(card, status, back) {
   const form = $(".moves", card);
   const data = new URLSearchParams(new FormData(form));
   data.set("to", status);
-  const answer = await fetch(form.action, { method: "POST", body: data, redirect: "manual" });
-  if (answer.type === "opaqueredirect" || answer.ok) location.reload();
-  else { back(); say(`Not moved: ${card.dataset.allowed || "no move"} is allowed from here.`); }
+  const answer = await fetch(form.action, { method: "POST", body: data }).catch(() => null);
+  if (answer?.ok) {
+    // The board as the server has it now, with its Undo, and the focus on the card that moved.
+    sessionStorage.setItem("card", card.dataset.id);
+    location.replace(answer.url);
+    return;
+  }
+  back();
+  const why = answer && $(".refusal p, .error p", new DOMParser().parseFromString(await answer.text(), "text/html"));
+  say(`Not moved: ${why ? why.textContent : "the server does not answer."}`);
 }
 function say(text) {
+  $(".said.refused")?.remove();
   const note = document.createElement("div");
-  note.className = "said";
-  note.role = "status";
+  note.className = "said refused";
+  note.role = "alert";
   note.textContent = text;
   $("main").prepend(note);
 }
@@ -165,6 +173,9 @@ function slide(card, step) {
   if (to) moved(card, to.dataset.status, () => {});
 }
 if ($(".board")) {
+  const last = sessionStorage.getItem("card");
+  sessionStorage.removeItem("card");
+  if (last) $("a", all(".card").find((card) => card.dataset.id === last))?.focus();
   for (const lane of all(".cards")) {
     globalThis.Sortable?.create(lane, {
       group: "board",
@@ -175,6 +186,9 @@ if ($(".board")) {
     });
   }
 }
+
+// On a small screen the pages are one line that scrolls: the one that is open is to be seen.
+$("nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
 // Live: what others change meanwhile is told at the edge of the page. Nothing on it moves until somebody asks.
 const behind = document.body.dataset.live;
