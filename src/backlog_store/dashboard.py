@@ -14,12 +14,29 @@ from backlog_store.instants import Instant, add_seconds, day_of
 from backlog_store.model import CLOSED, LIVE, Item
 from backlog_store.query import ANY, All, Compare, Facet, In, ItemQuery, Not, Where, live
 
-__all__ = ["Attention", "Dashboard", "attention", "dashboard"]
+__all__ = ["Attention", "Dashboard", "attention", "dashboard", "ending", "overdue"]
 
 _LIVE = live()
 _WEEK_S = 7 * 86_400
 _UNOWNED = In("owner", ("",))
 _COUNTED: tuple[Facet, ...] = ("priority", "category", "owner", "source", "service")
+
+
+def overdue(now: Instant, *, since: Instant = "") -> tuple[Where, ...]:
+    """
+    Return what together says that an item's day has passed: on the day of *since* or later, if that is given.
+    """
+    late = Compare("due_date", "<", day_of(now))
+    return (Compare("due_date", ">=", day_of(since)), late) if since else (late,)
+
+
+def ending(until: Instant, *, behind: Instant = "") -> tuple[Where, ...]:
+    """
+    Return what together says that a risk is accepted until then at most: for longer than *behind*, if that is given.
+    """
+    ends = Compare("expires_at", "<=", until)
+    return (In("status", tuple(sorted(CLOSED))), In("closed_reason", ("accepted_risk",)),
+            *((Compare("expires_at", ">", behind), ends) if behind else (ends,)))  # fmt: skip
 
 
 class Dashboard(Struct, frozen=True, kw_only=True):
@@ -52,13 +69,13 @@ def dashboard(reader: Reader, *, env: str, now: Instant) -> Dashboard:
     """
     scope: tuple[Where, ...] = (In("env", (env,)),) if env else ()
     alive = All((*scope, _LIVE))
-    overdue = All((*scope, _LIVE, Compare("due_date", "<", day_of(now))))
+    passed = All((*scope, _LIVE, *overdue(now)))
     # All is asked before any answer is looked at: where asking is a round trip, one does for all counts.
     status = reader.tally(All(scope) if scope else ANY, ("status",))
     counts = [reader.tally(alive, (facet,)) for facet in _COUNTED]
-    late = reader.tally(overdue, ())
+    late = reader.tally(passed, ())
     snoozed = reader.tally(All((*scope, _LIVE, Compare("wake_at", ">", now))), ())
-    first = reader.search(ItemQuery(where=overdue, order="priority", limit=20))
+    first = reader.search(ItemQuery(where=passed, order="priority", limit=20))
     priorities, categories, owners, sources, services = map(_named, counts)
     return Dashboard(
         env=env,
@@ -111,22 +128,21 @@ def attention(reader: Reader, *, env: str, now: Instant, limit: int = 5) -> Atte
     alive = All((*scope, _LIVE))
     asleep = Compare("wake_at", ">", now)
     today = day_of(now)
-    of_awake: dict[str, Where] = {
-        "urgent": In("priority", ("P0", "P1")),
-        "overdue": Compare("due_date", "<", today),
-        "due_soon": All((Compare("due_date", ">=", today), Compare("due_date", "<=", day_of(from_week)))),
+    of_awake: dict[str, tuple[Where, ...]] = {
+        "urgent": (In("priority", ("P0", "P1")),),
+        "overdue": overdue(now),
+        "due_soon": (All((Compare("due_date", ">=", today), Compare("due_date", "<=", day_of(from_week)))),),
     }
     others: dict[str, Where] = {
         "woken": All((alive, Compare("wake_at", "<=", now))),
-        "expiring": All((*scope, In("status", tuple(sorted(CLOSED))), In("closed_reason", ("accepted_risk",)),
-                         Compare("expires_at", "<=", from_week))),
-    }  # fmt: skip
+        "expiring": All((*scope, *ending(from_week))),
+    }
     # Those awake are counted as all without those asleep: both are counts that are kept.
-    counted = {**of_awake, "unowned": _UNOWNED}
-    counts = {name: reader.tally(All((alive, part)), ()) for name, part in counted.items()}
-    sleepers = {name: reader.tally(All((alive, part, asleep)), ()) for name, part in counted.items()}
+    counted = {**of_awake, "unowned": (_UNOWNED,)}
+    counts = {name: reader.tally(All((alive, *parts)), ()) for name, parts in counted.items()}
+    sleepers = {name: reader.tally(All((alive, *parts, asleep)), ()) for name, parts in counted.items()}
     rest = {name: reader.tally(where, ()) for name, where in [*others.items(), ("live", alive)]}
-    wheres = {**{name: All((alive, part, Not(asleep))) for name, part in of_awake.items()}, **others}
+    wheres = {**{name: All((alive, *parts, Not(asleep))) for name, parts in of_awake.items()}, **others}
     found: dict[str, Any] = {
         name: tuple(reader.search(ItemQuery(where=where, limit=limit))) for name, where in wheres.items()
     }

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-__all__ = ["DAY_LENGTH", "INSTANT_LENGTH", "Day", "Instant", "add_seconds", "day_of", "format_instant", "is_day",
-           "is_instant", "parse_instant", "plus_days", "to_datetime"]  # fmt: skip
+__all__ = ["DAY_LENGTH", "INSTANT_LENGTH", "Day", "Instant", "add_seconds", "day_of", "earlier", "format_instant",
+           "is_day", "is_instant", "parse_instant", "plus_days", "to_datetime"]  # fmt: skip
 
 Instant = str
 Day = str
@@ -84,6 +84,13 @@ def add_seconds(instant: Instant, seconds: float) -> Instant:
         return format_instant(to_datetime(instant) + timedelta(seconds=seconds))
     except OverflowError:
         return f"{date.max}T23:59:59.999999Z" if seconds > 0 else f"{date.min}T00:00:00.000000Z"
+
+
+def earlier(now: Instant, days: int = 7) -> Instant:
+    """
+    Return the instant so many days before *now*.
+    """
+    return add_seconds(now, -days * 86_400)
 
 
 def day_of(instant: Instant) -> Day:

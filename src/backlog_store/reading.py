@@ -14,7 +14,7 @@ from backlog_store.clock import Clock
 from backlog_store.codec import from_builtins
 from backlog_store.errors import AmbiguousId, NotFound
 from backlog_store.executors.local import Executor
-from backlog_store.instants import Instant, add_seconds
+from backlog_store.instants import Instant, add_seconds, earlier
 from backlog_store.model import LIMITS, Event, Item, ItemId, KeyState, Record, RecordKind, Sighted
 from backlog_store.policy import Policy
 from backlog_store.query import ANY, All, Compare, EventQuery, Facet, ItemFilter, ItemQuery, OrderKey, Where, order_key
@@ -228,7 +228,7 @@ class ReadableBacklog:
         """
         Tell what happened since then (default: seven days ago), and how things stand; see `weekly`.
         """
-        from backlog_store.weekly import earlier, weekly  # only who asks for it pays for it
+        from backlog_store.weekly import weekly  # only who asks for it pays for it
 
         now = self.clock()
         return self.read(lambda reader: weekly(reader, env=env, since=since or earlier(now), now=now, limit=limit))

@@ -29,7 +29,7 @@ from backlog_store.rules.escalating import Step, Steps, due_of, first_steps, may
 from backlog_store.rules.policies import policy_in_force
 from backlog_store.rules.silences import Silence, lanes, silent
 
-__all__ = ["AGED", "NOISE", "Ageing", "Noise", "Part", "Weekly", "age_days", "earlier", "shown", "weekly"]
+__all__ = ["AGED", "NOISE", "Ageing", "Noise", "Part", "Weekly", "age_days", "shown", "weekly"]
 
 #: Items in the order of work: of a priority, among which the oldest is looked for; of all, at whose steps is looked.
 AGED = 500
@@ -171,13 +171,6 @@ def weekly(reader: Reader, *, env: str, since: Instant, now: Instant, limit: int
         steps_due=due,
         steps_looked_at=looked_at,
     )  # fmt: skip
-
-
-def earlier(now: Instant, days: int = 7) -> Instant:
-    """
-    Return the instant so many days before *now*.
-    """
-    return add_seconds(now, -days * 86_400)
 
 
 def shown(at: Instant) -> str:

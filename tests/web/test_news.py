@@ -142,8 +142,8 @@ def test_a_busy_backlog_is_not_read_whole(client: Client, backlog: Backlog, monk
     """
     Of more changes than are looked at the newest count, and the page says so.
     """
-    monkeypatch.setattr("backlog_store.web.pages.news.LOOKED_AT", 4)
-    monkeypatch.setattr("backlog_store.web.pages.news._PAGE", 2)
+    monkeypatch.setattr("backlog_store.news.LOOKED_AT", 4)
+    monkeypatch.setattr("backlog_store.news._PAGE", 2)
     for n in range(6):
         backlog.upsert(title=f"No {n}", service="web", dedupe_key=str(n))
     assert numbers(client) == {"new": 4}

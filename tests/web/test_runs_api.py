@@ -105,6 +105,30 @@ def test_a_parked_run_is_shown_and_judged_by_a_person(
         assert len(backlog.search(live())) == left
 
 
+def test_runs_and_changes_since_then_are_asked_for(client: Client, backlog: Backlog, clock: StepClock) -> None:
+    """
+    An instant or a day bounds both lists, that of changes on either side; what is none is told.
+    """
+    backlog.upsert(title="before", dedupe_key="a")
+    old = client.post("/api/v1/runs", json={"source": "lint", "services": ["web"], "name": "old"}).json()["id"]
+    clock.advance(2 * 86_400)
+    then, today = clock(), clock()[:10]
+    new = client.post("/api/v1/runs", json={"source": "lint", "services": ["web"], "name": "new"}).json()["id"]
+    backlog.upsert(title="behind", dedupe_key="b")
+
+    def listed(what: str, **asked: str) -> list[str]:
+        found = client.get(f"/api/v1/{what}", params=asked).json()[what]
+        return [one["id"] if what == "runs" else one["type"] for one in found]
+
+    assert listed("runs") == [new, old]
+    assert listed("runs", since=then) == listed("runs", since=today) == [new]
+    assert listed("events", since=then, type="created") == listed("events", until=today, type="created") == ["created"]
+    assert listed("events", since=then, until=then) == []
+    for what in ("runs", "events"):
+        wrong = client.get(f"/api/v1/{what}", params={"since": "soon"})
+        assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/since")
+
+
 def test_a_failed_run_proves_nothing(client: Client, backlog: Backlog, clock: StepClock) -> None:
     """
     Aborted, with a reason, it closes nothing; it cannot be completed any more.

@@ -82,6 +82,7 @@ def test_a_parked_run_shows_what_it_would_do(client: Client, parked: str) -> Non
     """
     assert f'href="/runs/{parked}"' in client.get("/runs", params={"state": "parked"}).text
     assert f'href="/runs/{parked}"' in client.get("/now").text
+    assert parked not in client.get("/now?env=staging").text
     text = client.get(f"/runs/{parked}").text
     assert "would close 3 and reopen 0" in text
     assert [f"Rule {n}" in text for n in range(4)] == [False, True, True, True]

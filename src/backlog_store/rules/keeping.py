@@ -7,21 +7,32 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from backlog_store.backends.port import DropRecord
 from backlog_store.backends.scanning import within_log
+from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import DropView, KeepPlan, LiftVerdict, MarkSeen, Outcome, SaveView
 from backlog_store.errors import NotFound
-from backlog_store.instants import add_seconds, is_instant
-from backlog_store.model import CLOSED, LIMITS
+from backlog_store.instants import Instant, add_seconds, is_instant
+from backlog_store.model import CLOSED, LIMITS, Record
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.forgetting import key_event
 from backlog_store.rules.lifecycle import check_holder
 from backlog_store.rules.returning import check_verdict, clear_verdict
 from backlog_store.rules.view import Context
 
-__all__ = ["drop_view", "keep_plan", "lift_verdict", "mark_seen", "save_view"]
+__all__ = ["Mark", "drop_view", "keep_plan", "lift_verdict", "mark_in", "mark_seen", "save_view"]
+
+
+class Mark(Struct, frozen=True, kw_only=True):
+    """
+    Up to where somebody has seen what happened: the body of the record ``seen`` of their name.
+    """
+
+    position: str
+    at: Instant
 
 
 _TOKEN = re.compile(r"[0-9a-z]{16}")
@@ -93,11 +104,19 @@ def mark_seen(context: Context, body: MarkSeen) -> Outcome:
         check.fault("at", body.at, "an instant that is not ahead")
     check.done("mark")
     name = context.actor.name
-    old = context.record("seen", name)
-    if old is not None and old.body["at"] >= body.at:
+    old = mark_in(context.record("seen", name))
+    if old is not None and old.at >= body.at:
         return Outcome(verdict="unchanged", id=name, why="a later mark is set")
-    context.put_record("seen", name, {"position": within_log(context.reader, body.position), "at": body.at})
+    mark = Mark(position=within_log(context.reader, body.position), at=body.at)
+    context.put_record("seen", name, to_builtins(mark))
     return Outcome(verdict="updated", id=name)
+
+
+def mark_in(record: Record | None) -> Mark | None:
+    """
+    Return the mark that a record of kind ``seen`` holds, if there is one.
+    """
+    return from_builtins(record.body, Mark) if record is not None else None
 
 
 def keep_plan(context: Context, body: KeepPlan) -> Outcome:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from backlog_store.backends.port import Reader
 from backlog_store.codec import digest, encode, from_builtins
 from backlog_store.commands import RunScope
 from backlog_store.instants import Instant
@@ -22,12 +23,13 @@ from backlog_store.model import Item, Record, Sighted
 
 __all__ = [
     "COMPLETE_KEPT", "Lane", "Part", "Run", "RunRef", "Seen", "covers", "declared", "lane_id", "lane_of",
-    "last_seen", "missed_by", "with_complete",
+    "last_seen", "missed_by", "parked", "with_complete",
 ]  # fmt: skip
 
 #: Complete runs that a lane remembers: as many as a policy may ask for (`policy.closing.MISSES_MAX`).
 COMPLETE_KEPT = 20
 _LANE_DIGITS = 13
+_LAST = "\U0010ffff"
 
 
 class RunRef(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -207,3 +209,16 @@ def with_complete(lane: Lane, ref: RunRef) -> Lane:
     others = [one for one in lane.complete if one.id != ref.id]
     ordered = sorted([*others, ref], key=lambda one: (one.started_at, one.id), reverse=True)
     return replace(lane, complete=tuple(ordered[:COMPLETE_KEPT]))
+
+
+def parked(reader: Reader) -> list[tuple[str, Run]]:
+    """
+    Return the runs that are parked, by id. One look a run that proposes something: what it proposes is leapt over.
+    """
+    ids: list[str] = []
+    after = ""
+    while page_of := reader.scan("proposal", "", after, 1):
+        ids.append("/".join(page_of[0].id.split("/")[:2]))
+        after = f"{ids[-1]}/{_LAST}"
+    runs = {id: from_builtins(record.body, Run) for id, record in reader.records("run", ids).items()}
+    return [(id, runs[id]) for id in ids if id in runs and runs[id].state == "parked"]

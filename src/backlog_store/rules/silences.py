@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from backlog_store.backends.port import Reader
 from backlog_store.codec import from_builtins
-from backlog_store.instants import Instant, add_seconds, to_datetime
+from backlog_store.instants import Instant, add_seconds, earlier, to_datetime
 from backlog_store.rules.lanes import Lane
 
 __all__ = ["Silence", "lanes", "silent"]
@@ -53,9 +53,12 @@ def lanes(reader: Reader, env: str = "") -> dict[tuple[str, str, str], Silence]:
     return {key: found[key] for key in sorted(found)}
 
 
-def silent(known: Mapping[tuple[str, str, str], Silence], *, since: Instant, now: Instant) -> list[Silence]:
+def silent(known: Mapping[tuple[str, str, str], Silence], *, now: Instant, since: Instant = "") -> list[Silence]:
     """
     Return those lanes that were heard of in as long a time before *since*, and not from then to *now*.
+
+    Without *since* a week is looked at, and the week before.
     """
+    since = since or earlier(now)
     earliest = add_seconds(since, -(to_datetime(now) - to_datetime(since)).total_seconds())
     return [one for one in known.values() if earliest <= one.last_at < since]

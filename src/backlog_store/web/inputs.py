@@ -14,6 +14,7 @@ import msgspec
 from litestar import Request
 
 from backlog_store.errors import Fault, InvalidInput
+from backlog_store.instants import Instant, parse_instant
 from backlog_store.model import Item
 from backlog_store.query import ANY, ORDERS, All, In, OrderKey, Where, live, order_key
 from backlog_store.querylang import parse_query
@@ -21,8 +22,8 @@ from backlog_store.shown import FIELDS, full_name
 from backlog_store.web.problems import HttpProblem
 
 __all__ = [
-    "CONDITIONS", "ListQuery", "body_as", "condition", "cursor_of", "etag", "list_query", "next_link", "paged",
-    "request_id", "revision_asked", "truth", "whole",
+    "CONDITIONS", "ListQuery", "body_as", "condition", "cursor_of", "etag", "instant", "list_query", "next_link",
+    "paged", "request_id", "revision_asked", "truth", "whole",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -122,6 +123,18 @@ def truth(parameters: Mapping[str, Sequence[str]], name: str, faults: list[Fault
     if text not in ("true", "false"):
         faults.append(Fault(f"/{name}", text, "true or false"))
     return text == "true"
+
+
+def instant(parameters: Mapping[str, Sequence[str]], name: str, faults: list[Fault]) -> Instant:
+    """
+    Return a parameter that is a day or an instant, empty where there is none; a fault is noted in *faults*.
+    """
+    text = parameters.get(name, ("",))[-1]
+    try:
+        return parse_instant(text) if text else ""
+    except ValueError:
+        faults.append(Fault(f"/{name}", text, "an instant (2026-11-01T06:00:00Z) or a day (2026-11-01)"))
+        return ""
 
 
 def cursor_of(item: Item, order: str) -> str:

@@ -11,7 +11,7 @@ from backlog_store.codec import to_builtins
 from backlog_store.errors import Fault, InvalidInput, NotFound
 from backlog_store.query import FACETS, EventQuery
 from backlog_store.shown import view
-from backlog_store.web.inputs import CONDITIONS, condition, truth, whole
+from backlog_store.web.inputs import CONDITIONS, condition, instant, truth, whole
 from backlog_store.web.routing import LIMIT, Ask, Param, Reply, Routes
 
 __all__ = ["routes"]
@@ -83,7 +83,8 @@ def counts(ask: Ask) -> Reply:
 @routes.add("GET", "/events", action="read", answers={200: dict}, params=(
     Param("after", "Go on behind this position."), LIMIT,
     Param("batch", "Of this batch alone."), Param("actor", "Of these actors.", many=True),
-    Param("type", "Of these types.", many=True), Param("newest_first", "Turned round.", schema={"type": "boolean"}),
+    Param("type", "Of these types.", many=True), Param("since", "Decided then or later."),
+    Param("until", "Decided before then."), Param("newest_first", "Turned round.", schema={"type": "boolean"}),
 ))  # fmt: skip
 def list_events(ask: Ask) -> Reply:
     """
@@ -92,7 +93,8 @@ def list_events(ask: Ask) -> Reply:
     asked = ask.parameters
     faults: list[Fault] = []
     limit = whole(asked, "limit", 100, 1_000, faults)
-    known = ("after", "limit", "batch", "actor", "type", "newest_first")
+    since, until = instant(asked, "since", faults), instant(asked, "until", faults)
+    known = ("after", "limit", "batch", "actor", "type", "since", "until", "newest_first")
     faults += [Fault(f"/{name}", "", f"no such parameter; known are {', '.join(known)}") for name in asked
                if name not in known]  # fmt: skip
     newest_first = truth(asked, "newest_first", faults)
@@ -101,7 +103,7 @@ def list_events(ask: Ask) -> Reply:
     query = EventQuery(
         after=ask.text("after"), limit=limit, batch=ask.text("batch") or None, newest_first=newest_first,
         actors=tuple(asked["actor"]) if "actor" in asked else None,
-        types=tuple(asked["type"]) if "type" in asked else None,
+        types=tuple(asked["type"]) if "type" in asked else None, since=since, until=until,
     )  # fmt: skip
     events = ask.backlog.events(query)
     return Reply(data={"events": events, "next": events[-1].position if len(events) == limit else ""})

@@ -15,7 +15,7 @@ from backlog_store.rules.lanes import Run
 from backlog_store.running import Ended, end_run
 from backlog_store.taking import RunTold, run_as_data, runs_as_data
 from backlog_store.web.api.asked import known
-from backlog_store.web.inputs import request_id, whole
+from backlog_store.web.inputs import instant, request_id, whole
 from backlog_store.web.routing import LIMIT, Ask, Param, Reply, Routes
 
 __all__ = ["routes"]
@@ -23,7 +23,12 @@ __all__ = ["routes"]
 routes = Routes("/api/v1")
 
 _RUN = "/runs/{lane:str}/{name:str}"
-_FIND = (Param("state", "Only runs in this state."), Param("source", "Only runs of this source."), LIMIT)
+_FIND = (
+    Param("state", "Only runs in this state."),
+    Param("source", "Only runs of this source."),
+    Param("since", "Only runs that began then or later."),
+    LIMIT,
+)
 
 
 class RunIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,11 +78,12 @@ def list_runs(ask: Ask) -> Reply:
     faults: list[Fault] = []
     known(ask.parameters, _FIND, faults)
     limit = whole(ask.parameters, "limit", 20, 1_000, faults)
+    since = instant(ask.parameters, "since", faults)
     if faults:
         raise InvalidInput(faults, what="query")
     state, source = ask.text("state"), ask.text("source")
     found = [(id, run) for id, run in ask.backlog.runs()
-             if state in ("", run.state) and source in ("", run.source)]  # fmt: skip
+             if state in ("", run.state) and source in ("", run.source) and run.started_at >= since]  # fmt: skip
     newest = sorted(found, key=lambda pair: (pair[1].started_at, pair[0]), reverse=True)[:limit]
     return Reply(data={"runs": [run_as_data(id, run) for id, run in newest]})
 

@@ -11,14 +11,11 @@ from backlog_store.backends.port import Reader
 from backlog_store.dashboard import Dashboard, dashboard
 from backlog_store.model import PRIORITIES, STATUSES
 from backlog_store.query import EventQuery
-from backlog_store.rules.silences import lanes, silent
 from backlog_store.web.pages.items import told
 from backlog_store.web.pages.news import shown
 from backlog_store.web.pages.render import page, standing
-from backlog_store.web.pages.runs import parked
 from backlog_store.web.pages.trends import EVENTS_MAX, Trend, trend
 from backlog_store.web.routing import Ask, Param, Reply, Routes
-from backlog_store.weekly import earlier
 
 __all__ = ["routes"]
 
@@ -50,9 +47,6 @@ def now_page(ask: Ask) -> Reply:
     """
     live, new = standing(ask), shown(ask)
     found = ask.backlog.attention(ask.text("env"), limit=5)
-    now = ask.site.backlog.clock()
-    waiting = ask.backlog.read(parked)
-    gone = ask.backlog.read(lambda reader: silent(lanes(reader, ask.text("env")), since=earlier(now), now=now))
     queues = [
         {"name": name, "title": title, "items": getattr(found, name), "count": getattr(found, f"{name}_count"),
          "link": f"/items?q={quote(query)}"}
@@ -67,8 +61,6 @@ def now_page(ask: Ask) -> Reply:
         "now.html",
         queues=queues,
         live=live,
-        waiting=waiting,
-        gone=gone,
         total=found.live,
         unowned=found.unowned_count,
         latest=latest,

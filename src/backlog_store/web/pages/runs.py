@@ -7,10 +7,7 @@ from __future__ import annotations
 from heapq import nlargest
 
 from backlog_store import commands as c
-from backlog_store.backends.port import Reader
-from backlog_store.codec import from_builtins
 from backlog_store.errors import BackendError, BacklogError, Fault, InvalidInput
-from backlog_store.rules.lanes import Run
 from backlog_store.running import end_run
 from backlog_store.shown import RUN_STATES
 from backlog_store.web.pages.changes import FORM, back_to, form_of, one_of
@@ -18,29 +15,15 @@ from backlog_store.web.pages.render import page
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.routing import Ask, Param, Reply, Routes
 
-__all__ = ["parked", "routes"]
+__all__ = ["routes"]
 
 routes = Routes()
 
 _SHOWN = 100
 _PROPOSED = 200
-_LAST = "\U0010ffff"
 #: States in which a person may accept or reject what a run would do.
 _WAITS = ("parked", "empty", "short")
 _PARAMS = (Param("state", "In this state alone."), Param("source", "Of this source alone."))
-
-
-def parked(reader: Reader) -> list[tuple[str, Run]]:
-    """
-    Return the runs that are parked, by id. One look a run that proposes something: what it proposes is leapt over.
-    """
-    ids: list[str] = []
-    after = ""
-    while page_of := reader.scan("proposal", "", after, 1):
-        ids.append("/".join(page_of[0].id.split("/")[:2]))
-        after = f"{ids[-1]}/{_LAST}"
-    runs = {id: from_builtins(record.body, Run) for id, record in reader.records("run", ids).items()}
-    return [(id, runs[id]) for id in ids if id in runs and runs[id].state == "parked"]
 
 
 @routes.add("GET", "/runs", action="read", params=_PARAMS, gives="text/html")

@@ -13,11 +13,12 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from backlog_store.backends.port import Reader
+from backlog_store.instants import earlier
 from backlog_store.query import Compare, EventQuery, live
 from backlog_store.rules.silences import lanes, silent
 from backlog_store.web.pages.render import page
 from backlog_store.web.routing import Ask, Reply, Routes
-from backlog_store.weekly import NOISE, earlier, shown
+from backlog_store.weekly import NOISE, shown
 
 __all__ = ["DAYS", "LOOKED_AT", "Heard", "heard", "routes"]
 
@@ -62,7 +63,7 @@ def heard(reader: Reader, *, now: str) -> list[Heard]:
         if event.actor_kind == "machine":
             last[event.actor] = max(event.ts, last.get(event.actor, ""))
     gone: dict[str, list[str]] = {}
-    for one in silent(known, since=earlier(now), now=now):
+    for one in silent(known, now=now):
         gone.setdefault(one.source, []).append(f"{one.env}/{one.service}")
     names = sorted({*alive, *closed, *(source for source, _, _ in known)} - {"manual"})
     return [_heard(name, alive.get(name, 0), last.get(name, ""), closed.get(name, {}), gone.get(name, [])) for name in
