@@ -217,7 +217,17 @@ def test_an_order_is_part_of_a_query() -> None:
 
 @pytest.mark.parametrize(
     ("text", "scoped"),
-    [("burn", False), ("owner:ana", False), ("status:done", True), ("is:closed", True), ("a OR reason:fixed", True)],
+    [
+        ("burn", False),
+        ("owner:ana", False),
+        ("status:done", True),
+        ("is:closed", True),
+        ("a OR reason:fixed", True),
+        ("is:unowned", False),
+        ("priority:<=P1 -is:snoozed", False),
+        ("is:Ready,LIVE", True),
+        ("-is:expired", True),
+    ],
 )
 def test_a_query_says_whether_it_speaks_of_closed_items(text: str, scoped: bool) -> None:
     """

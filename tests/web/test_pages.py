@@ -241,6 +241,30 @@ def test_a_refused_form_of_an_item_keeps_what_was_typed(
     assert response.text.count("<details open>") == (verb != "comment")
 
 
+@pytest.mark.parametrize("path", ["/now", "/dashboard", "/dashboard?env=staging", "/board", "/sources"])
+def test_a_number_opens_a_list_of_so_many(client: Client, backlog: Backlog, path: str) -> None:
+    """
+    Whatever is counted on a page is what the list behind the number holds: closed and sleeping ones included or not.
+    """
+    person = backlog.acting_as("ann", person=True)
+    for env in ("prod", "staging"):
+        ids = [backlog.upsert(title=f"N {n}", dedupe_key=f"n{n}", env=env, service="web", source="ruff",
+                              priority=("P0", "P1", "P2")[n % 3], due_date=("2026-02-01", "2026-03-03")[n % 2]).id
+               for n in range(8)]  # fmt: skip
+        person.close_item(ids[0], "fixed")
+        person.close_item(ids[1], "false_positive")
+        person.accept(ids[2], approver="ann", expires_at="2026-03-04T00:00:00.000000Z", message="so far")
+        person.snooze(ids[3], "2026-04-01T00:00:00.000000Z")
+        person.edit(ids[4], owner="ben")
+        person.move(ids[5], "in_progress")
+    text = client.get(path).text
+    found = re.findall(r'href="(/items[?][^"]*)">(?:[^<]*<span class="count">|<b>)?([0-9,]+)(?: %)?</', text)
+    numbers = [(unescape(link), int(n)) for link, n in found if f">{n} %<" not in text]
+    assert len(numbers) >= 2
+    for link, n in numbers:
+        assert (link, len(client.get(link.replace("/items", "/items.csv", 1)).text.splitlines()) - 1) == (link, n)
+
+
 def test_a_misspelt_query_shows_where(client: Client, made: str) -> None:
     """
     A query with a fault shows a caret under it and what was probably meant.

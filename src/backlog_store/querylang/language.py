@@ -14,7 +14,7 @@ from backlog_store.query import ORDERS, All, Any_, Compare, HasWords, In, Not, W
 from backlog_store.querylang.dates import EXAMPLES, is_duration, parse_when, shifted
 from backlog_store.querylang.terms import Asker, Piece, Term, nearest
 
-__all__ = ["FIELD_HELP", "IS_HELP", "compile_term", "field_name", "order_of", "parts_of", "scopes"]
+__all__ = ["FIELD_HELP", "IS_HELP", "compile_term", "field_name", "order_of", "parts_of"]
 
 #: Every field of the language, with what it takes. Names of the item's own fields are understood, too.
 FIELD_HELP: dict[str, str] = {
@@ -63,8 +63,9 @@ _INSTANTS = {"created": ("created_at", -1), "updated": ("updated_at", -1), "clos
 _ALIASES = {"due_date": "due", "created_at": "created", "updated_at": "updated", "closed_at": "closed",
             "wake_at": "wake", "expires_at": "expires", "dedupe_key": "key", "closed_reason": "reason",
             "tags": "tag", "claimed_by": "claimed"}  # fmt: skip
-#: A query that names one of these says itself whether it means closed items; see `Parsed.scoped`.
-_SCOPING = frozenset({"status", "is", "closed", "reason", "expires", "id"})
+#: A query that names one of these says itself whether it means closed items (`Parsed.scoped`); `-is:snoozed` does not.
+_SCOPING = frozenset({"status", "closed", "reason", "expires", "id"})
+_SCOPING_CONDITIONS = frozenset({"live", "closed", "accepted", "expired"})
 _LAST = "\U0010ffff"
 
 
@@ -82,13 +83,6 @@ def field_name(asker: Asker, piece: Piece) -> str:
     return name
 
 
-def scopes(name: str) -> bool:
-    """
-    Tell whether a field speaks of live or closed items.
-    """
-    return name in _SCOPING
-
-
 def order_of(asker: Asker, term: Term) -> tuple[str, bool]:
     """
     Return the order that ``sort:…`` asks for, and whether it is turned round.
@@ -104,14 +98,16 @@ def order_of(asker: Asker, term: Term) -> tuple[str, bool]:
     return name, turned
 
 
-def compile_term(asker: Asker, term: Term) -> tuple[str, Where]:
+def compile_term(asker: Asker, term: Term) -> tuple[Where, bool]:
     """
-    Return the term's field and the condition that it means. Raises `InvalidQuery`.
+    Return the condition that the term means, and whether it speaks of live or closed items. Raises `InvalidQuery`.
     """
     name = field_name(asker, term.field)
     if name == "sort":
         asker.refuse(term.field, "sort stands for the whole query: not in parentheses, after OR or after -")
-    return name, _COMPILERS.get(name, _text)(asker, term, name)
+    where = _COMPILERS.get(name, _text)(asker, term, name)
+    words = {piece.text.lower() for piece in term.values}
+    return where, name in _SCOPING or (name == "is" and not words.isdisjoint(_SCOPING_CONDITIONS))
 
 
 def _single(asker: Asker, term: Term, name: str) -> Piece:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from backlog_store.errors import InvalidQuery
 from backlog_store.query import Any_, Not, Where
-from backlog_store.querylang.language import compile_term, field_name, order_of, parts_of, scopes
+from backlog_store.querylang.language import compile_term, field_name, order_of, parts_of
 from backlog_store.querylang.terms import Asker, Parsed, Piece, Term, conjunction
 
 __all__ = ["DEPTH_MAX", "LENGTH_MAX", "TERMS_MAX", "parse"]
@@ -208,8 +208,8 @@ class _Compiler:
                 return Not(self.compile(part, depth + 1))
             case Term():
                 self._count(node.field, len(node.values))
-                name, where = compile_term(self.asker, node)
-                self.scoped = self.scoped or scopes(name)
+                where, scoped = compile_term(self.asker, node)
+                self.scoped = self.scoped or scoped
                 return where
         self._count(node, 1)
         return parts_of(self.asker, node)
