@@ -172,7 +172,8 @@ class Item(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, forb
     episode: int = 1  # grows with each reopening
     held: dict[str, str] = field(default_factory=dict)
     held_until: dict[str, Instant] = field(default_factory=dict)  # of those held fields whose hold has an end
-    claims: dict[str, Claim] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)  # by source
+    claims_under: dict[str, dict[str, Claim]] = field(default_factory=dict)  # by key that was merged in, then by source
     wake_at: Instant = ""  # snoozed until then
     escalated: dict[str, Instant] = field(default_factory=dict)  # steps of the policy that fired in this episode, when
     closed_at: Instant = ""

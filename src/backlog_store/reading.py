@@ -136,13 +136,22 @@ class ReadableBacklog:
         Return the unchanged reports of an item, counted by source.
         """
         records = self.read(lambda reader: reader.scan("sighting", f"{id}/", "", LIMITS.page))
-        return {record.id.split("/", 1)[1]: from_builtins(record.body, Sighted) for record in records}
+        from backlog_store.rules.voices import both_sighted, source_of_sighting  # who lists items needs no rules
+
+        counted: dict[str, Sighted] = {}
+        for record in records:
+            source, one = source_of_sighting(record.id.split("/", 1)[1]), from_builtins(record.body, Sighted)
+            counted[source] = both_sighted(counted[source], one) if source in counted else one
+        return counted
 
     def occurrences(self, item: Item) -> int:
         """
         Return how often the item was reported, unchanged or not.
         """
-        return sum(claim.reports for claim in item.claims.values()) + sum(s.n for s in self.sightings(item.id).values())
+        from backlog_store.rules.voices import every_claim
+
+        reports = sum(claim.reports for _, _, claim in every_claim(item))
+        return reports + sum(seen.n for seen in self.sightings(item.id).values())
 
     def links(self, id: ItemId) -> Sequence[tuple[str, ItemId]]:
         """

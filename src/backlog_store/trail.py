@@ -49,7 +49,7 @@ __all__ = [
 _UNTRACKED = frozenset({"id", "revision", "head"})
 _FIELDS: tuple[str, ...] = Item.__struct_fields__
 TRACKED: tuple[str, ...] = tuple(name for name in _FIELDS if name not in _UNTRACKED)
-_STRUCTURED = frozenset({"claims", "tags"})
+_STRUCTURED = frozenset({"claims", "claims_under", "tags"})
 _HASH_BYTES = 16
 
 

@@ -30,8 +30,9 @@ __all__ = ["Targets", "change", "changes_in_words", "changes_of", "one_change", 
 
 _SHOWN = 20
 #: Fields whose changes follow from others; a preview and a history do without them.
-_FOLLOWING = frozenset({"updated_at", "held", "held_until", "claims", "closed_at", "closed_by", "evidence_totals",
-                        "key_inputs", "verdict_lifted", "episode", "links", "escalated"})  # fmt: skip
+_FOLLOWING = frozenset({"updated_at", "held", "held_until", "claims", "claims_under", "closed_at",
+                        "closed_by", "evidence_totals", "key_inputs", "verdict_lifted", "episode", "links",
+                        "escalated"})  # fmt: skip
 _STYLES = {"created": "green", "closed": "green", "reopened": "yellow", "refused": "red", "unchanged": "dim"}
 
 

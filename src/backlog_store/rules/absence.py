@@ -17,9 +17,10 @@ from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import LIVE, Item
 from backlog_store.policy.closing import Closing
 from backlog_store.query import All, In, ItemQuery, order_key
-from backlog_store.rules.lanes import Lane, RunRef, Seen, covers, lane_of, last_seen, missed_by, within_reach
+from backlog_store.rules.lanes import Lane, RunRef, Seen, covers, lane_of, missed_by, within_reach
 from backlog_store.rules.policies import kept_by_guard
 from backlog_store.rules.view import Context
+from backlog_store.rules.voices import last_seen, live_sources, present, sighting_ids, still_reports, withdrawn
 from backlog_store.workflow import held_by
 
 __all__ = ["Absent", "absent_among", "close_absent", "kept_open_by", "missed_words", "scope_pages"]
@@ -71,9 +72,10 @@ def absent_among(context: Context, own_id: str, lane: Lane, items: Sequence[Item
 
     What has no key cannot be recognised when it is reported again, so its absence says nothing.
     """
-    claimed = [item for item in items if item.key and lane.source in item.claims and covers(lane.scope, item)]
-    sighted = context.reader.records("sighting", [f"{item.id}/{lane.source}" for item in claimed]) if claimed else {}
-    seen = {item.id: last_seen(item, lane.source, sighted.get(f"{item.id}/{lane.source}")) for item in claimed}
+    claimed = [item for item in items if item.key and covers(lane.scope, item) and sighting_ids(item, lane.source)]
+    ids = [id for item in claimed for id in sighting_ids(item, lane.source)]
+    sighted = context.reader.records("sighting", ids) if ids else {}
+    seen = {item.id: last_seen(item, lane.source, sighted) for item in claimed}
     seen = _with_last_run(context, seen)
     lanes = _lanes(context, own_id, seen)
     size, absent = 0, []
@@ -137,9 +139,8 @@ def kept_open_by(context: Context, item: Item, source: str) -> str:
     """
     Return why an item stays open although *source* does not see it any more; empty if nothing keeps it.
     """
-    others = sorted(name for name, claim in item.claims.items() if claim.live and name != source)
-    if others:
-        return f"{', '.join(others)} still reports it"
+    if why := still_reports(present(context, withdrawn(item, source))):
+        return why
     if item.source not in item.claims:
         return "a person filed it"
     for name in ("status", "owner"):
@@ -162,15 +163,13 @@ def close_absent(context: Context, lane: Lane, absent: Absent) -> Outcome | None
     The event's meta is the proof: which runs looked and did not see it, and when it was last seen.
     """
     item = absent.item
-    claim = item.claims[lane.source]
     why = kept_open_by(context, item, lane.source)
-    if why and not claim.live:
+    if why and lane.source not in live_sources(item):
         return None
-    claims = {**item.claims, lane.source: replace(claim, live=False)}
     proof = {"proof": "absent", "source": lane.source, "runs": [ref.id for ref in absent.missed],
              "last_seen_at": absent.seen.at}  # fmt: skip
     message = _GONE.format(lane.source)
-    after = replace(item, claims=claims, updated_at=max(context.now, item.updated_at))
+    after = replace(present(context, withdrawn(item, lane.source)), updated_at=max(context.now, item.updated_at))
     if why:
         result = context.put(item, after, "resolved", message=message, meta={**proof, "kept_open": why})
         return Outcome(verdict="updated", id=item.id, revision=result.revision, why=why, item=result)

@@ -18,6 +18,7 @@ from backlog_store.model import Draft, Item, Outline
 from backlog_store.policy import Policy
 from backlog_store.rules.fields import draft_digest
 from backlog_store.rules.view import Context
+from backlog_store.rules.voices import every_claim
 from backlog_store.workflow import held_by
 
 __all__ = [
@@ -59,7 +60,7 @@ def reported_priority(item: Item) -> str:
     """
     Return the priority as the sources claim it: the highest of the live claims; the item's own where there are none.
     """
-    return min((claim.priority for claim in item.claims.values() if claim.live), default=item.priority)
+    return min((claim.priority for _, _, claim in every_claim(item) if claim.live), default=item.priority)
 
 
 def assigned(

@@ -16,12 +16,14 @@ from backlog_store.backends.port import Reader, Require
 from backlog_store.codec import from_builtins
 from backlog_store.commands import Deactivate, Outcome
 from backlog_store.instants import Instant, add_seconds
-from backlog_store.model import LIVE, Item, Record, Sighted
+from backlog_store.model import LIVE, Item, Record
 from backlog_store.policy import Policy
 from backlog_store.policy.opening import ActivationRule
 from backlog_store.query import All, In, ItemQuery, Not, Where
+from backlog_store.rules.lanes import seen_of
 from backlog_store.rules.policies import kept_by_guard
 from backlog_store.rules.view import Context
+from backlog_store.rules.voices import every_claim, live_sources, sighting_id, sighting_ids, withdrawn
 from backlog_store.rules.waiting import Active, active_id
 from backlog_store.workflow import held_by
 
@@ -69,11 +71,12 @@ def quiet_items(reader: Reader, policy: Policy, now: Instant, *, env: str = "", 
 
 
 def _quiet_among(reader: Reader, policy: Policy, items: Sequence[Item], now: Instant) -> list[Quiet]:
-    ruled = [(item, found) for item in items if item.key and item.claims and (found := _rule(policy, item)) is not None]
+    ruled = [(item, found) for item in items
+             if item.key and any(every_claim(item)) and (found := _rule(policy, item)) is not None]  # fmt: skip
     if not ruled:
         return []
     active = reader.records("proposal", [active_id(item.id) for item, _ in ruled])
-    sighted = reader.records("sighting", [f"{item.id}/{source}" for item, _ in ruled for source in item.claims])
+    sighted = reader.records("sighting", [id for item, _ in ruled for id in sighting_ids(item)])
     looked_at = (_quiet(policy, item, number, rule, active.get(active_id(item.id)), sighted, now)
              for item, (number, rule) in ruled)  # fmt: skip
     return [one for one in looked_at if one is not None]
@@ -87,10 +90,8 @@ def _rule(policy: Policy, item: Item) -> tuple[int, ActivationRule] | None:
 def _quiet(policy: Policy, item: Item, number: int, rule: ActivationRule, record: Record | None,
            sighted: Mapping[str, Record], now: Instant) -> Quiet | None:  # fmt: skip
     begins = add_seconds(now, -rule.quiet_hours * _HOUR_S)
-    seen = [claim.last_at for claim in item.claims.values()]
-    seen += [from_builtins(one.body, Sighted).last_at for source in item.claims
-             if (one := sighted.get(f"{item.id}/{source}")) is not None]  # fmt: skip
-    last_seen_at = max(seen)
+    last_seen_at = max(seen_of(claim, sighted.get(sighting_id(item, source, under))).at
+                       for under, source, claim in every_claim(item))  # fmt: skip
     count = 0
     if last_seen_at > begins:
         counted = from_builtins(record.body, Active) if record is not None else None
@@ -101,8 +102,8 @@ def _quiet(policy: Policy, item: Item, number: int, rule: ActivationRule, record
     if count >= below:
         return None
     said = policy.said_at(f"/activation/rules/{number}", rule.name)
-    others = sorted(source for source, claim in item.claims.items()
-                    if claim.live and _rule(policy, replace(item, source=source)) != (number, rule))  # fmt: skip
+    others = [source for source in live_sources(item)
+              if _rule(policy, replace(item, source=source)) != (number, rule)]  # fmt: skip
     kept_by = f"{', '.join(others)} reports it, and the rule is not about that" if others else ""
     for name in ("status", "owner"):
         if holder := held_by(item, name, now):
@@ -136,8 +137,7 @@ def _close(context: Context, item: Item, quiet: Quiet | None) -> Outcome:
     context.drop_record("proposal", id)
     proof = {"proof": "seldom", "rule": quiet.rule, "count": quiet.count, "below": quiet.below, "hours": quiet.hours,
              "last_seen_at": quiet.last_seen_at, **({"line": quiet.line} if quiet.line else {})}  # fmt: skip
-    claims = {source: replace(claim, live=False) for source, claim in item.claims.items()}
-    closed = replace(item, claims=claims, status="done", closed_at=context.now, closed_reason="fixed", wake_at="",
+    closed = replace(withdrawn(item), status="done", closed_at=context.now, closed_reason="fixed", wake_at="",
                      closed_by=context.actor.name, updated_at=max(context.now, item.updated_at))  # fmt: skip
     result = context.put(item, closed, "closed", message=quiet.words, meta=proof)
     return Outcome(verdict="closed", id=item.id, revision=result.revision, why=quiet.words, item=result)

@@ -17,6 +17,7 @@ from backlog_store.rules.fields import EDITABLE, HOLDABLE, sorted_tags
 from backlog_store.rules.lifecycle import check_holder, check_revision, held_by_actor, remember_closing, with_status
 from backlog_store.rules.names import check_key_free, rekey
 from backlog_store.rules.view import Context
+from backlog_store.rules.voices import moved
 from backlog_store.rules.wip import check_room_after
 
 __all__ = ["edit"]
@@ -48,7 +49,7 @@ def edit(context: Context, body: Edit) -> Outcome:
         return Outcome(verdict="unchanged", id=item.id, revision=item.revision, item=item)
     if edited.key != item.key:
         check_key_free(context, edited)
-    edited = replace(edited, updated_at=max(context.now, item.updated_at))
+    edited = replace(moved(item, edited), updated_at=max(context.now, item.updated_at))
     result = context.put(item, edited, "edited" if status == item.status else "status_change", message=body.message)
     if edited.key != item.key:
         rekey(context, item, result)

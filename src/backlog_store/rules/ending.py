@@ -43,6 +43,7 @@ from backlog_store.rules.runs import (
 )
 from backlog_store.rules.upsert import report_one
 from backlog_store.rules.view import Context
+from backlog_store.rules.voices import live_sources
 
 __all__ = ["end"]
 
@@ -219,7 +220,7 @@ def _absent(context: Context, id: str, lane: Lane, closing: Closing, *, proves: 
             continue
         for one in missed:
             kept = kept_open_by(context, one.item, lane.source)
-            if one.due and (not kept or one.item.claims[lane.source].live):
+            if one.due and (not kept or lane.source in live_sources(one.item)):
                 absent.append(one)
             elif not one.due and len(held) < LIMITS.drafts_per_command:
                 item = one.item

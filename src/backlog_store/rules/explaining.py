@@ -15,6 +15,7 @@ from backlog_store.model import CLOSED, Actor, Event, Item
 from backlog_store.policy import Policy
 from backlog_store.rules.assigning import assigned
 from backlog_store.rules.returning import NEW_EPISODE, return_of
+from backlog_store.rules.voices import every_claim
 from backlog_store.workflow import allowed_moves, held_by
 
 __all__ = ["Reason", "Way", "reasons", "ways"]
@@ -97,8 +98,8 @@ def _why(item: Item, field: str, holder: str, rule: dict[str, Any], event: Event
     if event.actor_kind == "person":
         return f"{event.actor} set it"
     if field == "priority":
-        live = sorted(source for source, claim in item.claims.items() if claim.live and claim.priority == item.priority)
-        return f"reported so by {', '.join(live)}" if live else f"{event.actor} set it"
+        live = {source for _, source, one in every_claim(item) if one.live and one.priority == item.priority}
+        return f"reported so by {', '.join(sorted(live))}" if live else f"{event.actor} set it"
     return f"reported so by {event.actor}"
 
 

@@ -11,11 +11,13 @@ split              a name of its own again, *apart* from the others     the item
 ================  ====================================================  ==========================================
 
 A split wins: keys that are apart are never merged, until a person lifts that. The item merged into takes over evidence,
-tags, claims and links, and keeps them after a split: they tell what was reported while both were one.
+tags and links, and keeps them after a split: they tell what was reported while both were one. What sources claim is
+held by key (`rules.voices`), and goes with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from msgspec.structs import replace
@@ -23,6 +25,7 @@ from msgspec.structs import replace
 from backlog_store.commands import Merge, Outcome, Split
 from backlog_store.errors import Fault, InvalidInput, NotAllowed, NotFound
 from backlog_store.model import CLOSED, LIMITS, LIVE, Claim, Event, Item, ItemId, Key, KeyState
+from backlog_store.rules.assigning import assigned, reported_priority
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.fields import merge_evidence, sorted_tags
 from backlog_store.rules.forgetting import key_event
@@ -32,6 +35,7 @@ from backlog_store.rules.names import attach, detach, names_of
 from backlog_store.rules.policies import check_guards
 from backlog_store.rules.returning import check_verdict
 from backlog_store.rules.view import Context
+from backlog_store.rules.voices import every_claim, withdrawn, without_names
 from backlog_store.workflow import closed_status
 
 __all__ = ["MERGED", "SPLIT", "is_of_identity", "merge", "set_back_keys", "split"]
@@ -115,11 +119,14 @@ def _joined(action: str, into: Item, item: Item) -> Item:
     Return *into* with what *item* has: refused where a limit would drop something.
     """
     tags = sorted_tags((*into.tags, *item.tags))
-    claims = dict(into.claims)
-    for source, claim in item.claims.items():
-        claims[source] = _both(claims[source], claim) if source in claims else claim
+    # What is over claims nothing any more; what has no key is never reported again.
+    own = item if item.status in LIVE else withdrawn(item)
+    names = {**into.claims_under, **own.claims_under, **({item.dedupe_key: own.claims} if item.dedupe_key else {})}
+    joined = replace(into, claims_under=names)
+    sources = {source for _, source, _ in every_claim(joined)}
     kinds = {*into.evidence_refs, *item.evidence_refs}
-    for what, count, most in (("tags", len(tags), LIMITS.tags), ("sources", len(claims), LIMITS.sources),
+    for what, count, most in (("tags", len(tags), LIMITS.tags), ("sources", len(sources), LIMITS.sources),
+                              ("other names", len(names), LIMITS.aliases),
                               ("kinds of evidence", len(kinds), LIMITS.evidence_kinds)):  # fmt: skip
         if count > most:
             raise NotAllowed(action, f"together they have {count} {what}, and an item has {most} at most")
@@ -127,25 +134,8 @@ def _joined(action: str, into: Item, item: Item) -> Item:
     priority = into.priority
     if "priority" not in into.held and item.status in LIVE:
         priority = min(priority, item.priority)
-    return replace(into, tags=tags, claims=claims, evidence_refs=evidence, priority=priority,
+    return replace(joined, tags=tags, evidence_refs=evidence, priority=priority,
                    evidence_totals=_totals(into, item, evidence))  # fmt: skip
-
-
-def _both(one: Claim, other: Claim) -> Claim:
-    """
-    Return what one source claims of two items that are one: what it said of the first, all its reports counted.
-    """
-    newer = other if other.last_at > one.last_at else one
-    live = [claim.priority for claim in (one, other) if claim.live]
-    return replace(
-        one,
-        reports=one.reports + other.reports,
-        first_at=min(one.first_at, other.first_at),
-        last_at=newer.last_at,
-        run=newer.run,
-        live=bool(live),
-        priority=min(live or [one.priority]),
-    )
 
 
 def _totals(into: Item, item: Item, kept: dict[str, Any]) -> dict[str, int]:
@@ -207,23 +197,40 @@ def split(context: Context, body: Split) -> Outcome:
         check_holder(context, own, "status")
     told = {"key": key[1], "from": state.alias_of, "item": own.id if own else "", "merged": state.merged,
             "apart": [name for name in apart if name not in state.apart]}  # fmt: skip
+    names = [name for name, _ in names_of(context, key)]
+    claimed = {name: holder.claims_under[name] for name in names if name in holder.claims_under} if holder else {}
     detach(context, key)
     result = holder
     if holder is not None:
-        result = context.put(holder, holder, SPLIT, message=body.message, meta={"split": told})
+        rest, because = _without(context, holder, names)
+        result = context.put(holder, rest, SPLIT, message=body.message, meta={**because, "split": told})
     elif root_state is not None and root_state.purged_at:  # else its item is elsewhere, with a history of its own
         root_state = context.key_state(root) or root_state
         event = key_event(context, root_state, SPLIT, body.message)
         context.put_key_state(
             root, replace(root_state, last_revision=event.revision, head=event.hash), event, whole=True
         )
-    result = _given_back(context, own, key, state, apart, told, body.message) or result
+    result = _given_back(context, own, key, state, apart, claimed, told, body.message) or result
     return Outcome(verdict="updated", id=result.id if result else "", revision=result.revision if result else 0,
                    item=result, why=_what_next(own, body.dedupe_key))  # fmt: skip
 
 
+def _without(context: Context, holder: Item, names: Collection[str]) -> tuple[Item, dict[str, Any]]:
+    """
+    Return the item that names are cut off from, with what is claimed under the rest alone, and the priority by that.
+    """
+    rest = without_names(holder, names)
+    because: dict[str, Any] = {}
+    if rest is holder:
+        return holder, because
+    if "priority" not in rest.held:
+        rest = replace(rest, priority=reported_priority(rest))
+        rest, because = assigned(context.policy, rest, context.now, only=("priority",))
+    return replace(rest, updated_at=max(context.now, holder.updated_at)), because
+
+
 def _given_back(context: Context, own: Item | None, key: Key, state: KeyState, apart: tuple[str, ...],
-                told: dict[str, Any], message: str) -> Item | None:  # fmt: skip
+                claimed: dict[str, dict[str, Claim]], told: dict[str, Any], message: str) -> Item | None:  # fmt: skip
     """
     Remember a key that is cut off, and give it back to the item that was merged away, if there is one.
     """
@@ -233,6 +240,8 @@ def _given_back(context: Context, own: Item | None, key: Key, state: KeyState, a
     if own is None:
         return None
     back = replace(own, dedupe_key=key[1], updated_at=max(context.now, own.updated_at))
+    if key[1] in claimed:  # with what is claimed by now
+        back = replace(back, claims=claimed.pop(key[1]), claims_under=claimed)
     if own.status in CLOSED and own.closed_reason == "duplicate":
         back = replace(back, verdict_lifted=True)  # the merging closed it, and that is over
     elif own.status in CLOSED:

@@ -19,11 +19,11 @@ from backlog_store.backends.port import Reader
 from backlog_store.codec import digest, encode, from_builtins
 from backlog_store.commands import RunScope
 from backlog_store.instants import Instant
-from backlog_store.model import Item, Record, Sighted
+from backlog_store.model import Claim, Item, Record, Sighted
 
 __all__ = [
     "COMPLETE_KEPT", "Lane", "Part", "Run", "RunRef", "Seen", "covers", "declared", "lane_id", "lane_of",
-    "last_seen", "missed_by", "parked", "with_complete",
+    "missed_by", "parked", "seen_of", "with_complete",
 ]  # fmt: skip
 
 #: Complete runs that a lane remembers: as many as a policy may ask for (`policy.closing.MISSES_MAX`).
@@ -145,13 +145,10 @@ def covers(scope: RunScope, item: Item) -> bool:
     )
 
 
-def last_seen(item: Item, source: str, sighted: Record | None) -> Seen | None:
+def seen_of(claim: Claim, sighted: Record | None) -> Seen:
     """
-    Return when *source* last saw an item; ``None`` if it never reported it.
+    Return when what a source claims was last seen; *sighted* counts its unchanged reports.
     """
-    claim = item.claims.get(source)
-    if claim is None:
-        return None
     if sighted is None:
         own: tuple[str, ...] = (claim.run,) if claim.run else ()
         return Seen(claim.last_at, own, own)

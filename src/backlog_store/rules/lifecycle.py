@@ -13,11 +13,11 @@ from backlog_store.codec import to_builtins
 from backlog_store.commands import Close, Comment, Create, Move, Outcome, Reopen, Resolve, Snooze
 from backlog_store.errors import AlreadyExists, NotAllowed, RevisionConflict, TransitionNotAllowed
 from backlog_store.instants import Instant, add_seconds
-from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES, Claim, Event, Item, KeyState, Verdict
+from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES, Event, Item, KeyState, Verdict
 from backlog_store.rules.assigning import assigned
 from backlog_store.rules.checks import Checker, draft_faults
 from backlog_store.rules.dates import dated
-from backlog_store.rules.lanes import last_seen
+from backlog_store.rules.lanes import seen_of
 from backlog_store.rules.opening import new_item
 from backlog_store.rules.policies import check_guards, kept_by_guard
 from backlog_store.rules.returning import check_verdict, clear_verdict, is_barred, put_verdict, reopened
@@ -26,6 +26,15 @@ from backlog_store.rules.upsert import (
     keep_given_id,
 )
 from backlog_store.rules.view import Context
+from backlog_store.rules.voices import (
+    claims_of,
+    name_under,
+    present,
+    sighting_id,
+    sighting_ids,
+    still_reports,
+    with_claim,
+)
 from backlog_store.rules.wip import check_room
 from backlog_store.workflow import check_move, closed_status, held_by, reason_of_move
 
@@ -321,7 +330,7 @@ def comment(context: Context, body: Comment) -> Outcome:
 
 def resolve(context: Context, body: Resolve) -> tuple[Outcome, ...]:
     """
-    Withdraw a source's claims, and close what nobody else claims or holds.
+    Withdraw what a source claims under these keys, and close what nobody claims any more or holds.
     """
     check = Checker()
     check.env(body.env)
@@ -335,7 +344,7 @@ def resolve(context: Context, body: Resolve) -> tuple[Outcome, ...]:
     check.done("resolve")
     context.load_keys([(body.env, key) for key in body.dedupe_keys])
     items = [item for key in body.dedupe_keys if (item := context.by_key((body.env, key))) is not None]
-    context.load_records("sighting", [f"{item.id}/{body.source}" for item in items])
+    context.load_records("sighting", [id for item in items for id in sighting_ids(item, body.source)])
     return tuple(_resolve_one(context, body, key) for key in body.dedupe_keys)
 
 
@@ -343,22 +352,21 @@ def _resolve_one(context: Context, body: Resolve, dedupe_key: str) -> Outcome:
     item = context.by_key((body.env, dedupe_key))
     if item is None:
         return Outcome(verdict="unchanged", why="no such item")
-    claim = item.claims.get(body.source)
+    under = name_under(context, item, (body.env, dedupe_key))
+    claim = claims_of(item, under).get(body.source)
     if item.status not in LIVE or claim is None or not claim.live:
         why = f"already {item.status}" if item.status not in LIVE else f"{body.source} claims nothing here"
         return Outcome(verdict="unchanged", id=item.id, revision=item.revision, why=why, item=item)
     seen_at = body.observed_at or context.now
-    seen = last_seen(item, body.source, context.record("sighting", f"{item.id}/{body.source}"))
-    if seen is not None and seen_at < seen.at:
+    seen = seen_of(claim, context.record("sighting", sighting_id(item, body.source, under)))
+    if seen_at < seen.at:
         why = f"resolved at {seen_at}, but reported again at {seen.at}"
         return Outcome(verdict="unchanged", id=item.id, revision=item.revision, why=why, item=item)
-    claims: dict[str, Claim] = {**item.claims, body.source: replace(claim, live=False)}
-    withdrawn = replace(item, claims=claims, updated_at=max(context.now, item.updated_at))
-    others = sorted(source for source, other in claims.items() if other.live)
-    why = ""
-    if others:
-        why = f"{', '.join(others)} still reports it"
-    elif item.source not in claims:
+    withdrawn = present(context, with_claim(item, under, body.source, replace(claim, live=False)))
+    withdrawn = replace(withdrawn, updated_at=max(context.now, item.updated_at))
+    if why := still_reports(withdrawn):
+        pass
+    elif item.source not in item.claims:
         why = f"{item.source} opened it"
     elif holder := held_by(item, "status", context.now):
         why = f"{holder} has taken it over"

@@ -14,6 +14,7 @@ from backlog_store.backends.port import Change, DropRecord, Load, Purge, Put, Pu
 from backlog_store.codec import Undecoded, from_builtins, to_builtins
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind, Sighted
 from backlog_store.query import EventQuery, Facet, ItemQuery, OrderKey, Where, matcher, order_key, value_of
+from backlog_store.rules.voices import both_sighted
 
 __all__ = ["Overlay"]
 
@@ -98,7 +99,7 @@ class Overlay:
         id = f"{change.item_id}/{change.source}"
         known = self._sighted.get(id)
         seen = Sighted(n=change.n, first_at=change.first_at, last_at=change.last_at, run=change.run)
-        self._sighted[id] = seen if known is None else _added(known, seen)
+        self._sighted[id] = seen if known is None else both_sighted(known, seen)
 
     # Reading
 
@@ -144,7 +145,7 @@ class Overlay:
         if seen is None:
             return below
         if below is not None:
-            seen = _added(from_builtins(below.body, Sighted), seen)
+            seen = both_sighted(from_builtins(below.body, Sighted), seen)
         return Record(kind="sighting", id=id, revision=1, body=to_builtins(seen))
 
     def scan(self, kind: RecordKind, prefix: str, after: str, limit: int) -> Sequence[Record]:
@@ -257,13 +258,6 @@ class _Backwards(str):
 
 def _place(key: OrderKey, descending: bool) -> OrderKey:
     return tuple(map(_Backwards, key)) if descending else key
-
-
-def _added(one: Sighted, other: Sighted) -> Sighted:
-    return Sighted(
-        n=one.n + other.n, first_at=min(one.first_at, other.first_at), last_at=max(one.last_at, other.last_at),
-        run=other.run or one.run,
-    )  # fmt: skip
 
 
 def _merged(

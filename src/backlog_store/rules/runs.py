@@ -136,13 +136,11 @@ def _is_inside(run: Run, draft: Draft) -> bool:
 
 def hold_return(context: Context, draft: Draft, body: Report, seen_at: str, id: str, item: Item | None) -> Outcome:
     """
-    Keep a report that reopens something until its run ends.
+    Keep a report that reopens something until its run ends; of an *item* that is there it was counted.
     """
     key = digest(encode((draft.env, draft.dedupe_key)))
     how = to_builtins(replace(body, drafts=()))
     kept = to_builtins(replace(draft, observed_at=seen_at))
-    if item is not None:
-        context.sight(item, draft.source, seen_at, body.run)
     told = {"draft": kept, "report": how, "counted": item is not None}
     if item is None:  # nothing else counts what came before it returned
         told["waited"] = list(context.counted.get((draft.env, draft.dedupe_key), (1, seen_at)))

@@ -24,6 +24,7 @@ from backlog_store.rules.links import join, link_ids, part
 from backlog_store.rules.names import check_key_free, rekey
 from backlog_store.rules.returning import clear_verdict
 from backlog_store.rules.view import Context
+from backlog_store.rules.voices import every_claim, with_claim
 from backlog_store.rules.wip import check_room_after
 from backlog_store.trail import is_baseline, plain_fields
 
@@ -169,7 +170,9 @@ def _set_back(context: Context, item: Item, newest_first: Sequence[Event]) -> It
     fields.update(id=item.id, revision=item.revision, head=item.head, updated_at=max(context.now, item.updated_at),
                   escalated=_fired(item, newest_first))  # fmt: skip
     before = msgspec.convert(fields, Item)
-    return replace(before, claims=_still_seen(item, before)) if before.claims != item.claims else before
+    for under, source, claim in every_claim(before):
+        before = with_claim(before, under, source, _still_seen(claim, _claimed_now(item, under, source)))
+    return before
 
 
 def _fired(item: Item, newest_first: Sequence[Event]) -> dict[str, Instant]:
@@ -185,15 +188,15 @@ def _fired(item: Item, newest_first: Sequence[Event]) -> dict[str, Instant]:
     return {step: at for step, at in item.escalated.items() if at < turns[-1].ts}
 
 
-def _still_seen(item: Item, before: Item) -> dict[str, Claim]:
+def _claimed_now(item: Item, under: str, source: str) -> Claim | None:
+    return (item.claims if not under else item.claims_under.get(under, {})).get(source)
+
+
+def _still_seen(claim: Claim, now: Claim | None) -> Claim:
     """
-    Return the claims of before, which were made when they were made: that a source saw the item is not undone.
+    Return a claim of before, which was made when it was made: that a source saw the item is not undone.
     """
-    return {
-        source: replace(claim, last_at=max(claim.last_at, now.last_at), run=now.run or claim.run)
-        if (now := item.claims.get(source)) is not None else claim
-        for source, claim in before.claims.items()
-    }  # fmt: skip
+    return claim if now is None else replace(claim, last_at=max(claim.last_at, now.last_at), run=now.run or claim.run)
 
 
 def _undo_link(context: Context, item: Item, event: Event) -> Item:
@@ -232,9 +235,10 @@ def _was_all_set_back(item: Item, later: Sequence[Event]) -> bool:
 
 
 def _comparable(fields: dict[str, Any]) -> dict[str, Any]:
-    claims = {source: {name: value for name, value in claim.items() if name not in ("last_at", "run")}
-              for source, claim in (fields["claims"] or {}).items()}  # fmt: skip
-    return {**fields, "claims": claims, "updated_at": ""}
+    claims = [fields["claims"] or {}, *(fields["claims_under"] or {}).values()]
+    said = [{source: {name: value for name, value in claim.items() if name not in ("last_at", "run")}
+             for source, claim in own.items()} for own in claims]  # fmt: skip
+    return {**fields, "claims": said, "claims_under": list(fields["claims_under"] or {}), "updated_at": ""}
 
 
 def _is_nothing_own(event: Event) -> bool:

@@ -26,7 +26,7 @@ from backlog_store.commands import Outcome, Report
 from backlog_store.errors import AlreadyExists, BacklogError, Fault, InvalidInput
 from backlog_store.ids import item_id_of_key, unkeyed_item_id
 from backlog_store.instants import Instant
-from backlog_store.model import CLOSED, LIMITS, Claim, Draft, Item, ItemId, Key, KeyState
+from backlog_store.model import CLOSED, Draft, Item, ItemId, Key, KeyState
 from backlog_store.rules.assigning import assigned, held_back, load_held_back, without_ended_holds
 from backlog_store.rules.checks import draft_faults
 from backlog_store.rules.dates import dated
@@ -38,13 +38,14 @@ from backlog_store.rules.fields import (
     merge_tags,
     total_evidence,
 )
-from backlog_store.rules.lanes import last_seen
+from backlog_store.rules.lanes import seen_of
 from backlog_store.rules.opening import Opening, new_item
 from backlog_store.rules.repeating import repeated, says_the_same
 from backlog_store.rules.returning import NEW_EPISODE, clear_verdict, reopened, return_of
 from backlog_store.rules.runs import hold_return, note_reported, open_run
-from backlog_store.rules.secondary import report_secondary
+from backlog_store.rules.secondary import other_name, refreshed_under, report_secondary
 from backlog_store.rules.view import Context
+from backlog_store.rules.voices import every_claim, sighted_as, sighting_id, with_claim, with_report
 from backlog_store.rules.waiting import (
     as_counted,
     has_bounds,
@@ -217,20 +218,26 @@ def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: I
         context.policy, draft, item.closed_reason, closed_at=item.closed_at, expires_at=item.expires_at,
         now=context.now, seen_at=seen_at,
     )  # fmt: skip
+    other = other_name(context, item, draft)
+    counted_as = sighted_as(draft.source, other or "")
     why = back.why or (NOT_OPENING if not body.opens else held_back(context, draft, seen_at))
     seldom = "" if why or item.closed_reason != REOPENED_BY_REPORTS else held_return(context, draft, seen_at)
     if why or seldom:
-        context.sight(item, draft.source, seen_at, body.run)
+        context.sight(item, counted_as, seen_at, body.run)
         return Outcome(verdict="suppressed" if why else "held", id=item.id, revision=item.revision, why=why or seldom,
                        item=item)  # fmt: skip
     if _is_held(context, draft):
+        context.sight(item, counted_as, seen_at, body.run)
         return hold_return(context, draft, body, seen_at, item.id, item)
     before = without_ended_holds(item, context.now)
     opened = reopened(context, before, goes_on=back.goes_on)
     if not back.goes_on:
-        opened = _without_old_claims(context, opened, item.closed_at, draft.source)
-    opened = _with_claim(context, opened, draft, seen_at, draft_digest(draft), body.run)
-    opened = refreshed(opened, draft, body, refresh_due=not back.goes_on)
+        opened = _without_old_claims(context, opened, item.closed_at, (draft.source, other or ""))
+    claimed = with_report(context, opened, other or "", draft, seen_at, draft_digest(draft), body.run)
+    if other is not None:
+        opened = refreshed_under(before, claimed, draft, body)
+    else:
+        opened = refreshed(claimed, draft, body, refresh_due=not back.goes_on)
     opened, because = _assigned(context, opened, body)
     urgency = opened.priority if context.policy.priority else draft.priority
     if not back.goes_on:
@@ -244,37 +251,20 @@ def _closed(context: Context, item: Item, draft: Draft, body: Report, seen_at: I
                    why=f"was closed as {item.closed_reason}")  # fmt: skip
 
 
-def _without_old_claims(context: Context, item: Item, closed_at: Instant, reporting: str) -> Item:
+def _without_old_claims(context: Context, item: Item, closed_at: Instant, reporting: tuple[str, str]) -> Item:
     """
-    Return *item* with what other sources claimed before it was closed withdrawn: that was of the episode before.
+    Return *item* with what was claimed before it was closed withdrawn: that was of the episode before.
 
-    A source that still sees it says so with its next report; of one that resolved it meanwhile nobody took notice.
+    A source that still sees it says so with its next report; of one that resolved it meanwhile nobody took notice. The
+    source and the name that are *reporting* are about to say it anew.
     """
-    others = [source for source, claim in item.claims.items() if claim.live and source != reporting]
-    if not others:
-        return item
-    context.load_records("sighting", [f"{item.id}/{source}" for source in others])
-    claims = dict(item.claims)
-    for source in others:
-        seen = last_seen(item, source, context.record("sighting", f"{item.id}/{source}"))
-        if seen is not None and seen.at < closed_at:
-            claims[source] = replace(claims[source], live=False)
-    return replace(item, claims=claims)
-
-
-def _with_claim(context: Context, item: Item, draft: Draft, seen_at: Instant, digest: str, run: str) -> Item:
-    known = item.claims.get(draft.source)
-    if known is None and len(item.claims) >= LIMITS.sources:
-        return item
-    claim = Claim(
-        priority=draft.priority,
-        digest=digest,
-        reports=(known.reports if known else 0) + (0 if context.is_counted else 1),
-        first_at=min(known.first_at, seen_at) if known else seen_at,
-        last_at=max(known.last_at, seen_at) if known else seen_at,
-        run=run or (known.run if known else ""),
-    )
-    return replace(item, claims={**item.claims, draft.source: claim})
+    claimed = [one for one in every_claim(item) if one[2].live and (one[1], one[0]) != reporting]
+    context.load_records("sighting", [sighting_id(item, source, under) for under, source, _ in claimed])
+    for under, source, claim in claimed:
+        seen = seen_of(claim, context.record("sighting", sighting_id(item, source, under)))
+        if seen.at < closed_at:
+            item = with_claim(item, under, source, replace(claim, live=False))
+    return item
 
 
 def _refresh(context: Context, item: Item, draft: Draft, body: Report, seen_at: Instant) -> Outcome:
@@ -289,7 +279,7 @@ def _refresh(context: Context, item: Item, draft: Draft, body: Report, seen_at: 
         # Nothing new is reported; the policy is another one since.
         context.sight(item, draft.source, seen_at, body.run)
         return _updated(context, item, after, because)
-    claimed = _with_claim(context, current, draft, seen_at, digest, body.run)
+    claimed = with_report(context, current, "", draft, seen_at, digest, body.run)
     after, because = _assigned(context, refreshed(claimed, draft, body, refresh_due=False), body)
     if after == item:
         return _sighted(context, item, draft, body, seen_at)
@@ -342,7 +332,7 @@ def refreshed(item: Item, draft: Draft, body: Report, *, refresh_due: bool) -> I
         if "tags" in wanted:
             changes["tags"] = merge_tags(item.tags, draft.tags)
     if "priority" in wanted:
-        live = [claim.priority for claim in item.claims.values() if claim.live]
+        live = [claim.priority for _, _, claim in every_claim(item) if claim.live]
         changes["priority"] = draft.priority if named or not live else min(live)
     if "evidence_refs" not in item.held and draft.evidence_refs:
         changes["evidence_refs"] = merge_evidence(item.evidence_refs, draft.evidence_refs)

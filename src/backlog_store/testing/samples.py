@@ -94,6 +94,7 @@ class Sampler:
         rng = self.rng
         closed = rng.random() < 0.3
         moment = self.instant()
+        claim = Claim(priority="P1", digest="d", reports=1, first_at=moment, last_at=moment)
         drawn: dict[str, Any] = {
             "env": rng.choice(_ENVS), "status": rng.choice(STATUSES[3:] if closed else STATUSES[:3]),
             "priority": rng.choice(PRIORITIES), "created_at": moment, "updated_at": self.instant(after=moment),
@@ -106,7 +107,7 @@ class Sampler:
             "claimed_by": ("", "", "ann")[number % 3],
             "closed_at": moment if closed else "", "closed_reason": rng.choice(CLOSING_REASONS) if closed else "",
             "expires_at": self.maybe((self.instant(),)), "meta": self.document(), "held": {"title": rng.choice(NASTY)},
-            "claims": {rng.choice(NASTY): Claim(priority="P1", digest="d", reports=1, first_at=moment, last_at=moment)},
+            "claims": {rng.choice(NASTY): claim}, "claims_under": {NASTY[number % len(NASTY)]: {"slo": claim}},
         }  # fmt: skip
         return Item(id=f"bl_{self.prefix()}{number}", revision=1, **(drawn | fields))
 

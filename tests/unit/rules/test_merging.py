@@ -7,14 +7,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from backlog_store import Backlog
 from backlog_store import commands as c
 from backlog_store.access import Scope
+from backlog_store.backends.port import Writer
 from backlog_store.codec import from_builtins
 from backlog_store.errors import InvalidInput, NotAllowed, NotFound
+from backlog_store.executors.local import LocalExecutor
 from backlog_store.model import KeyState, key_record_id
+from backlog_store.policy import DEFAULT_POLICY
 from backlog_store.query import EventQuery
+from backlog_store.rules.view import Context
+from backlog_store.testing.clocks import StepClock
 
 
 def _up(backlog: Backlog, key: str, **more: Any) -> str:
@@ -62,7 +68,8 @@ def test_two_keys_of_one_item_do_not_take_turns_in_renaming_it(machine: Backlog,
     news = machine.upsert(title="other words", dedupe_key="a", source="pagerduty", priority="P1", tags=["api"])
     assert (news.id, news.verdict) == (b, "updated")
     one = machine.get(b)
-    assert (one.title, one.priority, one.tags, sorted(one.claims)) == ("b", "P1", ("api", "db"), ["pagerduty", "slo"])
+    assert (one.title, one.priority, one.tags) == ("b", "P1", ("api", "db"))
+    assert (sorted(one.claims), sorted(one.claims_under["a"])) == (["slo"], ["pagerduty", "slo"])
 
 
 def test_sentry_58815_a_split_sticks(machine: Backlog, person: Backlog) -> None:
@@ -96,7 +103,7 @@ def test_keep_6793_nothing_of_a_merged_item_is_lost(machine: Backlog, person: Ba
     assert one.tags == ("api", "db")
     assert sorted(one.evidence_refs["runs"]) == ["1", "2"]
     assert one.evidence_refs["logs"] == ["x"]
-    assert (sorted(one.claims), one.priority) == (["pagerduty", "slo"], "P0")
+    assert (list(one.claims), list(one.claims_under["a"]), one.priority) == (["slo"], ["pagerduty"], "P0")
     assert machine.get(x).blocked_by == 1
     assert [event.id for event in machine.events(EventQuery(item_ids=(a,)))][: len(trail)] == trail
 
@@ -280,3 +287,120 @@ def test_what_a_credential_does_not_reach_is_not_split_or_merged(machine: Backlo
     _merge(person, a, into=b)
     with pytest.raises(NotFound):
         _split(bound, "a")
+
+
+def _resolve(backlog: Backlog, *keys: str, source: str = "slo", **more: Any) -> list[str]:
+    answer = backlog.execute(c.Resolve(env="prod", source=source, dedupe_keys=keys, proof="gone", **more))
+    return [outcome.verdict for outcome in answer.outcomes]
+
+
+@pytest.mark.parametrize(("first", "second"), [("a", "b"), ("b", "a")])
+def test_of_two_merged_alerts_of_one_source_both_must_be_resolved(
+    machine: Backlog, person: Backlog, first: str, second: str
+) -> None:
+    """Each key is claimed by itself: resolving one, whichever, leaves the item open, resolving the other closes it."""
+    a, b = _up(machine, "a"), _up(machine, "b")
+    _merge(person, a, into=b)
+    assert _resolve(machine, first) == ["updated"]
+    assert machine.get(b).status == "open"
+    assert machine.trail(b)[-1].meta["kept_open"] == f"slo (as {second}) still reports it"
+    assert _resolve(machine, first) == ["unchanged"]
+    assert _resolve(machine, second) == ["closed"]
+    for key in "ab":
+        assert machine.upsert(title=key, dedupe_key=key, source="slo").id == b
+    assert _resolve(machine, "a", "b") == ["updated", "closed"]
+
+
+def test_a_problem_that_returns_is_held_open_by_the_key_alone_that_it_returned_under(
+    machine: Backlog, person: Backlog
+) -> None:
+    """What was claimed under the other key before it was closed is over, and its title is not that of the other."""
+    a, b = _up(machine, "a"), _up(machine, "b")
+    _merge(person, a, into=b)
+    person.close_item(b)
+    assert machine.upsert(title="a again", dedupe_key="a", source="slo").verdict == "reopened"
+    assert machine.get(b).title == "b"
+    assert _resolve(machine, "b") == ["unchanged"]
+    assert _resolve(machine, "a") == ["closed"]
+
+
+def test_each_key_is_sighted_by_itself(machine: Backlog, person: Backlog, clock: StepClock) -> None:
+    """A late resolve of one is no news about the other, and all reports are counted, and told by their source."""
+    a, b = _up(machine, "a"), _up(machine, "b")
+    _merge(person, a, into=b)
+    clock.advance(100)
+    gone_at = clock()
+    clock.advance(100)
+    assert machine.upsert(title="a", dedupe_key="a", source="slo").verdict == "unchanged"
+    assert _resolve(machine, "a", observed_at=gone_at) == ["unchanged"]
+    assert _resolve(machine, "b", observed_at=gone_at) == ["updated"]
+    assert machine.upsert(title="b", dedupe_key="b", source="slo").verdict == "updated"
+    assert machine.upsert(title="b", dedupe_key="b", source="slo").verdict == "unchanged"
+    assert {source: seen.n for source, seen in machine.sightings(b).items()} == {"slo": 2}
+    assert machine.occurrences(machine.get(b)) == 5
+
+
+def test_a_split_gives_each_part_its_claims(machine: Backlog, person: Backlog) -> None:
+    """Also of names that lead to the one that is cut off; the priority is that of what the rest still claims."""
+    a, b, x = _up(machine, "a", priority="P0"), _up(machine, "b", priority="P1"), _up(machine, "x", priority="P3")
+    _merge(person, a, into=b)
+    _merge(person, b, into=x)
+    assert machine.get(x).priority == "P0"
+    assert _resolve(machine, "b") == ["updated"]
+    assert machine.upsert(title="x", dedupe_key="x", source="pagerduty").verdict == "updated"
+    _split(person, "b")
+    rest, back = machine.get(x), machine.get(b)
+    assert (sorted(rest.claims), rest.claims_under, rest.priority) == (["pagerduty", "slo"], {}, "P2")
+    assert (back.claims["slo"].live, back.claims_under["a"]["slo"].live) == (False, True)
+    assert _resolve(machine, "x") == ["updated"]
+    assert _resolve(machine, "x", source="pagerduty") == ["closed"]
+
+
+def test_what_a_key_claims_may_change_its_priority(machine: Backlog, person: Backlog) -> None:
+    """An alert that gets worse, and better again, under a key that was merged in does so for the item."""
+    a, b = _up(machine, "a"), _up(machine, "b")
+    _merge(person, a, into=b)
+    for priority in ("P0", "P2"):
+        assert machine.upsert(title="a", dedupe_key="a", source="slo", priority=priority).verdict == "updated"
+        assert machine.get(b).priority == priority
+
+
+def test_an_item_merged_before_claims_were_kept_by_key_is_read_as_then(machine: Backlog, person: Backlog) -> None:
+    """One claim a source stands for all its keys there; what is merged in from now on is kept apart."""
+    a, b, x = _up(machine, "a"), _up(machine, "b"), _up(machine, "x")
+    _merge(person, a, into=b)
+
+    def forget(writer: Writer) -> None:  # what the release before wrote of the merge
+        context = Context(writer, machine.command(c.Comment(id=b, message="x")), DEFAULT_POLICY)
+        item = context.item(b)
+        context.put(item, replace(item, claims_under={}), "auto_update")  # one claim of slo is left
+        writer.apply(context.changes)
+
+    assert isinstance(machine.executor, LocalExecutor)
+    machine.executor.backend.write(forget)
+    assert machine.upsert(title="a", dedupe_key="a", source="slo").verdict == "unchanged"
+    _merge(person, x, into=b)
+    assert _resolve(machine, "a", "b") == ["updated", "unchanged"]
+    assert _resolve(machine, "x") == ["closed"]
+
+
+def test_names_that_lead_elsewhere_keep_nothing_open(machine: Backlog, person: Backlog) -> None:
+    """An item that moves to another env, or gets another's name, or whose merge is half undone, can be resolved."""
+    a, b = _up(machine, "a"), _up(machine, "b")
+    _merge(person, a, into=b)
+    person.edit(b, env="staging")
+    answer = machine.execute(c.Resolve(env="staging", source="slo", dedupe_keys=("b",), proof="gone"))
+    assert answer.outcomes[0].verdict == "closed"
+
+    d, e = _up(machine, "d"), _up(machine, "e")
+    _merge(person, d, into=e)
+    person.edit(e, dedupe_key="d")
+    assert machine.get(e).claims_under == {}
+    assert _resolve(machine, "e") == ["closed"]
+
+    f, g = _up(machine, "f"), _up(machine, "g")
+    batch = _merge(person, f, into=g).batch
+    machine.upsert(title="other words", dedupe_key="g", source="slo")
+    assert {one.id: one.verdict for one in person.undo(batch).outcomes} == {f: "updated", g: "refused"}
+    assert _resolve(machine, "g") == ["closed"]
+    assert machine.get(f).status == "open"

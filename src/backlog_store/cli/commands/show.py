@@ -21,6 +21,7 @@ from backlog_store.instants import Instant, day_of
 from backlog_store.model import Event, Item, Sighted
 from backlog_store.policy import Policy
 from backlog_store.rules.policies import policy_in_force
+from backlog_store.rules.voices import claims_by_source, every_claim
 from backlog_store.workflow import effective_status, is_overdue
 
 __all__ = ["show"]
@@ -107,7 +108,7 @@ def _whole(item: Item, now: Instant, sightings: Mapping[str, Sighted], links: Se
 
 
 def _occurrences(item: Item, sightings: Mapping[str, Sighted]) -> int:
-    return sum(claim.reports for claim in item.claims.values()) + sum(seen.n for seen in sightings.values())
+    return sum(claim.reports for _, _, claim in every_claim(item)) + sum(seen.n for seen in sightings.values())
 
 
 def _head(app: App, item: Item, now: Instant) -> list[str]:
@@ -160,10 +161,11 @@ def _due(item: Item, now: Instant) -> str:
 
 
 def _reports(app: App, item: Item, sightings: Mapping[str, Sighted]) -> list[str]:
-    if not item.claims:
+    claims = claims_by_source(item)
+    if not claims:
         return []
     lines = _heading(app, "Reported", plural(_occurrences(item, sightings), "time"))
-    for source, claim in sorted(item.claims.items()):
+    for source, claim in sorted(claims.items()):
         seen = sightings.get(source)
         count = claim.reports + (seen.n if seen else 0)
         last = max(claim.last_at, seen.last_at) if seen else claim.last_at

@@ -33,6 +33,7 @@ from backlog_store.query import EventQuery, In, ItemQuery, order_key
 from backlog_store.rules import decide, split_by_item
 from backlog_store.rules.links import link_ids
 from backlog_store.rules.trails import RECORDS_OF
+from backlog_store.rules.voices import sighting_ids
 
 __all__ = ["ITEMS_MAX", "LocalCopy"]
 
@@ -346,7 +347,7 @@ def _part(reader: Reader, ids: Sequence[ItemId], known: Iterable[Item]) -> _Part
     keys: set[Key] = {item.key for item in [*items, *known] if item.key is not None}
     names = sorted(key_record_id(key) for key in keys)
     stored = reader.records("key", names) if names else {}
-    sources = [f"{item.id}/{source}" for item in items for source in item.claims]
+    sources = [id for item in items for id in sighting_ids(item)]
     sightings = reader.records("sighting", sources) if sources else {}
     dropped: list[tuple[RecordKind, str]] = [("key", name) for name in names if name not in stored]
     return _Part(ids=list(ids), items=items, trails=trails, records=[*stored.values(), *sightings.values()],

@@ -378,10 +378,11 @@ def _long(length: int, *, start: str = "") -> str:
 def _at_every_limit() -> Item:
     names = [_long(LIMITS.tag, start=f"{number:03}") for number in range(LIMITS.tags)]
     claim = Claim(priority="P3", digest="d" * 26, reports=10**9, first_at=START, last_at=START, live=False)
+    claims = {_long(LIMITS.name, start=f"{number:02}"): claim for number in range(LIMITS.sources)}
     return an_item(
         _long(LIMITS.id, start="bl_"), env=_long(LIMITS.env), title=_long(LIMITS.title), owner=_long(LIMITS.name),
         description=_long(LIMITS.description), service=_long(LIMITS.name), category=_long(LIMITS.name),
         dedupe_key=_long(LIMITS.dedupe_key), tags=tuple(names), meta={"x": "y" * (LIMITS.meta_bytes - 8)},
         evidence_refs={"log": ["z" * (LIMITS.evidence_bytes // LIMITS.evidence_kept)] * LIMITS.evidence_kept},
-        claims={_long(LIMITS.name, start=f"{number:02}"): claim for number in range(LIMITS.sources)},
+        claims=claims, claims_under={_long(LIMITS.dedupe_key, start="0"): claims},
     )  # fmt: skip

@@ -13,6 +13,7 @@ from backlog_store.query import EventQuery
 from backlog_store.rules.escalating import steps_of
 from backlog_store.rules.explaining import reasons
 from backlog_store.rules.sla import sla_of
+from backlog_store.rules.voices import claims_by_source
 from backlog_store.web.pages.render import page, standing
 from backlog_store.web.routing import Ask, Reply, Routes
 from backlog_store.workflow import allowed_moves, effective_status, is_overdue
@@ -29,9 +30,10 @@ _SAID = {
     "undone": "set it back", "escalated": "escalated it", "verdict_lifted": "lifted the verdict",
     "merged": "merged it", "split": "split a key off", "split_lifted": "lifted a split",
 }  # fmt: skip
-_QUIET = frozenset(
-    {"updated_at", "claims", "evidence_totals", "held", "held_until", "closed_at", "closed_by", "episode", "escalated"}
-)
+_QUIET = frozenset({
+    "updated_at", "claims", "claims_under", "evidence_totals", "held", "held_until", "closed_at", "closed_by",
+    "episode", "escalated",
+})  # fmt: skip
 
 
 @routes.add("GET", "/items/new", action="work", gives="text/html")
@@ -70,6 +72,7 @@ def context_of(ask: Ask, item: Item) -> dict[str, Any]:
         "priorities": PRIORITIES,
         "history": [told(event) for event in events],
         "sightings": backlog.sightings(item.id),
+        "claims": claims_by_source(item),
         "occurrences": backlog.occurrences(item),
         "links": _links(backlog, item),
         "why": {reason.field: reason for reason in reasons(item, trail, policy, now)},
