@@ -11,6 +11,7 @@ import os
 __all__ = [
     "CHANGES", "CRASH_STATES", "FAULTS", "FORKS", "HA_ROUNDS", "KILLS", "LISTED", "MALFORMED", "POWER_CUTS", "PROGRAM",
     "RACES", "REQUESTS", "RUN_HISTORIES", "SEEDS", "SERVED_KILLS", "SIMULATIONS", "STEPS", "SYSCALLS",
+    "WALK", "WALKS",
 ]  # fmt: skip
 
 #: Steps of the agreement machine, at each of its two levels, cut into programs with a seed of their own: several
@@ -19,6 +20,10 @@ STEPS = int(os.environ.get("TEST_STEPS", "2000"))
 PROGRAM = min(STEPS, 500)
 _FIRST = int(os.environ.get("TEST_SEED", "1"))
 SEEDS = range(_FIRST, _FIRST + max(1, STEPS // PROGRAM))
+#: Steps of the walk over all kinds of commands, each of them proved, cut into walks with a seed of their own.
+_WALKED = int(os.environ.get("TEST_WALK", "200"))
+WALK = min(_WALKED, 100)
+WALKS = range(_FIRST, _FIRST + max(1, _WALKED // WALK))
 #: Pairs of random commands that race.
 RACES = int(os.environ.get("TEST_RACES", "30"))
 #: Changes of all clients together in each concurrent history.

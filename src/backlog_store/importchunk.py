@@ -4,17 +4,32 @@ A chunk of an export and what becomes of it in a store: changes, or the reason w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from backlog_store.backends.port import Change, Load, PutRecord, Reader, Sighting
+from backlog_store.backends.port import Change, Load, Put, PutRecord, Reader, Sighting
 from backlog_store.codec import from_builtins
 from backlog_store.errors import AlreadyExists
 from backlog_store.exportfile import Group
-from backlog_store.model import Item, ItemId, Key, KeyState, Record, RecordKind, Sighted, key_record_id
+from backlog_store.ids import Salts, event_id
+from backlog_store.model import (
+    LIVE,
+    SYSTEM,
+    Event,
+    Item,
+    ItemId,
+    Key,
+    KeyState,
+    Record,
+    RecordKind,
+    Sighted,
+    key_record_id,
+)
 from backlog_store.preview import Decided
+from backlog_store.trail import difference, sealed
 
 __all__ = ["Step", "Transferred"]
 
@@ -50,16 +65,19 @@ class Step:
     What becomes of a chunk of an export on what is there: changes, an account of them, and a decision a group.
 
     *loaded* are keys of items that steps before would have written, with their items, where nothing is written;
-    *refused* are the items that steps before refused, and `refused` those of this one.
+    *refused* are the items that steps before refused, and whether they live in the file; `refused` those of this one.
+    `parted` are changes of items that were taken in, and whose links lead to such items; each is applied by itself.
     """
 
     def __init__(self, reader: Reader, chunk: Sequence[Group], loaded: Mapping[Key, ItemId],
-                 refused: AbstractSet[ItemId]) -> None:  # fmt: skip
+                 refused: Mapping[ItemId, bool]) -> None:  # fmt: skip
         self.done = Transferred(refused=[])
         self.decided: list[Decided] = []
-        self.refused: set[ItemId] = set()
+        self.refused: dict[ItemId, bool] = {}
+        self._cut: dict[ItemId, list[tuple[str, ItemId]]] = {}
         self._refused_before = refused
         self.changes: list[Change] = [*self._of_items(reader, chunk), *self._of_records(reader, chunk, loaded)]
+        self.parted: list[Change] = [*self._parted(reader)]
 
     def _skip(self, id: str) -> None:
         self.decided.append(Decided("unchanged", id))
@@ -86,18 +104,18 @@ class Step:
                 self._skip(item.id)
                 continue
             if there is not None:
-                self.refused.add(item.id)
+                self.refused[item.id] = item.status in LIVE
                 self._refuse(item.id, f"is there already at revision {there.revision}, with another history",
                              there.revision)  # fmt: skip
                 continue
             if item.key is not None and item.key in holders:
-                self.refused.add(item.id)
+                self.refused[item.id] = item.status in LIVE
                 self.decided.append(Decided("refused", item.id))
                 self.done.refused.append(str(AlreadyExists("key", item.dedupe_key, held_by=holders[item.key])))
                 continue
             if item.key is not None:
                 if wrong := _fault_of_holder(item, known.get(key_record_id(item.key))):
-                    self.refused.add(item.id)
+                    self.refused[item.id] = item.status in LIVE
                     self._refuse(item.id, wrong)
                     continue
                 holders[item.key] = item.id
@@ -128,11 +146,15 @@ class Step:
                 continue
             if record.kind == "key":
                 holder = holders.get(_key_of(record)) or loaded.get(_key_of(record), "")
-                if wrong := _fault_of_key(record, holder):
+                if wrong := _fault_of_key(record, holder, self._refused_before):
                     self._refuse(id, wrong)
                     continue
-            if missing := self._refused_before & _items_named(record):
+                record = _without_refused(record, self._refused_before)  # noqa: PLW2901
+            if missing := self._refused_before.keys() & _items_named(record):
                 self._refuse(id, f"leads to or from {min(missing)}, which was not taken in")
+                if record.kind == "link":
+                    start, kind, end = record.id.rsplit("/", 2)
+                    self._cut.setdefault(start, []).append((kind, end))
                 continue
             if group.events:
                 yield from (PutRecord(record, event=event, force=True) for event in group.events)
@@ -140,6 +162,35 @@ class Step:
                 yield PutRecord(record, force=True)
             self._make(id, record.revision, group)
             self.done.records += 1
+
+    def _parted(self, reader: Reader) -> Iterator[Change]:
+        """
+        Yield the changes by which items count no links that were refused; their trails tell of each.
+        """
+        there = reader.items([id for id in self._cut if id not in self._refused_before])
+        for id, item in there.items():
+            for kind, other in self._cut[id]:
+                blocked_by = item.blocked_by - (kind == "~blocks" and self._refused_before.get(other, False))
+                change = _without_link(item, replace(item, links=item.links - 1, blocked_by=blocked_by), kind, other)
+                item = change.item  # noqa: PLW2901
+                yield change
+
+
+def _without_link(item: Item, after: Item, kind: str, other: ItemId) -> Put:
+    # As old as the item, which it makes no newer: an import draws neither time nor chance.
+    event = sealed(Event(
+        id=event_id(item.id, item.revision + 1), item_id=item.id, revision=item.revision + 1, ts=item.updated_at,
+        type="unlinked", actor=SYSTEM.name, salt=Salts(item.head).next(), prev=item.head,
+        changes=difference(item, after, item.updated_at), meta={"link": {"kind": kind, "other": other}, "absent": True},
+    ))  # fmt: skip
+    return Put(replace(after, revision=event.revision, head=event.hash), event)
+
+
+def _without_refused(record: Record, refused: Mapping[ItemId, bool]) -> Record:
+    """
+    Return the record of a key, which leads to another one, without the item there if that was refused.
+    """
+    return replace(record, body={**record.body, "item_id": ""}) if record.body.get("item_id") in refused else record
 
 
 def _items_named(record: Record) -> AbstractSet[str]:
@@ -162,7 +213,7 @@ def _key_of(record: Record) -> Key:
     return env, dedupe_key
 
 
-def _fault_of_key(record: Record, holder: ItemId) -> str:
+def _fault_of_key(record: Record, holder: ItemId, refused: Container[ItemId]) -> str:
     """
     Say why the record of a key cannot be taken in: it contradicts the item that holds the key.
     """
@@ -171,6 +222,8 @@ def _fault_of_key(record: Record, holder: ItemId) -> str:
         return ""
     if state.purged_at:
         return f"is said to be purged, but {holder} holds it"
+    if holder in refused:
+        return f"is about {holder}, which was not taken in"
     return f"names {state.item_id}, but {holder} holds it" if state.item_id not in ("", holder) else ""
 
 

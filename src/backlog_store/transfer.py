@@ -7,7 +7,7 @@ What the lines are, and how a file of them is proved, stands in `backlog_store.e
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any
@@ -25,8 +25,8 @@ from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 from backlog_store.preview import Decided, check_shown, shown_of, token_of_import
 from backlog_store.query import EventQuery, ItemQuery, order_key
 
-__all__ = ["Foreseen", "Transferred", "checked_export", "export_store", "foresee", "import_store", "migrate_store",
-           "take_in", "write_export"]  # fmt: skip
+__all__ = ["Foreseen", "Transferred", "check_token", "checked_export", "export_store", "foresee", "import_store",
+           "migrate_store", "take_in", "write_export"]  # fmt: skip
 
 _PAGE = 500
 _CHUNK_GROUPS = 500
@@ -167,30 +167,39 @@ def take_in(backend: Backend, export: IO[bytes], *, token: str = "", shown: Sequ
     first step and once more in each.
     """
     if token:
-        now = foresee(backend, export)
-        if now.token != token:
-            check_shown(token, shown, now.decided)
-        shown = now.decided
+        shown = check_token(backend, export, token, shown)
     export.seek(0)
     done = Transferred(refused=[])
-    refused: set[ItemId] = set()
+    refused: dict[ItemId, bool] = {}
     at = 1  # behind the decision that stands for the file
     for chunk in _chunks(read_groups(export)):
         expected, at = shown[at : at + len(chunk)], at + len(chunk)
 
-        step = backend.write(partial(_take_in_chunk, chunk, frozenset(refused), token, expected))
+        step = backend.write(partial(_take_in_chunk, chunk, dict(refused), token, expected))
         done.add(step.done)
         refused |= step.refused
     return done
 
 
-def _take_in_chunk(chunk: Sequence[Group], refused: frozenset[ItemId], token: str, expected: Sequence[Decided],
+def check_token(backend: Backend, export: IO[bytes], token: str, shown: Sequence[Decided]) -> Sequence[Decided]:
+    """
+    Return what would be done now, if that is what the *token* stands for. Raises `PlanChanged`.
+    """
+    now = foresee(backend, export)
+    if now.token != token:
+        check_shown(token, shown, now.decided)
+    return now.decided
+
+
+def _take_in_chunk(chunk: Sequence[Group], refused: Mapping[ItemId, bool], token: str, expected: Sequence[Decided],
                    writer: Writer) -> Step:  # fmt: skip
     step = Step(writer, chunk, {}, refused)
     if token:
         check_shown(token, expected, step.decided)
     if step.changes:
         writer.apply(step.changes)
+    for change in step.parted:
+        writer.apply([change])
     return step
 
 
@@ -216,7 +225,7 @@ def foresee(backend: Backend, export: IO[bytes]) -> Foreseen:
     done = Transferred(refused=[])
     decided: list[Decided] = []
     loaded: dict[Key, ItemId] = {}
-    refused: set[ItemId] = set()
+    refused: dict[ItemId, bool] = {}
     for chunk in _chunks(read_groups(export)):
         step = backend.read(partial(Step, chunk=chunk, loaded=loaded, refused=refused))
         done.add(step.done)

@@ -109,3 +109,34 @@ def test_links_of_what_is_refused_are_not_taken_in(backend: Backend, ann: Backlo
     refused = _import(backend, file)
     assert sum(line.startswith("link ") for line in refused) == 2
     assert (ann.get(two).blocked_by, list(ann.links(one))) == (0, [])
+
+
+@pytest.mark.parametrize("order", ["taken first", "refused first"])
+def test_nothing_counts_a_link_of_which_one_end_is_refused(order: str) -> None:
+    """
+    What was taken in is told that what it was linked with is not there, and waits for that no more; the store is whole.
+    """
+    source, target = (Backlog(LocalExecutor(open_memory()), actor="ann") for _ in range(2))
+    taken, refused = ("bl_1", "bl_2") if order == "taken first" else ("bl_2", "bl_1")
+    list(source.report([Draft(title="t", dedupe_key="t", id=taken), Draft(title="r", dedupe_key="r", id=refused)]))
+    source.link(refused, "blocks", taken)
+    source.link(taken, "relates", refused)
+    target.upsert(title="r", dedupe_key="r")
+    _import(target.executor.backend, _exported(source.executor.backend))
+    item = target.get(taken)
+    assert (item.links, item.blocked_by, list(target.links(taken))) == (0, 0, [])
+    assert [event.type for event in target.trail(taken)][-2:] == ["unlinked", "unlinked"]
+    assert target.read(verify).faults == []
+
+
+def test_what_is_remembered_of_the_key_of_what_is_refused_is_not_taken_in() -> None:
+    """
+    A verdict about an item that has another history, and is open, here would say that it is closed.
+    """
+    source, target = (Backlog(LocalExecutor(open_memory()), actor="ann") for _ in range(2))
+    id = source.upsert(title="x", dedupe_key="k").id
+    target.upsert(title="x of its own", dedupe_key="k")
+    source.close_item(id, "wont_fix")
+    assert any("key prod/k" in line for line in _import(target.executor.backend, _exported(source.executor.backend)))
+    assert target.read(verify).faults == []
+    assert target.upsert(title="x", dedupe_key="k").id == id

@@ -16,6 +16,7 @@ from backlog_store.cli.items import plain_json
 from backlog_store.cli.planfiles import find_decisions, keep_decisions
 from backlog_store.cli.text import neutral, plural
 from backlog_store.errors import ConfigError
+from backlog_store.preview import check_shown
 from backlog_store.redacting import redacted
 
 if TYPE_CHECKING:
@@ -84,14 +85,17 @@ def import_files(app: App, files: tuple[str, ...], *, dry_run: bool, token: str,
     items = Path(files[0])
     events = Path(files[1]) if len(files) == 2 else items.with_name("events.jsonl")
     old = OldFiles(items, events)
+    # For a look, or a token that stands for something else, no store is made.
+    there = is_made(app.store.value)
+    nothing = open_backlog("memory://", actor=app.actor, lazily=True)
     if dry_run:
-        # For a look no store is made.
-        there = is_made(app.store.value)
-        foreseen = old.foresee(app.reading() if there else open_backlog("memory://", actor=app.actor, lazily=True))
+        foreseen = old.foresee(app.reading() if there else nothing)
         keep_decisions(app, foreseen.token, foreseen.shown)
         _print(app, foreseen.taken, f"Would take in from {items}", as_json=as_json, token=foreseen.token)
         return
     shown = find_decisions(app, token) if token else ()
+    if token and not there and (now := old.foresee(nothing)).token != token:
+        check_shown(token, shown, now.shown)
     taken = old.take_in(app.writing(), token=token, shown=shown)
     _print(app, taken, f"Taken in from {items}", as_json=as_json)
 

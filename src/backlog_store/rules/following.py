@@ -50,4 +50,6 @@ def is_consequence(event: Event) -> bool:
     """
     if event.added:
         return False
-    return event.type in ("blocked", "unblocked") or (event.type == "unlinked" and "purged" in event.meta)
+    return event.type in ("blocked", "unblocked") or (
+        event.type == "unlinked" and ("purged" in event.meta or "absent" in event.meta)
+    )

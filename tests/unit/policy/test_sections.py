@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from backlog_store.model import Draft
 from backlog_store.policy.codeowners import owner_of_path, parse_codeowners
 from backlog_store.policy.loading import load_policy
 from backlog_store.policy.matching import covers
@@ -38,6 +39,19 @@ def test_overlapping_owners_are_refused() -> None:
     ((line, warning, said),) = told(text)
     assert (line, warning) == (3, False)
     assert "overlapping owners: 'rule 2' in line 4" in said
+
+
+def test_of_owners_that_overlap_in_part_the_later_one_decides() -> None:
+    """Neither rule takes everything from the other, so the order says whose that is which both are about."""
+    rules = ["{when: {env: prod}, owner: a}", "{when: {service: checkout}, owner: b}"]
+    for first, later in (rules, reversed(rules)):
+        loaded = load_policy(f"owners:\n  rules:\n    - {first}\n    - {later}\n", files={})
+        assert loaded.findings == ()
+        assert loaded.policy is not None
+        assert loaded.policy.owners is not None
+        found = loaded.policy.owners.decide(Draft(title="t", env="prod", service="checkout"), {})
+        assert found is not None
+        assert (found.number, found.owner) == (1, later[-2])
 
 
 @pytest.mark.parametrize(

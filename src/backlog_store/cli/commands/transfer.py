@@ -28,7 +28,15 @@ from backlog_store.codec import to_builtins
 from backlog_store.errors import BackendUnavailable, StorageFull
 from backlog_store.redacting import redacted
 from backlog_store.settings import store_path
-from backlog_store.transfer import Transferred, checked_export, export_store, foresee, migrate_store, take_in
+from backlog_store.transfer import (
+    Transferred,
+    check_token,
+    checked_export,
+    export_store,
+    foresee,
+    migrate_store,
+    take_in,
+)
 
 __all__ = ["export", "import_", "migrate"]
 
@@ -132,6 +140,9 @@ def import_(app: App, files: tuple[str, ...], legacy: bool, dry_run: bool, token
             _preview(app, export_, as_json=as_json)
             return
         shown = find_decisions(app, token) if token else ()
+        if token and not is_made(app.store.value):
+            with closing(open_backend("memory://")) as none:
+                check_token(none, export_, token, shown)  # nor does a token that is not of this file
         done = take_in(_backend(app, make=True), export_, token=token, shown=shown)
     _print(app, done, "Imported", as_json=as_json)
 
