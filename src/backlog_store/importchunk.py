@@ -218,8 +218,10 @@ def _fault_of_key(record: Record, holder: ItemId, refused: Container[ItemId]) ->
     Say why the record of a key cannot be taken in: it contradicts the item that holds the key.
     """
     state = from_builtins(record.body, KeyState)
-    if not holder or state.alias_of:
+    if not holder:
         return ""
+    if state.alias_of:
+        return f"is another name of {state.alias_of!r}, but {holder} holds it"
     if state.purged_at:
         return f"is said to be purged, but {holder} holds it"
     if holder in refused:

@@ -140,3 +140,19 @@ def test_what_is_remembered_of_the_key_of_what_is_refused_is_not_taken_in() -> N
     assert any("key prod/k" in line for line in _import(target.executor.backend, _exported(source.executor.backend)))
     assert target.read(verify).faults == []
     assert target.upsert(title="x", dedupe_key="k").id == id
+
+
+def test_a_key_that_an_item_holds_here_does_not_become_another_name() -> None:
+    """
+    The item that was merged away there, and not here, keeps its key, also once it is purged.
+    """
+    source, target = (Backlog(LocalExecutor(open_memory()), actor="ann") for _ in range(2))
+    one, two = (source.upsert(title=key, dedupe_key=key).id for key in ("one", "two"))
+    source.execute(Merge(ids=(one,), into=two))
+    target.upsert(title="of its own", dedupe_key="one")
+    refused = _import(target.executor.backend, _exported(source.executor.backend))
+    assert [line for line in refused if line.startswith("key prod/one: is another name of 'two'")]
+    target.close_item(one)
+    assert target.cleanup(0) == 1
+    assert target.upsert(title="one", dedupe_key="one").id == one
+    assert target.read(verify).faults == []
