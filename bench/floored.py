@@ -18,7 +18,7 @@ from msgspec import json
 from backlog_store.model import LIVE, PRIORITIES
 from backlog_store.query import HasWords
 from bench.filled import Filled, Options, Stores, filled, options, parser
-from bench.harness import interleaved, table
+from bench.harness import clock_of, interleaved, table
 from bench.population import NOW, RARE
 
 __all__ = ["measure"]
@@ -114,7 +114,8 @@ def measure(stores: Stores, rounds: int) -> str:
                 asked, _, how = question.partition(", ")
                 own = ours[asked]
                 floor(), own()
-                bare, cost, ratio = interleaved(rounds, partial(_often, floor, calls), partial(_often, own, calls))
+                each_way = [partial(_often, run, calls) for run in (floor, own)]
+                bare, cost, ratio = interleaved(rounds, *each_way, clock=clock_of(name))
                 each = [f"{1e3 * seconds / calls:.2f} ms" for seconds in (bare, cost)]
                 read = named.get(asked.removeprefix("search "), asked) + (f", floor {how}" if how else "")
                 lines.append((name, f"{store.size:,}", read, *each, f"{1 / ratio:.2f}"))

