@@ -404,3 +404,16 @@ def test_names_that_lead_elsewhere_keep_nothing_open(machine: Backlog, person: B
     assert {one.id: one.verdict for one in person.undo(batch).outcomes} == {f: "updated", g: "refused"}
     assert _resolve(machine, "g") == ["closed"]
     assert machine.get(f).status == "open"
+
+
+def test_a_machine_splits_no_name_off_what_a_person_judged_and_was_purged(machine: Backlog, person: Backlog) -> None:
+    """The next report of that name would open an item of its own, whatever was decided."""
+    a = _up(machine, "old")
+    machine.edit(a, dedupe_key="new")
+    person.close_item(a, "wont_fix")
+    assert machine.cleanup(0) == 1
+    with pytest.raises(NotAllowed, match="ann decided that it is wont_fix"):
+        _split(machine, "old")
+    assert machine.upsert(title="old", dedupe_key="old", source="slo").verdict == "suppressed"
+    _split(person, "old")
+    assert machine.upsert(title="old", dedupe_key="old", source="slo").verdict == "created"
