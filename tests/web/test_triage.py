@@ -158,6 +158,15 @@ def test_a_refused_decision_stays_on_the_card(client: Client, backlog: Backlog, 
     assert backlog.get(cards[0]).revision == 1
 
 
+def test_a_refused_decision_keeps_what_was_typed(client: Client, cards: list[str]) -> None:
+    """
+    The day that was none and the words beside it are in their fields again.
+    """
+    text = decided(client, cards[0], "snooze", until="rubbish", message='The "new" team', approver="cleo").text
+    for kept in ("rubbish", "The &#34;new&#34; team", "cleo"):
+        assert f'value="{kept}"' in text
+
+
 def test_more_waits_than_is_looked_at(client: Client, backlog: Backlog, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Of a longer queue the page says how many of the front wait and leads on behind them.

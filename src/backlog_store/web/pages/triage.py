@@ -111,7 +111,7 @@ def triage_page(ask: Ask) -> Reply:
 def _shown(ask: Ask, found: Queue, card: Item | None = None, **more: Any) -> Reply:
     card = card or (found.cards[0] if found.cards else None)
     context: dict[str, Any] = {"found": found, "card": card, "q": ask.text("q"), "fix": ask.text("fix"),
-                               "closings": CLOSINGS, "skip": {}, "refused": None}  # fmt: skip
+                               "closings": CLOSINGS, "skip": {}, "refused": None, "typed": {}}  # fmt: skip
     if card is not None:
         context |= ask.backlog.read(lambda reader: _about(reader, card, ask.site.backlog.clock()))
         context["same"] = sum(one.fix == card.fix for one in found.cards) if card.fix else 1
@@ -170,7 +170,7 @@ def decide_card(ask: Ask) -> Reply:
         if isinstance(error, BackendError):
             raise
         found = ask.backlog.read(lambda reader: queue(reader, where, now=now, after=after))
-        return _shown(ask, found, item, refused=error, code=422)
+        return _shown(ask, found, item, refused=error, typed=form, code=422)
     done = [outcome for outcome in answer.outcomes if outcome.verdict not in ("refused", "unchanged")]
     kept = [(name, value) for name in ("q", "fix", "after") if (value := ask.text(name))]
     kept += [("going", item.fix)] if item.fix else []
