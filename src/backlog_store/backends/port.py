@@ -95,6 +95,7 @@ class Sighting(Struct, frozen=True, gc=False):
 
     It changes neither item nor revision, writes no event, and conflicts with nothing: counts are added, `first_at` is
     the least and `last_at` the greatest instant seen; `run` is the newest one given. The item must exist.
+    *source* is any text: what is reported under a key that was merged in is counted apart (`rules.voices.sighted_as`).
     """
 
     item_id: ItemId
