@@ -267,11 +267,12 @@ def test_a_number_opens_a_list_of_so_many(client: Client, backlog: Backlog, path
 
 def test_a_misspelt_query_shows_where(client: Client, made: str) -> None:
     """
-    A query with a fault shows a caret under it and what was probably meant.
+    A query with a fault shows a caret under it and what was probably meant, and no items that were not asked for.
     """
     response = client.get("/items", params={"q": "statu:open"})
     assert response.status_code == 422
     assert "Did you mean <b>status" in response.text
+    assert f'href="/items/{made}"' not in response.text
 
 
 def test_csv_holds_every_row_and_no_formula(client: Client, backlog: Backlog) -> None:

@@ -38,6 +38,8 @@ def items_page(ask: Ask) -> Reply:
     except InvalidInput as error:
         wrong, asked = error, list_query({}, now=now, me=ask.asker.name, page_max=200)
     view = backlog.read(lambda reader: _seen(reader, asked))
+    if wrong:  # what was asked for is not known: rows of something else would pass for the answer
+        view |= {"items": [], "next": ""}
     views = backlog.views()
     return page(ask, "list.html", live=live_behind, code=422 if wrong else 200, wrong=wrong, asked=asked, views=views,
                 q=ask.text("q"), caret=wrong.offset if isinstance(wrong, InvalidQuery) else -1,
