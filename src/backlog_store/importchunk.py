@@ -136,6 +136,9 @@ class Step:
         present = {kind: reader.records(kind, ids) for kind, ids in by_kind.items()}
         keys = [_key_of(record) for record, _ in groups if record.kind == "key"]
         holders = {key: item.id for key, item in reader.items_by_key(keys).items()}
+        purged = [record.body.get("item_id", "") for record, _ in groups if record.kind == "key" and
+                  record.body.get("purged_at")]  # fmt: skip
+        living = reader.items(purged).keys()
         for record, group in groups:
             there, id = present[record.kind].get(record.id), f"{record.kind} {record.id}"
             if there is not None:
@@ -146,7 +149,7 @@ class Step:
                 continue
             if record.kind == "key":
                 holder = holders.get(_key_of(record)) or loaded.get(_key_of(record), "")
-                if wrong := _fault_of_key(record, holder, self._refused_before):
+                if wrong := _fault_of_key(record, holder, self._refused_before, living):
                     self._refuse(id, wrong)
                     continue
                 record = _without_refused(record, self._refused_before)  # noqa: PLW2901
@@ -213,11 +216,15 @@ def _key_of(record: Record) -> Key:
     return env, dedupe_key
 
 
-def _fault_of_key(record: Record, holder: ItemId, refused: Container[ItemId]) -> str:
+def _fault_of_key(record: Record, holder: ItemId, refused: Container[ItemId], living: Container[ItemId]) -> str:
     """
     Say why the record of a key cannot be taken in: it contradicts the item that holds the key.
+
+    Or it tells the end of an item that is among the *living* there, where it has another history.
     """
     state = from_builtins(record.body, KeyState)
+    if state.purged_at and state.item_id in living:
+        return f"is said to be purged with {state.item_id}, which is there"
     if not holder:
         return ""
     if state.alias_of:

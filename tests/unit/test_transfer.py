@@ -82,6 +82,21 @@ def test_what_was_merged_away_and_purged_since_stays_merged(backend: Backend, an
     assert ann.upsert(title="one", dedupe_key="one").id == two
 
 
+def test_the_end_of_an_item_is_not_taken_in_beside_another_history_of_it() -> None:
+    """
+    An item that got another key there, and was purged, is a living one here: what is told of its end is refused.
+    """
+    source, target = (Backlog(LocalExecutor(open_memory())).acting_as("ann", person=True) for _ in range(2))
+    id = source.upsert(title="there", dedupe_key="first").id
+    source.edit(id, dedupe_key="second")
+    source.close_item(id, "wont_fix")
+    assert source.cleanup(0) == 1
+    assert target.upsert(title="here", dedupe_key="first").id == id
+    refused = _import(target.executor.backend, _exported(source.executor.backend))
+    assert [line for line in refused if line.startswith("key prod/second: ") and id in line]
+    assert target.get(id).title == "here"
+
+
 def test_another_id_of_what_is_refused_is_not_taken_in() -> None:
     """
     It would lead nowhere, and later to whatever gets that id.
