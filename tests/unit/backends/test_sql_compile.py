@@ -194,7 +194,8 @@ def test_a_selective_condition_leads_the_plan() -> None:
     """Beside an owner, tag or phrase, the columns of the page index are kept out of SQLite's plan."""
     for part in (In("owner", ("ann",)), In("tag", ("flaky",)), HasWords(("burn",)), Compare("closed_at", "<", "2026")):
         sql = compile_items(ItemQuery(where=All((LIVE, part))), SQLITE).sql
-        assert "+status IN (?, ?, ?, ?)" in sql
+        assert "+status" in sql
+        assert not re.search(r"(?<![+\w.])status\b", sql)
         assert "UNION ALL\nSELECT doc" not in sql
         assert "+status" not in compile_items(ItemQuery(where=All((LIVE, part))), POSTGRES).sql
 
