@@ -4,14 +4,14 @@ The list: a query, an order, counted facets, saved views; the address says all o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from backlog_store.backends.port import Reader
 from backlog_store.errors import InvalidInput, InvalidQuery
-from backlog_store.model import PRIORITIES, STATUSES
-from backlog_store.query import All, ItemQuery, Where, live
-from backlog_store.web.inputs import CONDITIONS, ListQuery, cursor_of, list_query
+from backlog_store.query import All, ItemQuery, Where
+from backlog_store.web.inputs import CONDITIONS, ListQuery, condition, cursor_of, list_query
+from backlog_store.web.pages.facets import Count, count, shown
 from backlog_store.web.pages.render import page, standing
 from backlog_store.web.routing import Ask, Param, Reply, Routes
 from backlog_store.web.tables import csv_of
@@ -20,9 +20,8 @@ __all__ = ["routes"]
 
 routes = Routes()
 
-_FACETS = (("status", STATUSES), ("priority", PRIORITIES), ("service", ()), ("owner", ()), ("source", ()))
-_SHOWN = 8
 _LIST = (Param("q", "A query."), Param("sort", "An order."), Param("after", "Where the page before ended."))
+Given = Mapping[str, Sequence[str]]
 
 
 @routes.add("GET", "/items", action="read", params=_LIST, gives="text/html")
@@ -37,7 +36,14 @@ def items_page(ask: Ask) -> Reply:
         asked = list_query(given, now=now, me=ask.asker.name, page_max=200)
     except InvalidInput as error:
         wrong, asked = error, list_query({}, now=now, me=ask.asker.name, page_max=200)
-    view = backlog.read(lambda reader: _seen(reader, asked))
+    scope = ask.asker.scope
+
+    def where_of(given: Given) -> Where:
+        where, *_ = condition(given, now=now, me=ask.asker.name)
+        # What an asker reaches is a condition like others, for what it costs to count.
+        return where if scope is None or scope.is_whole else All((scope.where(), where))
+
+    view = backlog.read(lambda reader: _seen(reader, asked, {} if wrong else given, where_of))
     if wrong:  # what was asked for is not known: rows of something else would pass for the answer
         view |= {"items": [], "next": ""}
     views = backlog.views()
@@ -47,24 +53,24 @@ def items_page(ask: Ask) -> Reply:
                 sort=ask.text("sort"), is_later=bool(ask.text("after")), **view)  # fmt: skip
 
 
-def _seen(reader: Reader, asked: ListQuery) -> dict[str, Any]:
+def _seen(reader: Reader, asked: ListQuery, given: Given, where_of: Callable[[Given], Where]) -> dict[str, Any]:
     query = ItemQuery(where=asked.where, order=asked.order, descending=asked.descending,  # type: ignore[arg-type]
                       limit=asked.limit + 1, after=asked.after)  # fmt: skip
     found = reader.search(query)
     items = found[: asked.limit]
+    whole = items if len(found) == len(items) and asked.after is None else None
+
+    def where_without(name: str) -> Where:
+        # Without any word on the status live items are meant; the facet says what any word on it would give.
+        anything = {"closed": ["true"]} if name == "status" else {}
+        return where_of({key: values for key, values in given.items() if key != name} | anything)
+
     return {
         "items": items,
         "next": cursor_of(items[-1], asked.order) if len(found) > len(items) else "",
-        "facets": [_facet(reader, name, order) for name, order in _FACETS],
+        "count": count(reader, where_of(given), are_many=True) if whole is None else Count({"": len(whole)}),
+        "facets": shown(reader, where_without, given, whole),
     }
-
-
-def _facet(reader: Reader, name: str, order: Sequence[str]) -> tuple[str, list[tuple[str, int]]]:
-    # Of all live items, not of the query: those are counted as they are written, so no list looks at all of them.
-    where: Where = All(()) if name == "status" else live()
-    counts = {values[0]: n for values, n in reader.tally(where, (name,)).items()}  # type: ignore[arg-type]
-    names = [one for one in order if one in counts] or sorted(counts, key=lambda one: (-counts[one], one))
-    return name, [(one, counts[one]) for one in names[:_SHOWN]]
 
 
 @routes.add("GET", "/items.csv", action="read", params=_LIST, gives="text/csv")

@@ -1,0 +1,158 @@
+"""
+How many items a list has, and how many each value of a facet would leave: at a price that does not grow.
+
+What the stores count as items are written (by env, status and one field more) is exact at no cost. Everything else has
+to look at items, and does so only where those counts say that few would be looked at, or a look for a page's items
+finds all there are; beyond that the kept counts still bound it from above, which is said as such.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from backlog_store.backends.port import Reader
+from backlog_store.model import PRIORITIES, STATUSES, Item
+from backlog_store.query import All, Any_, Compare, Facet, HasWords, In, ItemQuery, Not, Where, value_of
+
+__all__ = ["FACETS", "FREE", "KEPT", "LOOK_MAX", "Count", "Shown", "count", "names_of", "shown"]
+
+#: The facets of the list, and the order of their values where it is not how many there are.
+FACETS: tuple[tuple[Facet, Sequence[str]], ...] = (
+    ("status", STATUSES), ("priority", PRIORITIES), ("service", ()), ("owner", ()), ("source", ()),
+)  # fmt: skip
+#: By what every store counts as items are written: each of `KEPT`, together with all of `FREE`.
+KEPT = frozenset({"priority", "category", "service", "owner", "source", "due_date", "due"})
+FREE = frozenset({"env", "status", "stage"})
+#: The fields that an index finds items by: so many of them are looked at as meet the conditions on these.
+_LEADING = (FREE | {"priority"}, frozenset({"owner"}))
+#: A count that is not kept looks at no more items than this.
+LOOK_MAX = 10_000
+#: A look for items that a condition finds ends behind so many: a page of the list costs as much.
+_FEW = 50
+_VALUES_MAX = 8
+
+
+class Count(Struct, frozen=True):
+    """
+    How many items there are of each value (of the one value, no text, where nothing is counted by).
+
+    Where it is not *exact* there are at most so many: they were not looked at.
+    """
+
+    of: Mapping[str, int]
+    exact: bool = True
+
+    @property
+    def total(self) -> int:
+        """
+        Return the sum.
+        """
+        return sum(self.of.values())
+
+
+class Shown(Struct, frozen=True):
+    """
+    A facet as it stands on a page.
+    """
+
+    name: str
+    values: Sequence[tuple[str, int]]
+    exact: bool
+
+
+def count(reader: Reader, where: Where, by: Facet | None = None, *, are_many: bool = False) -> Count:
+    """
+    Count the items that match, or bound how many they can be. *are_many* says that they are known to be no few.
+    """
+    parts = list(_flat(where))
+    names = {name for part in parts for name in names_of(part)}
+    if _is_kept(names | ({by} if by else set())) or _looked_at(reader, parts) <= LOOK_MAX:
+        return Count(_tally(reader, where, by))
+    found = () if are_many else reader.search(ItemQuery(where=where, limit=_FEW + 1))
+    if not are_many and len(found) <= _FEW:
+        return Count(Counter(value_of(item, by) if by else "" for item in found))
+    # Each field's own counts are of more items than match: the least of them bounds the rest.
+    most = min(sum(_tally(reader, _only(parts, FREE | {name})).values()) for name in (names & KEPT) | {"status"})
+    if by is None:
+        return Count({"": most}, exact=False)
+    wider = _tally(reader, _only(parts, FREE | {by}), by)
+    return Count({value: min(n, most) for value, n in wider.items()}, exact=False)
+
+
+def shown(
+    reader: Reader, where_without: Callable[[str], Where], chosen: Mapping[str, Collection[str]],
+    whole: Sequence[Item] | None,
+) -> list[Shown]:  # fmt: skip
+    """
+    Return the facets: each counts what matches without what was *chosen* of it, so that it says what others would give.
+
+    *where_without* gives the condition of the list without that; *whole* are all items of the list, if they are known.
+    """
+    found = []
+    for name, order in FACETS:
+        values = chosen.get(name, ())
+        is_own = name not in chosen and name != "status"  # the condition of the list as it is
+        if whole is not None and is_own:
+            counted = Count(Counter(value_of(item, name) for item in whole))
+        else:
+            counted = count(reader, where_without(name), name, are_many=is_own)
+        found.append(Shown(name, _values(counted.of, values, order), counted.exact))
+    return found
+
+
+def _values(of: Mapping[str, int], chosen: Collection[str], order: Sequence[str]) -> list[tuple[str, int]]:
+    names = [one for one in order if one in of] or sorted(of, key=lambda one: (-of[one], one))
+    # What is chosen stays where it can be taken back, however few have it.
+    some = [*names[:_VALUES_MAX], *(one for one in names[_VALUES_MAX:] if one in chosen)]
+    return [(one, of.get(one, 0)) for one in [*some, *sorted({*chosen} - {*names})]]
+
+
+def _is_kept(names: Collection[str]) -> bool:
+    fields = {"due" if name == "due_date" else name for name in names} - FREE
+    return len(fields) <= 1 and fields <= KEPT
+
+
+def _looked_at(reader: Reader, parts: Sequence[Where]) -> int:
+    """
+    Return how many items are looked at, at most, to count those that meet all *parts*.
+    """
+    return min(sum(_tally(reader, _only(parts, fields)).values()) for fields in _LEADING)
+
+
+def _only(parts: Iterable[Where], fields: Collection[str]) -> Where:
+    """
+    Return the conditions on these fields alone: more items meet them.
+    """
+    return All(tuple(part for part in parts if {*names_of(part)} <= {*fields}))
+
+
+def _tally(reader: Reader, where: Where, by: Facet | None = None) -> Mapping[str, int]:
+    found = reader.tally(where, (by,) if by else ())
+    return {values[0] if values else "": n for values, n in found.items()}
+
+
+def _flat(where: Where) -> Iterator[Where]:
+    if isinstance(where, All):
+        for part in where.parts:
+            yield from _flat(part)
+    else:
+        yield where
+
+
+def names_of(where: Where) -> Iterator[str]:
+    """
+    Yield the fields that a condition is about; an empty name, which is none, for text.
+    """
+    match where:
+        case All(parts) | Any_(parts):
+            for part in parts:
+                yield from names_of(part)
+        case Not(part):
+            yield from names_of(part)
+        case In(name) | Compare(name):
+            yield name
+        case HasWords():
+            yield ""
