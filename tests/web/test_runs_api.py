@@ -4,7 +4,9 @@ Runs and plans over HTTP: begun, reported in, ended, judged; planned and applied
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from html import unescape
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from backlog_store.model import Draft
 from backlog_store.planning import keep_in_store
 from backlog_store.query import live
 from backlog_store.testing.clocks import StepClock
+from backlog_store.web.pages import runs as runs_page
 from tests.web.conftest import ASKERS, Client
 
 EAGER = "closing: {misses: 1, min_age_hours: 0, close_floor: 5}"
@@ -262,3 +265,49 @@ def test_a_plan_is_let_go_when_it_can_be_applied_no_more(client: Client, backlog
     assert client.get("/api/v1/plans").json() == {"plans": []}
     backlog.maintain(None)
     assert not backlog.read(lambda reader: reader.scan("plan", "", "", 100))
+
+
+def test_the_list_of_runs_goes_on_behind_a_cursor(client: Client, backlog: Backlog) -> None:
+    """
+    Newest first, page by page, each run once, though others begin meanwhile; the page of runs goes on likewise.
+    """
+    ids = [begun(client, name=f"run-{n}") for n in range(5)]
+    begun(client, "db", name="elsewhere")
+    seen, place = [], "/api/v1/runs?limit=2&source=ruff"
+    while place:
+        response = client.get(place)
+        told = response.json()
+        seen += [run["id"] for run in told["runs"]]
+        assert bool(told["next"]) == ("link" in response.headers)
+        place = response.headers["link"].split(">")[0].removeprefix("<") if told["next"] else ""
+        begun(client, name=f"later-{len(seen)}")
+    assert [id for id in seen if id in ids] == ids[::-1]
+    assert len(seen) == 6
+    last = client.get(f"/api/v1/runs?limit=1&after={backlog.run(ids[1])[1].started_at}/{ids[1]}").json()
+    assert [run["id"] for run in last["runs"]] == ids[:1]
+
+
+@pytest.mark.parametrize("after", ["x", "2026-01-01", "2026-01-01T00:00:00.000000Z/x", "/", "zzz/0123456789abcdef/x"])
+def test_a_cursor_of_another_list_is_refused(client: Client, after: str) -> None:
+    """
+    Not taken for a place in this list.
+    """
+    for place in ("/api/v1/runs", "/runs"):
+        response = client.get(place, params={"after": after})
+        assert response.status_code == 422
+        assert "not a cursor of this list" in response.text
+
+
+def test_the_page_of_runs_goes_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Older runs are one link away, with the state and source that were chosen.
+    """
+    monkeypatch.setattr(runs_page, "_SHOWN", 2)
+    ids = [begun(client, name=f"run-{n}") for n in range(5)]
+    seen, place = [], "/runs?source=ruff"
+    while place:
+        text = client.get(place).text
+        seen += re.findall(r'data-href="/runs/([^"]+)"', text)
+        following = re.search(r'rel="next" href="([^"]+)"', text)
+        place = unescape(following[1]) if following else ""
+    assert seen == ids[::-1]

@@ -16,6 +16,7 @@ from backlog_store.commands import Report
 from backlog_store.model import Draft
 from backlog_store.planning import Planner, keep_in_store
 from backlog_store.testing.clocks import StepClock
+from backlog_store.web.pages import sources
 from backlog_store.web.pages.sources import heard
 
 Client = TestClient[Litestar]
@@ -66,6 +67,28 @@ def test_a_source_that_ran_and_no_longer_does_is_silent(backlog: Backlog, client
     assert backlog.weekly().silent_count == 1
     assert "prod/web" in client.get("/sources").text
     assert "Sources that went silent" in client.get("/now").text
+
+
+def test_a_report_that_changes_nothing_is_a_report(
+    backlog: Backlog, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The last report of a source is told by what it sees unchanged, whoever sends it and however much changed since.
+    """
+    monkeypatch.setattr(sources, "LOOKED_AT", 3)
+    assert isinstance(backlog.clock, StepClock)
+    for key in ("a", "b"):
+        backlog.acting_as("ci").upsert(title=key, dedupe_key=key, source="ruff")
+    backlog.clock.advance(9 * 86_400)
+    at = backlog.clock()
+    backlog.acting_as("ci").upsert(title="a", dedupe_key="a", source="ruff")
+    backlog.clock.advance(86_400)
+    for n in range(4):
+        backlog.upsert(title=f"busy {n}", dedupe_key=f"busy {n}", source="bandit")
+    _, ruff = backlog.read(lambda reader: heard(reader, now=backlog.clock()))
+    assert ruff.name == "ruff"
+    assert at <= ruff.last_at < backlog.clock()
+    assert "not lately" not in client.get("/sources").text
 
 
 def test_without_a_source_or_a_run_the_pages_teach(client: Client) -> None:

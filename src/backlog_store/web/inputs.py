@@ -166,20 +166,26 @@ def paged(
     parameters: Mapping[str, Sequence[str]],
     faults: list[Fault],
     known: Collection[str] = (),
+    *,
+    page: int = 100,
+    turned: bool = False,
 ) -> tuple[list[T], str]:
     """
     Return a page by name of what is listed whole: its ``limit`` and ``after``, and where the next one goes on.
+
+    The greatest name comes first where it is *turned*.
 
     Raises `InvalidInput` with *faults*, and those of any other parameter than these two and the *known* ones.
     """
     names = ("limit", "after", *known)
     faults += [Fault(f"/{name}", "", f"no such parameter; known are {', '.join(names)}") for name in parameters
               if name not in names]  # fmt: skip
-    limit = whole(parameters, "limit", 100, 1_000, faults)
+    limit = whole(parameters, "limit", page, 1_000, faults)
     if faults:
         raise InvalidInput(faults, what="query")
     after = parameters.get("after", ("",))[-1]
-    behind = sorted((one for one in found if name_of(one) > after), key=name_of)
+    rest = (one for one in found if not after or (name_of(one) < after if turned else name_of(one) > after))
+    behind = sorted(rest, key=name_of, reverse=turned)
     return behind[:limit], name_of(behind[limit - 1]) if len(behind) > limit else ""
 
 

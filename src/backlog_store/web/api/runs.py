@@ -4,21 +4,21 @@ Runs: begin one, end it, look at it, judge a parked one. What is reported in it:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from backlog_store import commands as c
 from backlog_store.errors import Fault, InvalidInput, NotFound
+from backlog_store.instants import Instant, is_instant
 from backlog_store.planning import Planned
-from backlog_store.rules.lanes import Run
+from backlog_store.rules.lanes import Run, lane_of
 from backlog_store.running import Ended, end_run
 from backlog_store.taking import RunTold, run_as_data, runs_as_data
-from backlog_store.web.api.asked import known
-from backlog_store.web.inputs import instant, request_id, whole
+from backlog_store.web.inputs import instant, next_link, paged, request_id
 from backlog_store.web.routing import LIMIT, Ask, Param, Reply, Routes
 
-__all__ = ["routes"]
+__all__ = ["newest_runs", "routes"]
 
 routes = Routes("/api/v1")
 
@@ -28,6 +28,7 @@ _FIND = (
     Param("source", "Only runs of this source."),
     Param("since", "Only runs that began then or later."),
     LIMIT,
+    Param("after", "The cursor that the page before ended with."),
 )
 
 
@@ -76,16 +77,30 @@ def list_runs(ask: Ask) -> Reply:
     List the runs that are remembered, the newest first.
     """
     faults: list[Fault] = []
-    known(ask.parameters, _FIND, faults)
-    limit = whole(ask.parameters, "limit", 20, 1_000, faults)
     since = instant(ask.parameters, "since", faults)
-    if faults:
-        raise InvalidInput(faults, what="query")
+    page, next = newest_runs(ask, ask.backlog.runs(), ask.parameters, faults, since=since, page=20)
+    headers = {"Link": next_link(ask.request, next)} if next else {}
+    return Reply(data={"runs": [run_as_data(id, run) for id, run in page], "next": next}, headers=headers)
+
+
+def newest_runs(
+    ask: Ask, runs: Iterable[tuple[str, Run]], parameters: Mapping[str, Sequence[str]], faults: list[Fault], *,
+    since: Instant = "", page: int,
+) -> tuple[list[tuple[str, Run]], str]:  # fmt: skip
+    """
+    Return a page of those *runs* that are asked for, the newest first, and where the next one goes on.
+
+    Raises `InvalidInput` with *faults* and those of the parameters.
+    """
     state, source = ask.text("state"), ask.text("source")
-    found = [(id, run) for id, run in ask.backlog.runs()
-             if state in ("", run.state) and source in ("", run.source) and run.started_at >= since]  # fmt: skip
-    newest = sorted(found, key=lambda pair: (pair[1].started_at, pair[0]), reverse=True)[:limit]
-    return Reply(data={"runs": [run_as_data(id, run) for id, run in newest]})
+    after = parameters.get("after", ("",))[-1]
+    began, _, id = after.partition("/")
+    if after and not (lane_of(id) and is_instant(began)):
+        faults.append(Fault("/after", after[:80], "not a cursor of this list; take it from the page before"))
+    found = (one for one in runs if state in ("", one[1].state) and source in ("", one[1].source)
+             and one[1].started_at >= since)  # fmt: skip
+    names = ("state", "source", "since")
+    return paged(found, lambda one: f"{one[1].started_at}/{one[0]}", parameters, faults, names, page=page, turned=True)
 
 
 @routes.add("POST", "/runs", action="report", body=RunIn, headers=("Idempotency-Key",), answers={200: dict, 201: dict})

@@ -4,12 +4,13 @@ Runs: what each pass of a source proved, and the verdict on those that wait for 
 
 from __future__ import annotations
 
-from heapq import nlargest
+from collections import Counter
 
 from backlog_store import commands as c
 from backlog_store.errors import BackendError, BacklogError, Fault, InvalidInput
 from backlog_store.running import end_run
 from backlog_store.shown import RUN_STATES
+from backlog_store.web.api.runs import newest_runs
 from backlog_store.web.pages.changes import FORM, back_to, form_of, one_of
 from backlog_store.web.pages.render import page
 from backlog_store.web.problems import HttpProblem
@@ -23,7 +24,8 @@ _SHOWN = 100
 _PROPOSED = 200
 #: States in which a person may accept or reject what a run would do.
 _WAITS = ("parked", "empty", "short")
-_PARAMS = (Param("state", "In this state alone."), Param("source", "Of this source alone."))
+_PARAMS = (Param("state", "In this state alone."), Param("source", "Of this source alone."),
+           Param("after", "Where the page before ended."))  # fmt: skip
 
 
 @routes.add("GET", "/runs", action="read", params=_PARAMS, gives="text/html")
@@ -31,16 +33,11 @@ def runs_page(ask: Ask) -> Reply:
     """
     Show the newest runs.
     """
-    state, source = ask.text("state"), ask.text("source")
-    counts: dict[str, int] = {}
-    found = []
-    for id, run in ask.backlog.runs():
-        counts[run.state] = counts.get(run.state, 0) + 1
-        if (not state or run.state == state) and (not source or run.source == source):
-            found.append((run.started_at, id, run))
-    newest = [(id, run) for _, id, run in nlargest(_SHOWN, found, key=lambda one: one[:2])]
-    return page(ask, "runs.html", runs=newest, total=len(found), counts=counts, states=RUN_STATES, state=state,
-                source=source)  # fmt: skip
+    runs = list(ask.backlog.runs())
+    shown, next = newest_runs(ask, runs, {"after": [ask.text("after")]}, [], page=_SHOWN)
+    counts = Counter(run.state for _, run in runs)
+    return page(ask, "runs.html", runs=shown, next=next, counts=counts, state=ask.text("state"),
+                is_later=bool(ask.text("after")))  # fmt: skip
 
 
 @routes.add("GET", "/runs/{lane:str}/{name:str}", action="read", gives="text/html")
