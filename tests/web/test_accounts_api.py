@@ -300,3 +300,24 @@ def test_a_repeated_password_is_no_second_change(root: Client, backlog: Backlog)
                for word in ("another password", "another password", PASSWORD)]  # fmt: skip
     assert changed == [200, 200, 422]
     assert next(record.body for record in backlog.records("access", "person/dan"))["password"] != body["password"]
+
+
+def test_any_revision_under_a_key_is_one_change(telling: Client, backlog: Backlog) -> None:
+    """
+    `If-Match: *` sent twice under one Idempotency-Key is answered twice and done once, for people and webhooks.
+    """
+    telling.post("/api/v1/people", json={"name": "dan", "scope": READER})
+    telling.post("/api/v1/webhooks", json={"name": "chat", "url": URL})
+    for number, (place, asked, other) in enumerate([
+        ("/api/v1/people/dan", {"scope": {"role": "worker"}}, {"scope": {"role": "admin"}}),
+        ("/api/v1/webhooks/chat", {"off": "they move"}, {"off": "they moved"}),
+    ]):  # fmt: skip
+        this = {"If-Match": "*", "Idempotency-Key": f"any-{number}"}
+        told = [telling.patch(place, json=asked, headers=this) for _ in "ab"]
+        assert [(one.status_code, one.headers["etag"]) for one in told] == [(200, '"2"')] * 2
+        refused = telling.patch(place, json=other, headers=this)
+        assert (refused.status_code, refused.json()["code"]) == (422, "request_reused")
+    this = {"If-Match": "*", "Idempotency-Key": "any-3"}
+    turned = [telling.post("/api/v1/webhooks/chat/rotate", json={}, headers=this) for _ in "ab"]
+    assert [(one.status_code, "secret" in one.json()) for one in turned] == [(200, True), (200, False)]
+    assert telling.get("/api/v1/webhooks/chat").headers["etag"] == '"3"'

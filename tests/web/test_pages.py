@@ -161,6 +161,38 @@ def test_several_items_change_only_as_previewed(client: Client, backlog: Backlog
     assert [backlog.get(id).priority for id in ids] == ["P3", "P0", "P0"]
 
 
+def test_a_preview_of_nothing_leads_back_with_what_to_do(client: Client, backlog: Backlog) -> None:
+    """
+    To the same page of the same query, which says that items are to be ticked first; nothing is changed.
+    """
+    for n in range(4):
+        backlog.upsert(title=f"Item {n}", dedupe_key=f"k{n}", service="web")
+    first = client.get("/items", params={"service": "web", "limit": "2"}).text
+    following = re.search(r'rel="next" href="([^"]+)"', first)
+    assert following is not None
+    second = client.get(unescape(following[1])).text
+    back = re.search(r'name="back" value="([^"]+)"', second)
+    assert back is not None
+    response = sent(client, "/bulk", verb="edit", priority="P0", back=unescape(back[1]))
+    assert response.status_code == 303
+    text = client.get(response.headers["location"]).text
+    assert "tick the items first" in text
+    assert re.findall(r'data-id="(\w+)"', text) == re.findall(r'data-id="(\w+)"', second)
+    assert {item.priority for item in backlog.search()} == {"P2"}
+
+
+def test_a_preview_of_what_cannot_be_says_so_and_leads_back(client: Client, made: str) -> None:
+    """
+    A field that cannot be read is told in words, with a way back to the list; it is no bare error.
+    """
+    back = "/items?service=web"
+    fields = {"verb": "snooze", "until": "some day", "ids": f"{made}@1", "back": back}
+    response = sent(client, "/bulk", **fields)
+    assert response.status_code == 422
+    assert "Until some day: " in response.text
+    assert f'href="{back}"' in response.text
+
+
 def test_a_view_that_cannot_be_asked_is_not_kept(client: Client, backlog: Backlog) -> None:
     """
     Neither by a form nor by the API; both say what is wrong.

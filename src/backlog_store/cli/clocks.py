@@ -4,6 +4,7 @@ How clocks of targets are told to people.
 
 from __future__ import annotations
 
+from backlog_store.policy import rule_in_words
 from backlog_store.rules.escalating import StepState
 from backlog_store.rules.sla import SlaState
 
@@ -15,7 +16,7 @@ def in_words(clock: SlaState) -> str:
     Return how a clock stands, as a line for people.
     """
     hours = "working hours" if clock.calendar else "hours"
-    rule = f"policy rule {clock.rule}" + (f", line {clock.line}" if clock.line else "")
+    rule = rule_in_words(clock.rule, clock.line)
     if clock.state == "unknown":
         return f"the beginning of this episode was let go ({rule})"
     left = f"{abs(clock.left_s) / 3_600:.1f} {hours} {'over' if clock.left_s < 0 else 'left'}"
@@ -29,7 +30,7 @@ def step_in_words(step: StepState) -> str:
     Return how an item stands to a step of escalation, as a line for people.
     """
     hours = "working hours" if step.calendar else "hours"
-    rule = f"policy rule {step.rule}" + (f", line {step.line}" if step.line else "")
+    rule = rule_in_words(step.rule, step.line)
     told = f", to tell {', '.join(step.notify)}" if step.notify else ""
     for word, instant in (("at", step.at), ("since", step.since), ("at", step.ends_at)):
         if instant:

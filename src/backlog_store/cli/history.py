@@ -11,6 +11,7 @@ from backlog_store.cli.text import cut, neutral, table
 from backlog_store.cli.writing import changes_in_words
 from backlog_store.errors import AmbiguousId, NotFound
 from backlog_store.model import ACCESS_TRAIL, Event
+from backlog_store.policy import rule_in_words
 from backlog_store.query import EventQuery
 
 __all__ = ["batch_named", "event_lines", "newest_events", "what_happened"]
@@ -43,7 +44,7 @@ def what_happened(event: Event) -> str:
         parts.append(neutral(f"step {event.meta.get('step', '')}") + (f", to tell {neutral(told)}" if told else ""))
     for name in ("priority", "owner"):
         if isinstance(rule := event.meta.get(name), dict) and name in event.changes:
-            parts.append(f"{name} by rule {neutral(str(rule.get('rule', '')))}")
+            parts.append(f"{name} by {neutral(rule_in_words(str(rule.get('rule', ''))))}")
     if why := event.meta.get("kept_open"):
         parts.append(f"kept open: {neutral(str(why))}")
     if event.item_id == ACCESS_TRAIL:

@@ -74,6 +74,8 @@ class SetPerson(BodyOf, frozen=True, tag="set_person"):
     person). A new password and another subject end every session. *last_admin* as in `RemovePerson`.
     """
 
+    DRAWN: ClassVar[tuple[str, ...]] = ("over",)
+
     name: str
     scope: Scope
     over: int

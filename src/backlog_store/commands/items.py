@@ -24,7 +24,8 @@ class BodyOf(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
     """
     What every body is: a value with a tag of its own, which refuses fields that it does not know.
 
-    `DRAWN` are the fields that were drawn for it, and not asked for: a request that is repeated draws others.
+    `DRAWN` are the fields that were drawn or looked up for it, and not asked for: a request that is repeated finds
+    others there.
     """
 
     DRAWN: ClassVar[tuple[str, ...]] = ()

@@ -21,7 +21,7 @@ class SetWebhook(BodyOf, frozen=True, tag="set_webhook"):
     A new one begins behind what is there now. *secret* ``None`` keeps the one that it has; *off* is why it is stopped.
     """
 
-    DRAWN: ClassVar[tuple[str, ...]] = ("secret",)
+    DRAWN: ClassVar[tuple[str, ...]] = ("over", "secret")
 
     name: str
     url: str

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from backlog_store.policy.workflow import Workflow
 
 __all__ = ["ACCEPTANCE_DAYS_MAX", "DEFAULT_POLICY", "DEFAULT_TRANSITIONS", "DUE_DAYS", "Policy", "PolicyFormat",
-           "record_id"]  # fmt: skip
+           "record_id", "rule_in_words", "rule_name"]  # fmt: skip
 
 #: The built-in workflow; drawn in `backlog_store.workflow`.
 DEFAULT_TRANSITIONS: dict[str, tuple[str, ...]] = {
@@ -106,6 +106,28 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_POLICY = Policy()
+
+
+def rule_name(rule: str) -> str:
+    """
+    Return how people are told of a rule that `said_at` named: its name, or its place in words.
+
+    ``/owners/rules/0`` is "rule 1 of the policy's owners".
+    """
+    section, *places = rule.removeprefix("/").split("/")
+    kinds, numbers = places[::2], places[1::2]
+    if not (rule.startswith("/") and places and len(kinds) == len(numbers) and all(map(str.isdecimal, numbers))):
+        return rule
+    each = [f"{kind.removesuffix('s')} {int(number) + 1}" for kind, number in zip(kinds, numbers, strict=True)]
+    return f"{' of '.join(reversed(each))} of the policy's {section}"
+
+
+def rule_in_words(rule: str, line: int = 0) -> str:
+    """
+    Return `rule_name` with what it is, and its line in the policy's file, where that is known.
+    """
+    name = rule_name(rule)
+    return ("" if name != rule else "policy rule ") + name + (f", line {line}" if line else "")
 
 
 def record_id(revision: int) -> str:

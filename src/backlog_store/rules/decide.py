@@ -143,7 +143,7 @@ def _answer_id(actor: Actor, request_id: str) -> str:
 
 def _body_digest(body: Body) -> str:
     if body.DRAWN:
-        # Whether there is one is asked for, what it is was drawn.
+        # Whether there is one is asked for, what it is was drawn or looked up.
         body = replace(body, **{name: "drawn" for name in body.DRAWN if getattr(body, name)})
     try:
         return digest(encode(body))

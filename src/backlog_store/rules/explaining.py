@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from backlog_store.instants import Instant
 from backlog_store.model import CLOSED, Actor, Event, Item
-from backlog_store.policy import Policy
+from backlog_store.policy import Policy, rule_in_words
 from backlog_store.rules.assigning import assigned
 from backlog_store.rules.returning import NEW_EPISODE, return_of
 from backlog_store.rules.voices import every_claim
@@ -104,8 +104,7 @@ def _why(item: Item, field: str, holder: str, rule: dict[str, Any], event: Event
 
 
 def _rule_in_words(rule: dict[str, Any]) -> str:
-    line = f", line {rule['line']}" if "line" in rule else ""
-    words = f"policy rule {rule.get('rule', '')}{line}"
+    words = rule_in_words(rule.get("rule", ""), rule.get("line", 0))
     if "file" in rule:
         words += f", {rule['file']} line {rule['file_line']}"
     for name in ("days", "business_days"):

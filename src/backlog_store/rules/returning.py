@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from backlog_store.errors import NotAllowed
 from backlog_store.instants import Instant
 from backlog_store.model import Draft, Item, KeyState, Verdict
-from backlog_store.policy import Policy
+from backlog_store.policy import Policy, rule_in_words
 from backlog_store.rules.fields import EPISODE_FIELDS
 from backlog_store.rules.view import Context
 from backlog_store.workflow import REOPENED_BY_REPORTS
@@ -53,8 +53,8 @@ def return_of(policy: Policy, subject: Subject, reason: str, *, closed_at: Insta
             number, rule = found
             said = policy.said_at(f"/reopen/rules/{number}", rule.name)
             if rule.then == "stay_closed":
-                line = f", line {said['line']}" if "line" in said else ""
-                return Return(why=f"closed as {reason}, and stays so (policy rule {said['rule']}{line})", said=said)
+                words = rule_in_words(said["rule"], said.get("line", 0))
+                return Return(why=f"closed as {reason}, and stays so ({words})", said=said)
             why = _seen_before(closed_at, seen_at) if reason != "accepted_risk" else ""
             return Return(why=why, goes_on=rule.then == "same_episode", said=said)
     return Return(why=_why_suppressed(reason, closed_at, seen_at))

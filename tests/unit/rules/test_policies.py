@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from backlog_store.backlog import Backlog
 from backlog_store.commands import ApplyPolicy, Edit, Outcome, Report
 from backlog_store.instants import add_seconds
 from backlog_store.model import Item
-from backlog_store.policy import DEFAULT_POLICY, Policy
+from backlog_store.policy import DEFAULT_POLICY, Policy, rule_in_words
 from backlog_store.policy.loading import load_policy
 from backlog_store.rules import draft_from
 from backlog_store.rules.backtest import IdleConditions, compare_items, compare_report
@@ -83,6 +85,23 @@ def test_ownership_rules_surprise__the_last_match_wins_and_the_rule_is_named(mac
     assert item(report(machine, "c")).owner == "oncall"
     why = {one.field: one for one in reasons(web, machine.trail(web.id), machine.read(policy_in_force), web.updated_at)}
     assert why["owner"].why == "policy rule security, line 7"
+    told = reasons(plain, machine.trail(plain.id), machine.read(policy_in_force), plain.updated_at)
+    assert next(one for one in told if one.field == "owner").why == (
+        "rule 2 of the policy's owners, line 6, CODEOWNERS line 1"
+    )
+
+
+@pytest.mark.parametrize(("rule", "line", "words"), [
+    ("urgent", 9, "policy rule urgent, line 9"), ("urgent", 0, "policy rule urgent"),
+    ("/owners/rules/0", 10, "rule 1 of the policy's owners, line 10"),
+    ("/sla/targets/2", 0, "target 3 of the policy's sla"),
+    ("/escalation/rules/0/steps/1", 4, "step 2 of rule 1 of the policy's escalation, line 4"),
+    ("/bin", 0, "policy rule /bin"), ("/a/b/c", 0, "policy rule /a/b/c"), ("/", 0, "policy rule /"),
+    ("", 0, "policy rule "),
+])  # fmt: skip
+def test_a_rule_is_told_by_its_name_or_its_place(rule: str, line: int, words: str) -> None:
+    """A rule without a name is told by its section and number, as people count; a name stands as it was given."""
+    assert rule_in_words(rule, line) == words
 
 
 def test_ownership_rules_surprise__an_owner_that_a_person_gave_stands(machine: Backlog, person: Backlog) -> None:

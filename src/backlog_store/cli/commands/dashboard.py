@@ -21,6 +21,7 @@ from backlog_store.codec import to_builtins
 from backlog_store.commands import SaveView
 from backlog_store.dashboard import Dashboard
 from backlog_store.model import PRIORITIES, STATUSES
+from backlog_store.policy import rule_name
 from backlog_store.query import FACETS
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def _targets(app: App, targets: Sequence[Attained], days: int) -> list[str]:
     head = f"Targets (live, and closed within {plural(days, 'day')})"
     if not targets:
         return ["", f"{paint(head, 'bold', on=app.colored)}: none; the section sla of the policy sets them"]
-    rows = [[one.rule, one.clock, "" if one.share is None else f"{one.share:.1%}", f"{one.met:,}", f"{one.breached:,}",
-             f"{one.running:,}", f"{one.unknown:,}"] for one in targets]  # fmt: skip
+    rows = [[rule_name(one.rule), one.clock, "" if one.share is None else f"{one.share:.1%}", f"{one.met:,}",
+             f"{one.breached:,}", f"{one.running:,}", f"{one.unknown:,}"] for one in targets]  # fmt: skip
     names = ("target", "clock", "met of all", "met", "breached", "running", "unknown")
     return ["", paint(head, "bold", on=app.colored), *table(rows, head=names, color=app.colored, indent="  ")]
 

@@ -23,7 +23,7 @@ from backlog_store.codec import from_builtins, to_builtins
 from backlog_store.commands import ApplyPolicy, Outcome
 from backlog_store.errors import EXIT_CODES, Fault, InvalidInput, NotFound, RevisionConflict
 from backlog_store.model import CURRENT_POLICY, Record
-from backlog_store.policy import record_id
+from backlog_store.policy import record_id, rule_name
 from backlog_store.policy.loading import Loaded, format_of
 from backlog_store.policy.stored import Kept
 from backlog_store.rules.backtest import Difference
@@ -315,6 +315,6 @@ def _tell_trial(app: App, trial: Trial, file: Path, *, as_json: bool) -> None:
 
 
 def _row(one: Difference) -> list[str]:
-    rule = one.because.get("rule") or one.because.get("why", "")
+    rule = rule_name(one.because.get("rule", "")) or one.because.get("why", "")
     line = f", line {one.because['line']}" if "line" in one.because else ""
     return [one.id, one.field, f"{one.before or 'none'} -> {one.after or 'none'}", f"{rule}{line}", one.title]

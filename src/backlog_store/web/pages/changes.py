@@ -182,15 +182,18 @@ def change_items(ask: Ask) -> Reply:
         raise HttpProblem(422, "choose what to do with the items")
     pairs = [pair.partition("@") for pair in form.get("ids", [])][: LIMITS.drafts_per_command]
     if not pairs:
-        raise HttpProblem(422, "choose items first")
-    bodies = tuple(VERBS[verb](id, form, now, revision_of(seen)) for id, _, seen in pairs)
+        return back_to(form, "unchosen", "", default="/items")
+    try:
+        bodies = tuple(VERBS[verb](id, form, now, revision_of(seen)) for id, _, seen in pairs)
+    except InvalidInput as error:
+        return page(ask, "bulk.html", code=422, refused=error, rows=[], verb=verb, form=form, ready=0)
     body = c.Bulk(bodies=bodies, keep_going=True)
     if one_of(form, "sure") != "yes":
         outcomes = ask.backlog.preview(body).outcomes
         known = ask.backlog.read(lambda reader: reader.items([id for id, _, _ in pairs]))
         rows = [(known.get(id), outcome) for (id, _, _), outcome in zip(pairs, outcomes, strict=True)]
         sure = [(item, outcome) for item, outcome in rows if item is not None]
-        return page(ask, "bulk.html", rows=sure, verb=verb, form=form,
+        return page(ask, "bulk.html", refused=None, rows=sure, verb=verb, form=form,
                     ready=sum(outcome.verdict != "refused" for _, outcome in sure))  # fmt: skip
     answer = ask.backlog.execute(body)
     done = [outcome for outcome in answer.outcomes if outcome.verdict != "refused"]

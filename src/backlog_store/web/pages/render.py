@@ -16,6 +16,7 @@ from markupsafe import Markup
 from backlog_store.access import permits
 from backlog_store.backends.scanning import end_of_log
 from backlog_store.instants import day_of, to_datetime
+from backlog_store.policy import rule_in_words
 from backlog_store.web.pages.static import static_url
 from backlog_store.web.routing import Ask, Reply
 
@@ -35,6 +36,7 @@ _DID = {
     "removed": "Removed.", "revoked": "Revoked: it holds no longer.", "ended": "Signed out.",
     "seen": "Seen: what comes from now on is new.",
     "replayed": "It is delivered again.",
+    "unchosen": "No item was selected, so there is nothing to preview: tick the items first.",
 }  # fmt: skip
 
 
@@ -102,6 +104,7 @@ def _environment() -> Environment:
     environment.filters["ago"] = ago
     environment.filters["until"] = until
     environment.filters["markdown"] = markdown
+    environment.filters["rule"] = rule_in_words
     environment.filters["thousands"] = lambda number: f"{number:,}"
     environment.globals["static"] = static_url
     return environment
