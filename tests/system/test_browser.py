@@ -350,6 +350,30 @@ def test_a_card_is_decided_by_one_key(place: Place, visit: Visit) -> None:
     assert not place.item(seen[1]).wake_at
 
 
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_a_decision_leads_the_focus_to_the_next_card(place: Place, visit: Visit, *, script: bool) -> None:
+    """
+    What has the focus is the next card's title, described by what became of the last one; nothing jumps, keys go on.
+    """
+    ids = {place.added(f"Led {script} {n}") for n in range(3)}
+    page = visit(place, script=script, width=1000).go(f"/triage?q=led+{script}")
+    for _ in ids:
+        before = page.locator("main").bounding_box()
+        card = page.locator("article.one").get_attribute("data-id")
+        page.locator("button[data-key=a]").focus()
+        with page.expect_navigation():
+            page.keyboard.press("a" if script else "Enter")
+        assert place.item(card).tags == ("triaged",)
+        led = page.evaluate("""() => {
+          const one = document.activeElement;
+          return [one.tagName, one.innerText.trim(), document.getElementById(one.getAttribute("aria-describedby")).innerText];
+        }""")
+        assert led == ["H1", page.locator("h1").inner_text().strip(), "Changed."]
+        assert page.evaluate("scrollY") == 0
+        assert page.locator("main").bounding_box()["y"] == before["y"]
+    assert page.locator("h1").inner_text() == "Nothing waits"
+
+
 @pytest.mark.parametrize("path", ["/items?q=watched", "/board?q=watched", "/items/{id}"])
 def test_what_others_change_is_told_and_moves_nothing(place: Place, visit: Visit, path: str) -> None:
     """
@@ -368,6 +392,57 @@ def test_what_others_change_is_told_and_moves_nothing(place: Place, visit: Visit
     assert after == before
     page.click("#news button")
     page.wait_for_selector("text=Watched and changed")
+
+
+def test_on_paper_there_is_nothing_to_press(place: Place, visit: Visit) -> None:
+    """
+    A page in print keeps its heading, text and links; no control, no navigation, nothing that scrolls, no row in two.
+    """
+    visitor = visit(place, scheme="dark", width=700)
+    for path in pages(place):
+        page = visitor.go(path)
+        page.emulate_media(media="print")
+        for what in ("button", "input", "select", "textarea", "header.top", ".pages", ".facets"):
+            shown = page.locator(f"{what}:visible").evaluate_all("all => all.map(one => one.outerHTML)")
+            assert shown == [], path
+        assert page.locator("h1").is_visible(), path
+        assert page.evaluate("getComputedStyle(document.documentElement).color") == "rgb(0, 0, 0)"
+        rows = page.locator("tbody tr, .card, .diff li")
+        assert set(rows.evaluate_all("rows => rows.map(row => getComputedStyle(row).breakInside)")) <= {"avoid"}, path
+        cut = "all => all.filter(one => one.scrollHeight > one.clientHeight + 1).length"
+        assert page.locator(".cards, .diff, .wide").evaluate_all(cut) == 0, path
+        page.emulate_media(media="screen")
+
+
+def test_texts_run_in_their_own_direction(place: Place, visit: Visit) -> None:
+    """
+    A title from right to left ends at its left, on a page that does not, and takes nothing beside it along.
+    """
+    with place.backlog() as backlog:
+        id = backlog.create(Draft(title="שגיאה (web)!", service="חיפוש", owner="אבי", priority="P0", tags=("עברית",),
+                                  description="שלום!\n\nHello!")).id  # fmt: skip
+    left_of = """([selector, text]) => {
+      const range = document.createRange();
+      const walker = document.createTreeWalker(document.querySelector(selector), NodeFilter.SHOW_TEXT);
+      for (let node; (node = walker.nextNode());) {
+        const at = node.data.indexOf(text);
+        if (at < 0) continue;
+        range.setStart(node, at);
+        range.setEnd(node, at + text.length);
+        return range.getBoundingClientRect().left;
+      }
+      throw new Error(`no ${text} in ${selector}`);
+    }"""
+    for path, title in (("/items?q=web+service:חיפוש", f"tr[data-id={id}] .title a"), ("/board?q=service:חיפוש",
+                         f".card[data-id={id}] a"), (f"/items/{id}", "main h1"), ("/triage?q=service:חיפוש", "main h1")):
+        page = visit(place).go(path)
+        assert page.evaluate(left_of, [title, "!"]) < page.evaluate(left_of, [title, "שגיאה"]), path
+        if path.startswith("/board"):
+            below = f".card[data-id={id}] .small"
+            assert page.evaluate(left_of, [below, "חיפוש"]) < page.evaluate(left_of, [below, "אבי"])
+    page = visit(place).go(f"/items/{id}")
+    assert page.evaluate(left_of, [".text", "!"]) < page.evaluate(left_of, [".text", "שלום"])
+    assert page.evaluate(left_of, [".text p:last-child", "!"]) > page.evaluate(left_of, [".text p:last-child", "Hello"])
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])

@@ -110,6 +110,7 @@ function fill(text) {
   list.replaceChildren(...found.map((entry, index) => {
     const item = document.createElement("li");
     item.role = "option";
+    item.dir = "auto";
     item.textContent = entry.name;
     item.ariaSelected = String(index === 0);
     item.addEventListener("click", () => { $("#palette").close(); entry.run(); });
