@@ -366,7 +366,8 @@ def test_a_decision_leads_the_focus_to_the_next_card(place: Place, visit: Visit,
         assert place.item(card).tags == ("triaged",)
         led = page.evaluate("""() => {
           const one = document.activeElement;
-          return [one.tagName, one.innerText.trim(), document.getElementById(one.getAttribute("aria-describedby")).innerText];
+          const about = document.getElementById(one.getAttribute("aria-describedby"));
+          return [one.tagName, one.innerText.trim(), about.innerText];
         }""")
         assert led == ["H1", page.locator("h1").inner_text().strip(), "Changed."]
         assert page.evaluate("scrollY") == 0
@@ -433,8 +434,13 @@ def test_texts_run_in_their_own_direction(place: Place, visit: Visit) -> None:
       }
       throw new Error(`no ${text} in ${selector}`);
     }"""
-    for path, title in (("/items?q=web+service:חיפוש", f"tr[data-id={id}] .title a"), ("/board?q=service:חיפוש",
-                         f".card[data-id={id}] a"), (f"/items/{id}", "main h1"), ("/triage?q=service:חיפוש", "main h1")):
+    titles = {
+        "/items?q=service:חיפוש": f"tr[data-id={id}] .title a",
+        "/board?q=service:חיפוש": f".card[data-id={id}] a",
+        "/triage?q=service:חיפוש": "main h1",
+        f"/items/{id}": "main h1",
+    }
+    for path, title in titles.items():
         page = visit(place).go(path)
         assert page.evaluate(left_of, [title, "!"]) < page.evaluate(left_of, [title, "שגיאה"]), path
         if path.startswith("/board"):

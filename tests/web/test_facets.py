@@ -146,7 +146,7 @@ def facets_of(text: str) -> dict[str, dict[str, str]]:
     """
     found = {}
     for section in re.findall(r"<section><h2>(\w+)</h2><ul>(.*?)</ul>", text, re.DOTALL):
-        pairs = re.findall(r"<span>(.*?)</span> <span class=\"count\"[^>]*>(.*?)</span>", section[1])
+        pairs = re.findall(r"<span dir=\"auto\">(.*?)</span> <span class=\"count\"[^>]*>(.*?)</span>", section[1])
         found[section[0].lower()] = {unescape(value): unescape(n) for value, n in pairs}
     return found
 
