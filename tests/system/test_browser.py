@@ -315,6 +315,7 @@ def test_the_board_by_keyboard(place: Place, visit: Visit) -> None:
         page.wait_for_selector(f".cards[data-status={status}] .card[data-id={id}]")
         page.wait_for_load_state()
         assert place.item(id).status == status
+        assert page.evaluate("document.activeElement.closest('.card')?.dataset.id") == id
 
 
 def test_the_board_by_dragging(place: Place, visit: Visit) -> None:
@@ -449,6 +450,32 @@ def test_texts_run_in_their_own_direction(place: Place, visit: Visit) -> None:
     page = visit(place).go(f"/items/{id}")
     assert page.evaluate(left_of, [".text", "!"]) < page.evaluate(left_of, [".text", "שלום"])
     assert page.evaluate(left_of, [".text p:last-child", "!"]) > page.evaluate(left_of, [".text p:last-child", "Hello"])
+
+
+def test_what_is_selected_stays_so_when_news_are_shown(place: Place, visit: Visit) -> None:
+    """
+    Rows stay selected, the current one stays so, and nothing moves under the pointer until the page is shown anew.
+    """
+    ids = [place.added(f"Kept {n}") for n in range(4)]
+    page = visit(place).go("/items?q=kept")
+    for id in ids[1:3]:
+        page.check(f"tr[data-id={id}] input")
+    page.locator(f"tr[data-id={ids[2]}] .title a").focus()
+    page.hover(f"tr[data-id={ids[1]}]")
+    under = "document.querySelector('tr:hover').dataset.id"
+    with place.backlog() as backlog:
+        for id in (ids[0], ids[1]):
+            backlog.acting_as("ben", person=True).edit(id, title=f"Renamed, and kept {id}", priority="P1")
+    page.wait_for_selector(f"tr.stale[data-id={ids[1]}]")
+    assert page.evaluate(under) == ids[1]
+    with page.expect_navigation():
+        page.click("#news button")
+    page.wait_for_selector(f"tr.here[data-id={ids[2]}]")
+    chosen = page.locator("tr:has(input:checked)").evaluate_all("rows => rows.map(row => row.dataset.id)")
+    assert set(chosen) == set(ids[1:3])
+    assert page.evaluate("document.activeElement.closest('tr').dataset.id") == ids[2]
+    assert page.locator(".picked").inner_text() == "With the 2 selected:"
+    assert page.locator("text=Renamed, and kept").count() == 2
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])

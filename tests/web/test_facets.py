@@ -217,6 +217,7 @@ def test_what_was_not_counted_is_told_as_a_bound(
     assert said(text) == "More than 50 items, at most 60"
     assert facets_of(text)["service"] == {"db": "≤ 30", "web": "≤ 30"}
     assert facets_of(text)["status"] == {"open": "≤ 60", "done": "≤ 10"}
+    assert ">≤ 60</a></h2>" in client.get("/board", params={"q": "number"}).text
 
 
 def test_who_reaches_a_part_sees_the_counts_of_that_part(

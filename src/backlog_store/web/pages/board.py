@@ -10,6 +10,7 @@ from backlog_store.backends.port import Reader
 from backlog_store.query import All, In, ItemQuery, Where
 from backlog_store.rules.policies import policy_in_force
 from backlog_store.web.inputs import list_query
+from backlog_store.web.pages.facets import Count, count, within
 from backlog_store.web.pages.render import page, standing
 from backlog_store.web.routing import Ask, Param, Reply, Routes
 
@@ -30,12 +31,13 @@ def board_page(ask: Ask) -> Reply:
     given = {name: values for name, values in ask.parameters.items() if name in ("q", "service", "owner", "env")}
     asked = list_query(given, now=now, me=ask.asker.name, page_max=200)
     policy = ask.backlog.read(policy_in_force)
-    columns = ask.backlog.read(lambda reader: [_column(reader, asked.where, name) for name in COLUMNS])
+    where = within(ask.asker.scope, asked.where)
+    columns = ask.backlog.read(lambda reader: [_column(reader, where, name) for name in COLUMNS])
     return page(ask, "board.html", live=live, columns=columns, transitions=policy.transitions, q=ask.text("q"))
 
 
 def _column(reader: Reader, where: Where, status: str) -> dict[str, Any]:
     own = All((where, In("status", (status,))))
     items = reader.search(ItemQuery(where=own, order="priority", limit=_CARDS))
-    total = len(items) if len(items) < _CARDS else reader.tally(own, ()).get((), 0)
-    return {"status": status, "items": items, "total": total}
+    counted = Count({"": len(items)}) if len(items) < _CARDS else count(reader, own, are_many=True)
+    return {"status": status, "items": items, "total": counted.total, "exact": counted.exact}

@@ -13,11 +13,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 from msgspec import Struct
 
+from backlog_store.access import Scope
 from backlog_store.backends.port import Reader
 from backlog_store.model import PRIORITIES, STATUSES, Item
 from backlog_store.query import All, Any_, Compare, Facet, HasWords, In, ItemQuery, Not, Where, value_of
 
-__all__ = ["FACETS", "FREE", "KEPT", "LOOK_MAX", "Count", "Shown", "count", "names_of", "shown"]
+__all__ = ["FACETS", "FREE", "KEPT", "LOOK_MAX", "Count", "Shown", "count", "names_of", "shown", "within"]
 
 #: The facets of the list, and the order of their values where it is not how many there are.
 FACETS: tuple[tuple[Facet, Sequence[str]], ...] = (
@@ -61,6 +62,13 @@ class Shown(Struct, frozen=True):
     name: str
     values: Sequence[tuple[str, int]]
     exact: bool
+
+
+def within(scope: Scope | None, where: Where) -> Where:
+    """
+    Return the condition with what an asker reaches, which is one like others for what it costs to count.
+    """
+    return where if scope is None or scope.is_whole else All((scope.where(), where))
 
 
 def count(reader: Reader, where: Where, by: Facet | None = None, *, are_many: bool = False) -> Count:

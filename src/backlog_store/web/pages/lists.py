@@ -9,9 +9,9 @@ from typing import Any
 
 from backlog_store.backends.port import Reader
 from backlog_store.errors import InvalidInput, InvalidQuery
-from backlog_store.query import All, ItemQuery, Where
+from backlog_store.query import ItemQuery, Where
 from backlog_store.web.inputs import CONDITIONS, ListQuery, condition, cursor_of, list_query
-from backlog_store.web.pages.facets import Count, count, shown
+from backlog_store.web.pages.facets import Count, count, shown, within
 from backlog_store.web.pages.render import page, standing
 from backlog_store.web.routing import Ask, Param, Reply, Routes
 from backlog_store.web.tables import csv_of
@@ -36,12 +36,9 @@ def items_page(ask: Ask) -> Reply:
         asked = list_query(given, now=now, me=ask.asker.name, page_max=200)
     except InvalidInput as error:
         wrong, asked = error, list_query({}, now=now, me=ask.asker.name, page_max=200)
-    scope = ask.asker.scope
 
     def where_of(given: Given) -> Where:
-        where, *_ = condition(given, now=now, me=ask.asker.name)
-        # What an asker reaches is a condition like others, for what it costs to count.
-        return where if scope is None or scope.is_whole else All((scope.where(), where))
+        return within(ask.asker.scope, condition(given, now=now, me=ask.asker.name)[0])
 
     view = backlog.read(lambda reader: _seen(reader, asked, {} if wrong else given, where_of))
     if wrong:  # what was asked for is not known: rows of something else would pass for the answer

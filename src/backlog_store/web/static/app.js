@@ -151,7 +151,7 @@ async function moved(card, status, back) {
   const answer = await fetch(form.action, { method: "POST", body: data }).catch(() => null);
   if (answer?.ok) {
     // The board as the server has it now, with its Undo, and the focus on the card that moved.
-    sessionStorage.setItem("card", card.dataset.id);
+    leave(card);
     location.replace(answer.url);
     return;
   }
@@ -174,9 +174,6 @@ function slide(card, step) {
   if (to) moved(card, to.dataset.status, () => {});
 }
 if ($(".board")) {
-  const last = sessionStorage.getItem("card");
-  sessionStorage.removeItem("card");
-  if (last) $("a", all(".card").find((card) => card.dataset.id === last))?.focus();
   for (const lane of all(".cards")) {
     globalThis.Sortable?.create(lane, {
       group: "board",
@@ -186,6 +183,20 @@ if ($(".board")) {
       },
     });
   }
+}
+
+// A page that is shown anew stands where it stood: the same row has the focus, and the same rows are selected.
+function leave(row) {
+  const ids = all("tr:has([name=ids]:checked)").map((one) => one.dataset.id);
+  sessionStorage.setItem("left", JSON.stringify({ at: row?.dataset.id, ids }));
+}
+const left = JSON.parse(sessionStorage.getItem("left") ?? "null");
+sessionStorage.removeItem("left");
+if (left) {
+  for (const row of all("tr[data-id]")) if (left.ids.includes(row.dataset.id)) $("[name=ids]", row).checked = true;
+  picked();
+  const row = stops().find((one) => one.dataset.id === left.at);
+  if (row) $("a", row).focus({ preventScroll: true });
 }
 
 // On a small screen the pages are one line that scrolls: the one that is open is to be seen.
@@ -214,7 +225,7 @@ if (behind !== undefined) {
     stream = new EventSource(`/api/v1/stream?after=${encodeURIComponent(last)}`);
     stream.addEventListener("change", told);
   };
-  $("#news button").addEventListener("click", () => location.reload());
+  $("#news button").addEventListener("click", () => { leave(stops()[here]); location.reload(); });
   document.addEventListener("visibilitychange", listen);
   addEventListener("pagehide", () => stream?.close());
   listen();
