@@ -205,6 +205,45 @@ def test_who_began_a_head_is_told_that_it_came_too_late() -> None:
     transport.close.assert_called_once_with()
 
 
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ([b"GET /?q=" + b"a" * Timely.head_max], b"414"),
+        ([b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * Timely.head_max], b"431"),
+        ([b"GET / HTTP/1.1\r\nHost: x\r\n", b"X: a\r\n" * 9_000, b"X: a\r\n" * 9_000 + b"\r\n"], b"431"),
+        ([b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 20_000 + b"\r\n"], b"431"),
+    ],
+)
+def test_a_head_that_is_too_long_is_refused_also_where_it_comes_at_once(parts: list[bytes], status: bytes) -> None:
+    """
+    Whether the address or the headers are too long is told, and nothing of it is asked.
+    """
+    transport = Mock(**{"is_closing.return_value": False, "get_extra_info.return_value": None})
+    loop: Any = Timers()
+    connection = Timely(uvicorn.Config(Mock(), h11_max_incomplete_event_size=Timely.head_max), ServerState(), {}, loop)
+    connection.connection_made(transport)
+    for part in parts:
+        connection.data_received(part)
+    [written] = [call.args[0] for call in transport.write.call_args_list]
+    assert written.startswith(b"HTTP/1.1 " + status)
+    transport.close.assert_called_once_with()
+    assert connection.cycle is None
+    assert loop.running() == []
+
+
+def test_a_long_body_is_no_long_head() -> None:
+    """
+    What stands behind the head of a request counts for its body, also where both come at once.
+    """
+    transport = Mock(**{"is_closing.return_value": False, "get_extra_info.return_value": None})
+    loop: Any = Timers()
+    connection = Timely(uvicorn.Config(Mock()), ServerState(), {}, loop)
+    connection.connection_made(transport)
+    connection.data_received(b"POST / HTTP/1.1\nHost: x\nContent-Length: 99999\n\n" + b"a" * 99_999)
+    transport.close.assert_not_called()
+    assert connection.cycle is not None
+
+
 def test_what_comes_of_a_head_earns_it_no_time() -> None:
     """
     It is bounded as a whole. Once it is there nothing ends the request, and the next one is timed from its first byte.

@@ -8,6 +8,7 @@ byte now and then would hold all that there may be.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import ClassVar
 
 import h11
@@ -15,17 +16,21 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 __all__ = ["Timely"]
 
-_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_REFUSED = "HTTP/1.1 {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_END = re.compile(rb"\n\r?\n")  # as h11 finds it
 
 
 class Timely(H11Protocol):
     """
     A connection whose heads come in time: *head_wait_s* after it was opened, each further one after its first byte.
 
+    A head has *head_max* bytes at most, however many of them come at once: h11 looks only at what is left incomplete.
+
     Who has just opened one as the service stops is still answered, if the request comes within *leaving_s*.
     """
 
     head_wait_s: ClassVar[float] = 10.0
+    head_max: ClassVar[int] = 64 * 1024
     leaving_s: ClassVar[float] = 1.0
     _timer: asyncio.TimerHandle | None = None
     _is_leaving = False
@@ -41,6 +46,12 @@ class Timely(H11Protocol):
         """
         Take bytes. Those of a head do not move when it has to be complete.
         """
+        if self.conn.their_state is h11.IDLE:
+            head = self.conn.trailing_data[0] + data
+            if len(head) > self.head_max and not _END.search(head, 0, self.head_max):
+                is_line = b"\n" not in head[: self.head_max]
+                self._refuse("414 URI Too Long" if is_line else "431 Request Header Fields Too Large")
+                return
         super().data_received(data)
         if self._is_leaving and self.cycle is not None:
             self.cycle.keep_alive = False
@@ -76,5 +87,11 @@ class Timely(H11Protocol):
         if self.transport.is_closing():
             return
         if self.conn.trailing_data[0]:  # who sent nothing asked nothing, and may have opened it in advance
-            self.transport.write(_TOO_LATE)
+            self._refuse("408 Request Timeout")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: str) -> None:
+        self._stop()
+        self.transport.write(_REFUSED.format(status).encode())
         self.transport.close()

@@ -53,7 +53,6 @@ _GRACE_S = 10  # for requests under way, once it stops
 _STARTING_S = 60  # that a worker may take to start, or to answer its parent, before another one replaces it
 _KEEP_ALIVE_S = 65  # longer than the minute after which most proxies close: they should be the first
 _CONNECTIONS_MAX = 4_000  # and requests, of one process; beyond that 503
-_HEAD_MAX = 64 * 1024
 
 
 def is_loopback(host: str) -> bool:
@@ -271,8 +270,8 @@ def _config(running: Running, app: Any) -> uvicorn.Config:
         app, factory=isinstance(app, _Worker), host=running.host, port=running.port, workers=running.workers,
         http=Timely,  # which also holds to the bound on the size of a head; httptools, where installed, has none
         log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_S,
-        timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS_MAX, h11_max_incomplete_event_size=_HEAD_MAX,
-        timeout_worker_healthcheck=_STARTING_S,
+        timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS_MAX,
+        h11_max_incomplete_event_size=Timely.head_max, timeout_worker_healthcheck=_STARTING_S,
         proxy_headers=False,  # who is a proxy is said by name, see `Proxy`
     )  # fmt: skip
 
