@@ -30,7 +30,7 @@ __all__ = ["FOLDER", "MEDIA_TYPE", "Metrics"]
 
 #: The variable that names the folder which the processes of one service count in; prometheus_client reads it, too.
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MEDIA_TYPE = "text/plain; version=0.0.4"  # charset=utf-8 is put behind it by the framework
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _WAITING_MAX = 1_000
 _OF_PROCESS = re.compile(r"_(\d+)\.db\Z")

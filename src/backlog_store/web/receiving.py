@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, cast
 
 import anyio
 from litestar import Request
+from litestar.exceptions import InternalServerException
 
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.site import Limits
@@ -22,7 +23,7 @@ async def received(request: Request[Any, Any, Any], limits: Limits, *, spooled: 
     Return the body: as bytes, or, *spooled*, as a file that is in memory while it is small. The caller closes it.
 
     How large it may be is the route's bound (413). Raises `HttpProblem`: 415 for a compressed one, 408 for one that
-    comes too slowly.
+    comes too slowly, 400 where the connection ends before it.
     """
     if request.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise HttpProblem(415, "compressed bodies are not read", hint="Send it as it is.")
@@ -52,6 +53,8 @@ async def _chunks(request: Request[Any, Any, Any], limits: Limits) -> AsyncItera
         except TimeoutError as error:
             told = f"{size:,} bytes came in {until - began:.0f} s, and the rest of the body did not"
             raise HttpProblem(408, told, headers={"Connection": "close"}) from error
+        except InternalServerException as error:  # which would count as a failure of ours, and call somebody at night
+            raise HttpProblem(400, f"the connection ended behind {size:,} bytes of the body", code="cut_off") from error
         if chunk is None:
             return
         size += len(chunk)
