@@ -36,7 +36,26 @@ def test_a_created_item_is_found_where_its_location_says(client: Client) -> None
     found = client.get(place)
     assert found.json()["title"] == "Rotate the key"
     assert found.headers["etag"] == tag == '"1"'
-    assert client.get(place, headers={"If-None-Match": tag}).status_code == 304
+    for held in (tag, f"W/{tag}", f'"9",{tag}', "*"):
+        assert client.get(place, headers={"If-None-Match": held}).status_code == 304
+    assert client.get(place, headers={"If-None-Match": '"9"'}).status_code == 200
+    client.put("/api/v1/items/by-key/prod/k", json={"title": "a"})
+    assert client.get("/api/v1/items/by-key/prod/k", headers={"If-None-Match": '"1"'}).status_code == 304
+
+
+def test_a_parameter_that_there_is_not_stops_a_write(client: Client) -> None:
+    """
+    Who misspells one, or expects one that there is not, is told before anything is done.
+    """
+    id = made(client)["id"]
+    for asked in ("fields=titel", "dry_run=true"):
+        assert client.post(f"/api/v1/items?{asked}", json={"title": "b"}).status_code == 422
+        assert client.put(f"/api/v1/items/by-key/prod/k?{asked}", json={"title": "b"}).status_code == 422
+        assert client.post(f"/api/v1/items/{id}/comments?{asked}", json={"message": "b"}).status_code == 422
+        lines: Any = {"content": b'{"title":"b"}', "headers": {"Content-Type": "application/x-ndjson"}}
+        assert client.post(f"/api/v1/batch/upsert?{asked}", **lines).status_code == 422
+    assert [(item["id"], item["revision"]) for item in client.get("/api/v1/items").json()["items"]] == [(id, 1)]
+    assert client.post(f"/api/v1/items/{id}/comments?fields=id", json={"message": "b"}).json()["item"] == {"id": id}
 
 
 def test_a_person_is_the_actor_whatever_a_body_says(client: Client, backlog: Backlog) -> None:
@@ -104,27 +123,6 @@ def test_pages_follow_their_links_to_every_item_once(client: Client) -> None:
         place = link[1 : link.index(">")] if link else ""
     assert len(seen) == 7
     assert set(seen) == ids
-
-
-def test_a_batch_has_a_verdict_a_line(client: Client) -> None:
-    """
-    Lines that cannot be decided are refused in their place, the others are done.
-    """
-    lines = b'{"title":"a","dedupe_key":"k"}\n{"title":1}\n{"title":"b","dedupe_key":"l","priority":"P9"}\nnonsense\n'
-    headers = {"Content-Type": "application/x-ndjson"}
-    response = client.post("/api/v1/batch/upsert", content=lines, headers=headers)
-    verdicts = [line.split(b'"verdict":"')[1].split(b'"')[0] for line in response.content.splitlines()]
-    assert verdicts == [b"created", b"refused", b"refused", b"refused"]
-
-
-def test_what_is_wrong_with_a_whole_batch_is_told_before_any_verdict(client: Client) -> None:
-    """
-    By the status: behind a 200 it could only be cut off.
-    """
-    headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": "k" * 300}
-    response = client.post("/api/v1/batch/upsert", content=b'{"title":"a","dedupe_key":"k"}\n', headers=headers)
-    assert response.status_code == 422
-    assert client.get("/api/v1/items").json()["items"] == []
 
 
 def test_every_fault_of_a_body_is_listed(client: Client) -> None:

@@ -28,6 +28,11 @@ from tests.web.serving import Served
 
 Client = TestClient[Litestar]
 
+#: A request to write, but for its headers.
+ASKED = {"type": "http", "method": "POST", "path": "/api/v1/items", "raw_path": b"/api/v1/items", "query_string": b"",
+         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 1), "scheme": "http", "http_version": "1.1",
+         "root_path": ""}  # fmt: skip
+
 
 @pytest.fixture
 def site(backlog: Backlog) -> Site:
@@ -257,13 +262,60 @@ def test_a_body_that_does_not_arrive_is_given_up(backlog: Backlog) -> None:
         async def send(message: dict[str, object]) -> None:
             sent.append(message)
 
-        scope = {"type": "http", "method": "POST", "path": "/api/v1/items", "raw_path": b"/api/v1/items",
-                 "query_string": b"", "headers": [(b"content-length", b"9")], "client": ("127.0.0.1", 1),
-                 "server": ("127.0.0.1", 1), "scheme": "http", "http_version": "1.1", "root_path": ""}  # fmt: skip
-        await app(scope, receive, send)
+        await app({**ASKED, "headers": [(b"content-length", b"9")]}, receive, send)
 
     anyio.run(ask)
     assert sent[0]["status"] == 408
+
+
+def test_who_goes_away_within_a_body_is_no_failure_of_the_service(backlog: Backlog) -> None:
+    """
+    It is counted and logged as a request that was wrong: what fails is for whoever is called at night.
+    """
+    import anyio
+
+    site = Site(backlog=backlog, sign_in=lambda _: Asker(name="ann"))
+    app: Any = create_app(site, api_routes())
+    sent: list[dict[str, object]] = []
+
+    async def ask() -> None:
+        parts: list[dict[str, object]] = [
+            {"type": "http.request", "body": b'{"ti', "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+
+        async def receive() -> dict[str, object]:
+            return parts.pop(0)
+
+        async def send(message: dict[str, object]) -> None:
+            sent.append(message)
+
+        await app({**ASKED, "headers": [(b"content-length", b"90")]}, receive, send)
+
+    anyio.run(ask)
+    assert sent[0]["status"] == 400
+
+
+def test_what_is_there_is_told_without_its_body(client: Client) -> None:
+    """
+    HEAD is answered as GET is, by the same headers, and a stream ends where it would begin.
+    """
+    for path in ("/healthz", "/readyz", "/metrics", "/api/v1/items", "/api/v1/items.csv", "/api/v1/stream"):
+        response = client.head(path)
+        assert (response.status_code, response.content) == (200, b""), path
+    listed = client.get("/api/v1/views")
+    assert client.head("/api/v1/views").headers["content-length"] == listed.headers["content-length"]
+    assert client.head("/api/v1/items/bl_nothing").status_code == 404
+    allowed = client.options("/api/v1/items").headers["allow"]
+    assert allowed == "GET, HEAD, OPTIONS, POST"
+    assert set(client.delete("/api/v1/items").headers["allow"].split(", ")) == set(allowed.split(", "))
+
+
+def test_prometheus_can_tell_what_it_is_given(client: Client) -> None:
+    """
+    No parameter of the media type stands there twice, which its parser refuses.
+    """
+    assert client.get("/metrics").headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
 def test_metrics_need_the_action_read() -> None:

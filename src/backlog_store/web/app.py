@@ -18,6 +18,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 from litestar.types import Receive, Scope, Send
 
+from backlog_store.web.inputs import refuse
 from backlog_store.web.observing import observe
 from backlog_store.web.problems import told
 from backlog_store.web.receiving import received
@@ -97,26 +98,32 @@ def _handler(site: Site, route: Route, limiter: anyio.CapacityLimiter) -> HTTPRo
             return asker
 
         def work(asker: Asker | None, body: bytes | BinaryIO) -> Reply:
-            return route.handler(Ask(site, request, asker, body, path))
+            ask = Ask(site, request, asker, body, path, route.params)
+            if route.path.startswith("/api/v1/") and not route.collects:
+                refuse(ask.strays())
+            return route.handler(ask)
 
         if route.at_once:
-            return await _response(site, work(None, b""), limiter)
+            return await _response(site, request, work(None, b""), limiter)
         if route.method in ("GET", "DELETE"):
-            return await _response(site, await run_sync(lambda: work(enter(), b""), limiter=limiter), limiter)
+            return await _response(site, request, await run_sync(lambda: work(enter(), b""), limiter=limiter), limiter)
         # Who may not ask sends no body either: nothing of it is kept for them.
         asker = await run_sync(enter, limiter=limiter)
         body = await received(request, site.limits, spooled=route.spooled)
+        reply = None
         try:
-            return await _response(site, await run_sync(work, asker, body, limiter=limiter), limiter)
+            reply = await run_sync(work, asker, body, limiter=limiter)
+            return await _response(site, request, reply, limiter)
         finally:
             if route.action != "read":
                 site.wrote()  # also where it failed: part of it may be done
-            if not isinstance(body, bytes):
-                body.close()
+            if not isinstance(body, bytes) and (reply is None or reply.stream is None):
+                body.close()  # else it is read while the answer is sent, which closes it
 
     answer.__name__ = route.name
+    methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
     return HTTPRouteHandler(
-        route.path, http_method=route.method, name=f"{route.method} {route.path}",  # type: ignore[arg-type]
+        route.path, http_method=methods, name=f"{route.method} {route.path}",  # type: ignore[arg-type]
         request_max_body_size=_body_max(site.limits, route), status_code=200,
     )(answer)  # fmt: skip
 
@@ -132,7 +139,7 @@ def _body_max(limits: Limits, route: Route) -> int:
 
 def _options(path: str, methods: set[str]) -> HTTPRouteHandler:
     # The framework's own answer names the methods of one handler, and there is a handler a route.
-    allow = ", ".join(sorted({*methods, "OPTIONS"}))
+    allow = ", ".join(sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())}))
 
     async def answer() -> Response[None]:
         return Response(None, status_code=204, headers={**_HEADERS, "Allow": allow})
@@ -140,8 +147,10 @@ def _options(path: str, methods: set[str]) -> HTTPRouteHandler:
     return HTTPRouteHandler(path, http_method="OPTIONS", name=f"OPTIONS {path}", status_code=204)(answer)
 
 
-async def _response(site: Site, reply: Reply, limiter: anyio.CapacityLimiter) -> Response[Any]:
-    headers = {**_HEADERS, **reply.headers}
+async def _response(
+    site: Site, request: Request[Any, Any, Any], reply: Reply, limiter: anyio.CapacityLimiter
+) -> Response[Any]:
+    headers, is_head = {**_HEADERS, **reply.headers}, request.method == "HEAD"
     chunks: AsyncGenerator[bytes] | None = None
     if reply.live is not None:
         chunks = _live(site, reply.live())
@@ -150,8 +159,14 @@ async def _response(site: Site, reply: Reply, limiter: anyio.CapacityLimiter) ->
     if chunks is not None:
         # What is wrong is said before the answer begins: behind a 200 it could only be cut off.
         first = await anext(chunks, b"")
+        if is_head:
+            await chunks.aclose()
+            return Stream(iter(()), media_type=reply.media, status_code=reply.status, headers=headers)
         return Stream(_from(first, chunks), media_type=reply.media, status_code=reply.status, headers=headers)
-    return Response(reply.content(), media_type=reply.media, status_code=reply.status, headers=headers,
+    content = reply.content()
+    if is_head and content:
+        headers["Content-Length"], content = str(len(content)), b""
+    return Response(content, media_type=reply.media, status_code=reply.status, headers=headers,
                     cookies=list(reply.cookies))  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -22,8 +22,8 @@ from backlog_store.shown import FIELDS, full_name
 from backlog_store.web.problems import HttpProblem
 
 __all__ = [
-    "CONDITIONS", "ListQuery", "body_as", "condition", "cursor_of", "etag", "instant", "list_query", "next_link",
-    "paged", "request_id", "revision_asked", "truth", "whole",
+    "CONDITIONS", "ListQuery", "body_as", "condition", "cursor_of", "decoded", "etag", "fields_asked", "instant",
+    "is_known", "list_query", "next_link", "paged", "refuse", "request_id", "revision_asked", "truth", "whole",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -90,16 +90,29 @@ def list_query(
         after = _cursor(text, order)
         if after is None:
             faults.append(Fault("/after", text, "not a cursor of this order; take it from the page before"))
-    names = [full_name(name) for text in parameters.get("fields", ()) for name in text.split(",") if name]
-    faults += [Fault("/fields", name, f"one of {', '.join(FIELDS)}") for name in names if name not in FIELDS]
-    if faults:
-        raise InvalidInput(faults, what="query")
-    return ListQuery(
-        where=where, order=order, descending=descending, limit=limit, after=after, fields=tuple(names)
-    )  # fmt: skip
+    names = fields_asked(parameters, faults)
+    refuse(faults)
+    return ListQuery(where=where, order=order, descending=descending, limit=limit, after=after, fields=names)
 
 
 _KNOWN = ("q", *CONDITIONS, "closed", "sort", "limit", "after", "fields")
+
+
+def refuse(faults: Sequence[Fault]) -> None:
+    """
+    Raise `InvalidInput` if there is a fault of the parameters.
+    """
+    if faults:
+        raise InvalidInput(faults, what="query")
+
+
+def fields_asked(parameters: Mapping[str, Sequence[str]], faults: list[Fault]) -> tuple[str, ...]:
+    """
+    Return the fields of an item that are asked for, none for all; a fault is noted in *faults*.
+    """
+    names = [full_name(name) for text in parameters.get("fields", ()) for name in text.split(",") if name]
+    faults += [Fault("/fields", name, f"one of {', '.join(FIELDS)}") for name in names if name not in FIELDS]
+    return tuple(names)
 
 
 def whole(
@@ -165,7 +178,6 @@ def paged(
     name_of: Callable[[T], str],
     parameters: Mapping[str, Sequence[str]],
     faults: list[Fault],
-    known: Collection[str] = (),
     *,
     page: int = 100,
     turned: bool = False,
@@ -173,16 +185,10 @@ def paged(
     """
     Return a page by name of what is listed whole: its ``limit`` and ``after``, and where the next one goes on.
 
-    The greatest name comes first where it is *turned*.
-
-    Raises `InvalidInput` with *faults*, and those of any other parameter than these two and the *known* ones.
+    The greatest name comes first where it is *turned*. Raises `InvalidInput` with *faults*.
     """
-    names = ("limit", "after", *known)
-    faults += [Fault(f"/{name}", "", f"no such parameter; known are {', '.join(names)}") for name in parameters
-              if name not in names]  # fmt: skip
     limit = whole(parameters, "limit", page, 1_000, faults)
-    if faults:
-        raise InvalidInput(faults, what="query")
+    refuse(faults)
     after = parameters.get("after", ("",))[-1]
     rest = (one for one in found if not after or (name_of(one) < after if turned else name_of(one) > after))
     behind = sorted(rest, key=name_of, reverse=turned)
@@ -194,6 +200,14 @@ def etag(revision: int) -> str:
     Return the ETag of an item: its revision.
     """
     return f'"{revision}"'
+
+
+def is_known(request: Request[Any, Any, Any], tag: str) -> bool:
+    """
+    Tell whether ``If-None-Match`` names the ETag, or ``*``: who asks has it already. Weak ones are the same here.
+    """
+    given = {one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")}
+    return tag in given or "*" in given
 
 
 def revision_asked(request: Request[Any, Any, Any], *, required: bool = False) -> int:
@@ -227,16 +241,23 @@ def body_as(data: bytes, kind: type[T], request: Request[Any, Any, Any]) -> T:
     media = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media != "application/json" and not media.endswith("+json"):
         raise HttpProblem(415, f"{media[:60]}: give application/json", headers={"Accept": "application/json"})
+    return decoded(data, kind, "body")
+
+
+def decoded(data: bytes, kind: type[T], what: str) -> T:
+    """
+    Return JSON as *kind*. Raises `HttpProblem` (400) for what is no JSON, `InvalidInput` with every fault.
+    """
     try:
         try:
             return msgspec.json.decode(data, type=kind)
         except msgspec.ValidationError as error:
             plain = msgspec.json.decode(data)  # a wrong type is met before a fault of the text that follows it
-            raise InvalidInput(_faults(plain, kind) or [_fault(error)], what="body") from error
+            raise InvalidInput(_faults(plain, kind) or [_fault(error)], what=what) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise HttpProblem(400, f"the body is no JSON: {error}", code="malformed") from error
+        raise HttpProblem(400, f"the {what} is no JSON: {error}", code="malformed") from error
     except RecursionError as error:
-        raise HttpProblem(400, "the body is nested too deep", code="malformed") from error
+        raise HttpProblem(400, f"the {what} is nested too deep", code="malformed") from error
 
 
 def _fault(error: msgspec.ValidationError, pointer: str = "") -> Fault:

@@ -20,6 +20,7 @@ __all__ = ["description"]
 _PART = re.compile(r"\{(\w+):(\w+)\}")
 _HEADERS: Mapping[str, str] = {
     "If-Match": "The ETag that this rests on, or *. A stale one is answered by 412.",
+    "If-None-Match": "ETags that the caller has, or *. If one is that of the item, the answer is 304 without a body.",
     "Idempotency-Key": "The same key twice, for 14 days: the first answer again, and no second effect.",
     "Last-Event-ID": "The position of the last event that was seen.",
 }

@@ -119,6 +119,9 @@ def _of_routing(error: HTTPException, request: Request[Any, Any, Any], headers: 
         return f"there is nothing at {path}", "What there is: /api." if is_api else ""
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return f"{path} does not take {request.method}", f"It takes {headers.get('allow', 'other methods')}."
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        most = request.route_handler.resolve_request_max_body_size() or 0
+        return f"the body is larger than {most:,} bytes, which is what this takes", "Send it in parts."
     return error.detail, ""
 
 

@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from backlog_store.access import Action, permits
 from backlog_store.backlog import Backlog
 from backlog_store.codec import encode
-from backlog_store.errors import NotAllowed
+from backlog_store.errors import Fault, NotAllowed
 from backlog_store.web.inputs import body_as
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.site import Asker, Site
@@ -41,12 +41,14 @@ class Ask:
         asker: Asker | None,
         body: bytes | BinaryIO,
         path: Mapping[str, str],
+        params: Sequence[Param],
     ) -> None:
         self.site = site
         self.request = request
         self._asker = asker
         self._body = body
         self.path = path
+        self._params = params
 
     @property
     def asker(self) -> Asker:
@@ -88,6 +90,15 @@ class Ask:
         for name, value in self.request.query_params.multi_items():
             found.setdefault(name, []).append(value)
         return found
+
+    def strays(self) -> list[Fault]:
+        """
+        Return a fault for each parameter that the route does not take: a misspelt one must not pass for none.
+        """
+        known = ", ".join(param.name for param in self._params)
+        told = f"no such parameter; known are {known}" if known else "no such parameter; it takes none"
+        names = {param.name for param in self._params}
+        return [Fault(f"/{name}", "", told) for name in self.parameters if name not in names]
 
     def text(self, name: str, default: str = "") -> str:
         """
@@ -161,6 +172,7 @@ class Route(Struct, frozen=True, kw_only=True):
     at_once: bool = False  # the handler touches nothing that may block, and waits for no thread
     whole: bool = False
     own: bool = False
+    collects: bool = False  # the handler tells parameters that there are not with whatever else is wrong with them
     spooled: bool = False  # the body may be as large as `Limits.report`, and is read as a file
 
     @property

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backlog_store.backlog import Backlog
-from backlog_store.errors import BacklogError, ConfigError, Fault, InvalidInput
+from backlog_store.errors import BacklogError, ConfigError, Fault
 from backlog_store.intake import FORMATS, ReportContext
 from backlog_store.model import PRIORITIES
 from backlog_store.taking import MAIN, FailOn, RunPlan, Taking, branch_of, due_days_of, opens_on, run_plan_of
-from backlog_store.web.inputs import truth, whole
+from backlog_store.web.inputs import refuse, truth, whole
 from backlog_store.web.routing import Param
 
-__all__ = ["ABOUT", "HOW", "about", "how", "known"]
+__all__ = ["ABOUT", "HOW", "about", "how"]
 
 _TRUE = {"type": "boolean"}
 #: What a report is about.
@@ -51,15 +51,6 @@ HOW = (
 )  # fmt: skip
 
 Parameters = Mapping[str, Sequence[str]]
-
-
-def known(parameters: Parameters, params: Sequence[Param], faults: list[Fault]) -> None:
-    """
-    Note a fault for each parameter that there is not.
-    """
-    names = [param.name for param in params]
-    faults += [Fault(f"/{name}", "", f"no such parameter; known are {', '.join(names)}") for name in parameters
-               if name not in names]  # fmt: skip
 
 
 def about(parameters: Parameters, faults: list[Fault]) -> ReportContext:
@@ -102,8 +93,7 @@ def how(parameters: Parameters, context: ReportContext, backlog: Backlog, *, req
         dry_run=dry_run, request_id=request_id, fail_on=tuple(fail_on), proof="resolved, says the report",
         run=_run(parameters, context, backlog, opens=opens, faults=faults),
     )  # fmt: skip
-    if faults:
-        raise InvalidInput(faults, what="query")
+    refuse(faults)
     return taking
 
 

@@ -61,7 +61,7 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
             yield block
 
 
-@routes.add("GET", "/items.csv", action="read", params=_WHERE, gives="text/csv", answers={200: None})
+@routes.add("GET", "/items.csv", action="read", collects=True, params=_WHERE, gives="text/csv", answers={200: None})
 def list_items_as_csv(ask: Ask) -> Reply:
     """
     Give all that a query finds as CSV, from the cursor on if there is one; no cell is taken for a formula.

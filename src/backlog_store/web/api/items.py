@@ -4,11 +4,13 @@ Items: lists, one item, and what people and machines do with it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec.structs import asdict
 
 from backlog_store import commands as c
-from backlog_store.errors import NotFound
+from backlog_store.errors import Fault, NotFound
 from backlog_store.model import Draft, Item
 from backlog_store.query import EventQuery, ItemQuery
 from backlog_store.rules import check_draft
@@ -25,15 +27,29 @@ from backlog_store.web.api.bodies import (
     Outcome,
     SnoozeIn,
 )
-from backlog_store.web.inputs import cursor_of, etag, list_query, next_link, request_id, revision_asked
+from backlog_store.web.inputs import (
+    cursor_of,
+    etag,
+    fields_asked,
+    is_known,
+    list_query,
+    next_link,
+    refuse,
+    request_id,
+    revision_asked,
+    whole,
+)
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.routing import LIMIT, Ask, Param, Reply, Routes
 
-__all__ = ["LIST", "outcome", "routes", "shown"]
+__all__ = ["LIST", "outcome", "routes"]
 
 routes = Routes("/api/v1")
 
 _FIELDS = Param("fields", f"Only these fields, with commas between; known are {', '.join(FIELDS)}.")
+#: What changes one item: its answer holds the item, and asking again with the same key changes nothing more.
+_ONCE: dict[str, Any] = {"params": (_FIELDS,), "headers": ("Idempotency-Key",)}
+_RESTING: dict[str, Any] = {"params": (_FIELDS,), "headers": ("If-Match", "Idempotency-Key")}
 LIST = (
     Param("q", "A query in the language of the command line; all that are given must hold.", many=True),
     *(Param(name, f"Items of this {name}.", many=True) for name in ("env", "service", "category", "priority", "status",
@@ -50,10 +66,13 @@ def names_asked(ask: Ask) -> tuple[str, ...]:
     """
     Return the fields that are asked for. Raises `InvalidInput`.
     """
-    return list_query({"fields": ask.parameters.get("fields", [])}, now="", me="", page_max=1, page=1).fields
+    faults: list[Fault] = []
+    names = fields_asked(ask.parameters, faults)
+    refuse(faults)
+    return names
 
 
-@routes.add("GET", "/items", action="read", params=LIST, answers={200: ItemPage})
+@routes.add("GET", "/items", action="read", collects=True, params=LIST, answers={200: ItemPage})
 def list_items(ask: Ask) -> Reply:
     """
     List items, the most urgent first: live ones, unless the query speaks of the status.
@@ -69,7 +88,7 @@ def list_items(ask: Ask) -> Reply:
     return Reply(data=ItemPage(items=[view(item, asked.fields, now) for item in page], next=cursor), headers=headers)
 
 
-@routes.add("POST", "/items", action="work", body=DraftIn, headers=("Idempotency-Key",), answers={201: Outcome})
+@routes.add("POST", "/items", action="work", body=DraftIn, **_ONCE, answers={201: Outcome})
 def create_item(ask: Ask) -> Reply:
     """
     Add an item that must not be there yet.
@@ -77,18 +96,17 @@ def create_item(ask: Ask) -> Reply:
     return outcome(ask, c.Create(draft=ask.body_as(DraftIn).draft()), status=201)
 
 
-@routes.add("GET", "/items/{id:str}", action="read", params=(_FIELDS,), answers={200: dict, 304: None})
+@routes.add("GET", "/items/{id:str}", action="read", params=(_FIELDS,), headers=("If-None-Match",),
+            answers={200: dict, 304: None})  # fmt: skip
 def get_item(ask: Ask) -> Reply:
     """
     Show one item, by its id, an id that it had before, or an unambiguous beginning.
     """
-    item = ask.backlog.get(ask.path["id"])
-    if etag(item.revision) in ask.request.headers.get("if-none-match", "").replace("W/", "").split(", "):
-        return Reply(status=304, headers={"ETag": etag(item.revision)})
-    return shown(ask, item, names_asked(ask))
+    return _shown(ask, ask.backlog.get(ask.path["id"]))
 
 
-@routes.add("GET", "/items/by-key/{env:str}/{key:path}", action="read", params=(_FIELDS,), answers={200: dict})
+@routes.add("GET", "/items/by-key/{env:str}/{key:path}", action="read", params=(_FIELDS,), headers=("If-None-Match",),
+            answers={200: dict, 304: None})  # fmt: skip
 def get_item_by_key(ask: Ask) -> Reply:
     """
     Show the item that holds a key now.
@@ -97,11 +115,11 @@ def get_item_by_key(ask: Ask) -> Reply:
     item = ask.backlog.get_by_key(key, env=env)
     if item is None:
         raise NotFound("key", f"{env}/{key}")
-    return shown(ask, item, names_asked(ask))
+    return _shown(ask, item)
 
 
-@routes.add("PUT", "/items/by-key/{env:str}/{key:path}", action="report", body=KeyedDraftIn,
-            headers=("Idempotency-Key",), answers={200: Outcome, 201: Outcome})  # fmt: skip
+@routes.add("PUT", "/items/by-key/{env:str}/{key:path}", action="report", body=KeyedDraftIn, **_ONCE,
+            answers={200: Outcome, 201: Outcome, 202: Outcome})  # fmt: skip
 def report_item(ask: Ask) -> Reply:
     """
     Report the problem of a key: the upsert. What became of it is the verdict; 201 if an item was created.
@@ -113,8 +131,7 @@ def report_item(ask: Ask) -> Reply:
     return outcome(ask, c.Report(drafts=(draft,)))
 
 
-@routes.add("PATCH", "/items/{id:str}", action="work", body=EditIn, headers=("If-Match", "Idempotency-Key"),
-            answers={200: Outcome})  # fmt: skip
+@routes.add("PATCH", "/items/{id:str}", action="work", body=EditIn, **_RESTING, answers={200: Outcome})
 def edit_item(ask: Ask) -> Reply:
     """
     Set fields of an item; `If-Match` says on which revision this rests.
@@ -126,8 +143,7 @@ def edit_item(ask: Ask) -> Reply:
     return outcome(ask, c.Edit(id=_id(ask), fields=fields, revision=revision, **own))
 
 
-@routes.add("POST", "/items/{id:str}/move", action="work", body=MoveIn, headers=("If-Match", "Idempotency-Key"),
-            answers={200: Outcome})  # fmt: skip
+@routes.add("POST", "/items/{id:str}/move", action="work", body=MoveIn, **_RESTING, answers={200: Outcome})
 def move_item(ask: Ask) -> Reply:
     """
     Move an item along the workflow; a refusal names the allowed moves.
@@ -137,8 +153,7 @@ def move_item(ask: Ask) -> Reply:
     return outcome(ask, body)
 
 
-@routes.add("POST", "/items/{id:str}/close", action="work", body=CloseIn, headers=("If-Match", "Idempotency-Key"),
-            answers={200: Outcome})  # fmt: skip
+@routes.add("POST", "/items/{id:str}/close", action="work", body=CloseIn, **_RESTING, answers={200: Outcome})
 def close_item(ask: Ask) -> Reply:
     """
     Close an item, with a reason.
@@ -149,8 +164,7 @@ def close_item(ask: Ask) -> Reply:
     return outcome(ask, c.Close(id=_id(ask), revision=revision_asked(ask.request), **given))
 
 
-@routes.add("POST", "/items/{id:str}/reopen", action="work", body=MessageIn, headers=("If-Match", "Idempotency-Key"),
-            answers={200: Outcome})  # fmt: skip
+@routes.add("POST", "/items/{id:str}/reopen", action="work", body=MessageIn, **_RESTING, answers={200: Outcome})
 def reopen_item(ask: Ask) -> Reply:
     """
     Open a new episode of a closed item.
@@ -159,8 +173,7 @@ def reopen_item(ask: Ask) -> Reply:
     return outcome(ask, c.Reopen(id=_id(ask), message=message, revision=revision_asked(ask.request)))
 
 
-@routes.add("POST", "/items/{id:str}/snooze", action="work", body=SnoozeIn, headers=("If-Match", "Idempotency-Key"),
-            answers={200: Outcome})  # fmt: skip
+@routes.add("POST", "/items/{id:str}/snooze", action="work", body=SnoozeIn, **_RESTING, answers={200: Outcome})
 def snooze_item(ask: Ask) -> Reply:
     """
     Let an item sleep until an instant, or wake it.
@@ -170,8 +183,8 @@ def snooze_item(ask: Ask) -> Reply:
     return outcome(ask, c.Snooze(id=_id(ask), until=given.until, message=given.message, revision=revision))
 
 
-@routes.add("POST", "/items/{id:str}/comments", action="work", body=MessageIn, headers=("Idempotency-Key",),
-            answers={201: Outcome})  # fmt: skip
+@routes.add("POST", "/items/{id:str}/comments", action="work", body=MessageIn, **_ONCE,
+            answers={201: Outcome, 202: Outcome})  # fmt: skip
 def comment_on_item(ask: Ask) -> Reply:
     """
     Add a comment.
@@ -185,8 +198,10 @@ def item_events(ask: Ask) -> Reply:
     """
     Show what was changed about an item, oldest first.
     """
+    faults: list[Fault] = []
+    limit = whole(ask.parameters, "limit", 1_000, 1_000, faults)
+    refuse(faults)
     id = ask.backlog.get(ask.path["id"]).id
-    limit = list_query({"limit": ask.parameters.get("limit", ["1000"])}, now="", me="", page_max=1_000).limit
     events = ask.backlog.events(EventQuery(item_ids=(id,), after=ask.text("after"), limit=limit))
     return Reply(data={"events": events, "next": events[-1].position if len(events) == limit else ""})
 
@@ -209,8 +224,7 @@ def item_links(ask: Ask) -> Reply:
     return Reply(data={"links": [{"kind": kind, "other": other} for kind, other in links]})
 
 
-@routes.add("POST", "/items/{id:str}/links", action="work", body=LinkIn, headers=("Idempotency-Key",),
-            answers={200: Outcome})  # fmt: skip
+@routes.add("POST", "/items/{id:str}/links", action="work", body=LinkIn, **_ONCE, answers={200: Outcome})
 def link_item(ask: Ask) -> Reply:
     """
     Link an item with another one, or part them.
@@ -224,19 +238,18 @@ def _id(ask: Ask) -> str:
     return ask.backlog.id_of(ask.path["id"])
 
 
-def shown(ask: Ask, item: Item, names: tuple[str, ...] = (), status: int = 200) -> Reply:
-    """
-    Return an item with its ETag.
-    """
-    data = view(item, names, ask.site.backlog.clock())
-    return Reply(data=data, status=status, headers={"ETag": etag(item.revision)})
+def _shown(ask: Ask, item: Item) -> Reply:
+    names, tag = names_asked(ask), etag(item.revision)
+    if is_known(ask.request, tag):
+        return Reply(status=304, headers={"ETag": tag})
+    return Reply(data=view(item, names, ask.site.backlog.clock()), headers={"ETag": tag})
 
 
 def outcome(ask: Ask, body: c.Body, *, status: int = 200) -> Reply:
     """
     Carry a command of one item out and return what became of it: 201 for a created item, 202 if it is only accepted.
     """
-    backlog = ask.backlog
+    backlog, names = ask.backlog, names_asked(ask)  # what is wrong with the request is told before anything is done
     answer = backlog.execute(body, request_id=request_id(ask.request))
     became = answer.outcomes[0]
     if became.verdict == "refused":
@@ -245,7 +258,7 @@ def outcome(ask: Ask, body: c.Body, *, status: int = 200) -> Reply:
     now = backlog.clock()
     data = Outcome(verdict=became.verdict, id=became.id, revision=became.revision, why=became.why, batch=answer.batch,
                    replayed=answer.replayed, accepted=answer.accepted,
-                   item=view(item, names_asked(ask), now) if item is not None else None)  # fmt: skip
+                   item=view(item, names, now) if item is not None else None)  # fmt: skip
     headers = {"ETag": etag(became.revision)} if became.revision else {}
     if became.verdict == "created":
         headers["Location"] = f"/api/v1/items/{became.id}"

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from backlog_store import commands as c
 from backlog_store.codec import to_builtins
-from backlog_store.errors import Fault, InvalidInput, NotFound
+from backlog_store.errors import Fault, NotFound
 from backlog_store.query import FACETS, EventQuery
 from backlog_store.shown import view
-from backlog_store.web.inputs import CONDITIONS, condition, instant, truth, whole
+from backlog_store.web.inputs import CONDITIONS, condition, instant, refuse, truth, whole
 from backlog_store.web.routing import LIMIT, Ask, Param, Reply, Routes
 
 __all__ = ["routes"]
@@ -61,26 +61,24 @@ def attention(ask: Ask) -> Reply:
     return Reply(data=data)
 
 
-@routes.add("GET", "/counts", action="read", answers={200: dict},
+@routes.add("GET", "/counts", action="read", collects=True, answers={200: dict},
             params=(*_WHERE, Param("by", f"What to count by, with commas between: {', '.join(FACETS)}.")))  # fmt: skip
 def counts(ask: Ask) -> Reply:
     """
     Count items by a field or several.
     """
     by = [name for text in ask.parameters.get("by", []) for name in text.split(",") if name]
-    faults = [Fault("/by", name, f"one of {', '.join(FACETS)}") for name in by if name not in FACETS]
-    known = {"q", "by", "closed", *CONDITIONS}
-    faults += [Fault(f"/{name}", "", "no such parameter") for name in ask.parameters if name not in known]
+    faults = ask.strays()
+    faults += [Fault("/by", name, f"one of {', '.join(FACETS)}") for name in by if name not in FACETS]
     truth(ask.parameters, "closed", faults)
-    if faults:
-        raise InvalidInput(faults, what="query")
+    refuse(faults)
     where, _, _ = condition(ask.parameters, now=ask.site.backlog.clock(), me=ask.asker.name)
     found = ask.backlog.tally(where, by)  # type: ignore[arg-type]
     rows = [{**dict(zip(by, values, strict=True)), "count": found[values]} for values in sorted(found)]
     return Reply(data={"by": by, "counts": rows, "total": sum(found.values())})
 
 
-@routes.add("GET", "/events", action="read", answers={200: dict}, params=(
+@routes.add("GET", "/events", action="read", collects=True, answers={200: dict}, params=(
     Param("after", "Go on behind this position."), LIMIT,
     Param("batch", "Of this batch alone."), Param("actor", "Of these actors.", many=True),
     Param("type", "Of these types.", many=True), Param("since", "Decided then or later."),
@@ -91,15 +89,11 @@ def list_events(ask: Ask) -> Reply:
     Show what was changed, in the order of the commits.
     """
     asked = ask.parameters
-    faults: list[Fault] = []
+    faults = ask.strays()
     limit = whole(asked, "limit", 100, 1_000, faults)
     since, until = instant(asked, "since", faults), instant(asked, "until", faults)
-    known = ("after", "limit", "batch", "actor", "type", "since", "until", "newest_first")
-    faults += [Fault(f"/{name}", "", f"no such parameter; known are {', '.join(known)}") for name in asked
-               if name not in known]  # fmt: skip
     newest_first = truth(asked, "newest_first", faults)
-    if faults:
-        raise InvalidInput(faults, what="query")
+    refuse(faults)
     query = EventQuery(
         after=ask.text("after"), limit=limit, batch=ask.text("batch") or None, newest_first=newest_first,
         actors=tuple(asked["actor"]) if "actor" in asked else None,

@@ -52,13 +52,13 @@ class PersonEditIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     message: str = ""
 
 
-@routes.add("GET", "/people", action="administer", whole=True, params=_PAGE, answers={200: dict})
+@routes.add("GET", "/people", action="administer", whole=True, collects=True, params=_PAGE, answers={200: dict})
 def list_people(ask: Ask) -> Reply:
     """
     List who may sign in, by name.
     """
     found = ask.site.backlog.read(lambda reader: list(people(reader)))
-    page, next = paged(found, lambda pair: pair[1].name, ask.parameters, [])
+    page, next = paged(found, lambda pair: pair[1].name, ask.parameters, ask.strays())
     return Reply(data={"people": [_told(*pair) for pair in page], "next": next})
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from backlog_store.codec import to_builtins
-from backlog_store.errors import Fault, NotFound
+from backlog_store.errors import NotFound
 from backlog_store.intake import read_report
 from backlog_store.planning import Plan, Planner, keep_in_store, kept_in_store, plans_in_store
 from backlog_store.taking import applied_as_data, changes_of, plan_as_data, take_in
@@ -20,16 +20,15 @@ __all__ = ["plan_for", "plans_for", "routes"]
 routes = Routes("/api/v1")
 
 
-@routes.add("POST", "/plans", action="report", takes=REPORTS, spooled=True, params=(*asked.ABOUT, *asked.HOW),
-            answers={201: dict})  # fmt: skip
+@routes.add("POST", "/plans", action="report", collects=True, takes=REPORTS, spooled=True,
+            params=(*asked.ABOUT, *asked.HOW), answers={201: dict})  # fmt: skip
 def plan_report(ask: Ask) -> Reply:
     """
     Show what a report would create, change, reopen and close, and why, as `backlog plan --json` prints it.
 
     Nothing of it is done. The plan is kept for 7 days, to be applied by its token.
     """
-    faults: list[Fault] = []
-    asked.known(ask.parameters, (*asked.ABOUT, *asked.HOW), faults)
+    faults = ask.strays()
     context, backlog = asked.about(ask.parameters, faults), ask.backlog
     taking = asked.how(ask.parameters, context, backlog, dry_run=True, faults=faults)
     planner = Planner(backlog)

@@ -39,16 +39,16 @@ def named_here() -> Iterator[None]:
         raise
 
 
-@routes.add("POST", "/reports", action="report", takes=REPORTS, spooled=True, params=(*asked.ABOUT, *asked.HOW, _DRY),
-            headers=("Idempotency-Key",), answers={200: dict, 202: dict})  # fmt: skip
+@routes.add("POST", "/reports", action="report", collects=True, takes=REPORTS, spooled=True,
+            params=(*asked.ABOUT, *asked.HOW, _DRY), headers=("Idempotency-Key",),
+            answers={200: dict, 202: dict})  # fmt: skip
 def take_in_report(ask: Ask) -> Reply:
     """
     Take in a report of any format that `backlog report` reads, and answer what `backlog report --json` prints.
 
     The format is recognised, unless `format` names it. 202 where it was accepted while the database is away.
     """
-    faults: list[Fault] = []
-    asked.known(ask.parameters, (*asked.ABOUT, *asked.HOW, _DRY), faults)
+    faults = ask.strays()
     dry_run = truth(ask.parameters, "dry_run", faults)
     context, backlog = asked.about(ask.parameters, faults), ask.backlog
     taking = asked.how(ask.parameters, context, backlog, request_id=request_id(ask.request), dry_run=dry_run,
@@ -60,7 +60,7 @@ def take_in_report(ask: Ask) -> Reply:
     return Reply(data=data, status=202 if data["accepted"] else 200)
 
 
-@routes.add("POST", "/alertmanager", action="report", takes=("application/json",), params=asked.ABOUT,
+@routes.add("POST", "/alertmanager", action="report", collects=True, takes=("application/json",), params=asked.ABOUT,
             answers={200: dict, 202: dict})  # fmt: skip
 def take_in_alerts(ask: Ask) -> Reply:
     """
@@ -68,8 +68,7 @@ def take_in_alerts(ask: Ask) -> Reply:
 
     Where nothing of it can be taken in, 422 says why, which Alertmanager writes into its log.
     """
-    faults: list[Fault] = []
-    asked.known(ask.parameters, asked.ABOUT, faults)
+    faults = ask.strays()
     context, backlog = asked.about(ask.parameters, faults), ask.backlog
     taking = asked.how({}, context, backlog, faults=faults)
     with named_here():

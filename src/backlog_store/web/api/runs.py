@@ -71,12 +71,12 @@ class JudgeIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     message: str = ""
 
 
-@routes.add("GET", "/runs", action="read", params=_FIND, answers={200: dict})
+@routes.add("GET", "/runs", action="read", collects=True, params=_FIND, answers={200: dict})
 def list_runs(ask: Ask) -> Reply:
     """
     List the runs that are remembered, the newest first.
     """
-    faults: list[Fault] = []
+    faults = ask.strays()
     since = instant(ask.parameters, "since", faults)
     page, next = newest_runs(ask, ask.backlog.runs(), ask.parameters, faults, since=since, page=20)
     headers = {"Link": next_link(ask.request, next)} if next else {}
@@ -90,7 +90,7 @@ def newest_runs(
     """
     Return a page of those *runs* that are asked for, the newest first, and where the next one goes on.
 
-    Raises `InvalidInput` with *faults* and those of the parameters.
+    Raises `InvalidInput` with *faults*, and one for a cursor that is none.
     """
     state, source = ask.text("state"), ask.text("source")
     after = parameters.get("after", ("",))[-1]
@@ -99,8 +99,7 @@ def newest_runs(
         faults.append(Fault("/after", after[:80], "not a cursor of this list; take it from the page before"))
     found = (one for one in runs if state in ("", one[1].state) and source in ("", one[1].source)
              and one[1].started_at >= since)  # fmt: skip
-    names = ("state", "source", "since")
-    return paged(found, lambda one: f"{one[1].started_at}/{one[0]}", parameters, faults, names, page=page, turned=True)
+    return paged(found, lambda one: f"{one[1].started_at}/{one[0]}", parameters, faults, page=page, turned=True)
 
 
 @routes.add("POST", "/runs", action="report", body=RunIn, headers=("Idempotency-Key",), answers={200: dict, 201: dict})

@@ -13,7 +13,6 @@ from backlog_store import commands as c
 from backlog_store.access import Scope
 from backlog_store.admission import Handed, issue_token, rotate_token, token_told
 from backlog_store.credentials import Token, state_of
-from backlog_store.errors import Fault
 from backlog_store.instants import Instant
 from backlog_store.model import ActorKind
 from backlog_store.rules.admitted import token_named, tokens
@@ -51,17 +50,17 @@ class RotateIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     message: str = ""
 
 
-@routes.add("GET", "/tokens", action="administer", whole=True, params=_LIST, answers={200: dict})
+@routes.add("GET", "/tokens", action="administer", whole=True, collects=True, params=_LIST, answers={200: dict})
 def list_tokens(ask: Ask) -> Reply:
     """
     List the tokens that hold, by name: what each reaches, until when, its last four characters; no secret.
     """
     now = ask.site.backlog.clock()
-    faults: list[Fault] = []
+    faults = ask.strays()
     everything = truth(ask.parameters, "all", faults)
     found = ask.backlog.read(lambda reader: list(tokens(reader)))
     listed = [one for one in found if everything or state_of(one, now) == "holds"]
-    page, next = paged(listed, lambda one: f"{one.name}/{one.key}", ask.parameters, faults, ("all",))
+    page, next = paged(listed, lambda one: f"{one.name}/{one.key}", ask.parameters, faults)
     return Reply(data={"tokens": [token_told(one, now) for one in page], "next": next})
 
 

@@ -74,12 +74,12 @@ class WhyIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     message: str = ""
 
 
-@routes.add("GET", "/webhooks", action="administer", whole=True, params=_PAGE, answers={200: dict})
+@routes.add("GET", "/webhooks", action="administer", whole=True, collects=True, params=_PAGE, answers={200: dict})
 def list_webhooks(ask: Ask) -> Reply:
     """
     List webhooks by name: where each goes, what of, how far it has come, and what it met; no secret.
     """
-    page, next = paged(standing(ask.backlog), lambda one: str(one["name"]), ask.parameters, [])
+    page, next = paged(standing(ask.backlog), lambda one: str(one["name"]), ask.parameters, ask.strays())
     return Reply(data={"webhooks": page, "next": next})
 
 
