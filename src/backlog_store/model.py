@@ -203,6 +203,20 @@ class Item(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, forb
         """
         return stage_of(self.status, self.blocked_by)
 
+    @property
+    def created_on(self) -> str:
+        """
+        Return the day of `created_at`, in UTC.
+        """
+        return self.created_at[:10]
+
+    @property
+    def closed_on(self) -> str:
+        """
+        Return the day of `closed_at`, in UTC; empty for an item that is not closed.
+        """
+        return self.closed_at[:10]
+
 
 def stage_of(status: str, blocked_by: int) -> str:
     """

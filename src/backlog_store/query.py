@@ -25,17 +25,31 @@ __all__ = [
 ]  # fmt: skip
 
 #: Every field that a query may name. ``due`` orders like ``due_date`` with "none" last; ``tag`` holds for any tag;
-#: ``stage`` is `Item.stage`.
+#: ``stage`` is `Item.stage`, ``created_on`` and ``closed_on`` are days, `Item.created_on` and `Item.closed_on`.
 FIELDS: tuple[str, ...] = (
     "id", "env", "service", "category", "priority", "status", "owner", "source", "dedupe_key", "due_date", "created_at",
     "updated_at", "wake_at", "closed_at", "closed_reason", "expires_at", "fix", "tag", "stage", "claimed_by",
+    "created_on", "closed_on",
 )  # fmt: skip
 #: Fields that `tally` can count by.
 Facet = Literal[
-    "env", "service", "category", "priority", "status", "owner", "source", "due_date", "closed_reason", "fix", "stage"
+    "env",
+    "service",
+    "category",
+    "priority",
+    "status",
+    "owner",
+    "source",
+    "due_date",
+    "closed_reason",
+    "fix",
+    "stage",
+    "created_on",
+    "closed_on",
 ]
 FACETS: tuple[str, ...] = (
     "env", "service", "category", "priority", "status", "owner", "source", "due_date", "closed_reason", "fix", "stage",
+    "created_on", "closed_on",
 )  # fmt: skip
 
 NO_DUE = "9999-99-99"  # sorts after every day

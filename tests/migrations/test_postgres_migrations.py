@@ -7,6 +7,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
@@ -24,7 +25,7 @@ from backlog_store.backends.postgres.reading import PostgresReader
 from backlog_store.backends.postgres.statements import COMMIT, begin
 from backlog_store.backends.postgres.wire import Link, Refused, Statement
 from backlog_store.errors import BackendUnavailable, ConfigError, SchemaMismatch
-from backlog_store.query import OPERATORS, All, Compare, EventQuery, In
+from backlog_store.query import ANY, OPERATORS, All, Compare, EventQuery, In
 from backlog_store.testing.conformance.base import apply
 from backlog_store.testing.oracle import count_items
 from backlog_store.testing.postgres import PostgresServer
@@ -343,4 +344,50 @@ def test_sleepers_of_an_older_store_are_counted(postgres_dsn: str, link: Link) -
     store = open_postgres(postgres_dsn)
     store.read(check)
     store.read(check_kept)
+    store.close()
+
+
+#: As the program of migration 7 adds up, but for its bound.
+ADD_UP_OF_SEVEN = """
+WITH taken AS (DELETE FROM tally_moves RETURNING n, env, status, priority, category, service, owner, source, due, wake)
+INSERT INTO tallies AS t (facet, env, status, value, wake, n)
+SELECT cell.facet, taken.env, taken.status, cell.value, '', sum(taken.n)
+FROM taken
+CROSS JOIN LATERAL (VALUES
+  ('priority', taken.priority), ('category', taken.category), ('service', taken.service), ('owner', taken.owner),
+  ('source', taken.source), ('due', taken.due)
+) AS cell (facet, value)
+GROUP BY 1, 2, 3, 4, 5
+ON CONFLICT (facet, env, status, value, wake) DO UPDATE SET n = t.n + excluded.n
+"""
+
+
+def test_days_of_an_older_store_are_counted(postgres_dsn: str, link: Link) -> None:
+    """From a store that did not count days, with moves that wait, and the release before adding up: each is exact."""
+    bring_up(link, MIGRATIONS[:7])
+    path = "SET search_path = backlog_store;"
+    made = (
+        "INSERT INTO items (id, revision, env, created_at, closed_at, status) "
+        "SELECT 'bl_' || n, 1, 'prod', '2026-03-0' || 1 + n % 3 || 'T08:00:00.000000Z', "
+        "CASE WHEN n % 2 = 0 THEN '2026-04-01T09:00:00.000000Z' ELSE '' END, "
+        "CASE WHEN n % 2 = 0 THEN 'done' ELSE 'open' END FROM generate_series(10, 39) AS made (n);"
+    )
+    link.script(f"{path} {made}", moment_after(60))
+    close = "UPDATE items SET status = 'done', closed_at = '2026-04-02T00:00:00.000000Z' WHERE id = '{}';"
+    link.script(f"{path} {close.format('bl_11')} DELETE FROM items WHERE id = 'bl_12';", moment_after(60))
+
+    store = open_postgres(postgres_dsn)
+    link.script(f"{path} {close.format('bl_13')} DELETE FROM items WHERE id = 'bl_14';", moment_after(60))
+    link.script(f"{path} {ADD_UP_OF_SEVEN}", moment_after(60))
+    alive = [n for n in range(10, 40) if n not in (12, 14)]
+    created = Counter((f"2026-03-0{1 + n % 3}",) for n in alive)
+    closed = Counter({("2026-04-01",): 13, ("2026-04-02",): 2, ("",): 13})
+
+    def check(reader: Reader) -> None:
+        assert isinstance(reader, PostgresReader)
+        assert reader.tally(ANY, ("created_on",)) == created
+        assert reader.tally(ANY, ("closed_on",)) == closed
+        assert list(tallies.differences(reader)) == []
+
+    store.read(check)
     store.close()

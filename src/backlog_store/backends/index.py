@@ -94,6 +94,14 @@ class _Row(msgspec.Struct, frozen=True, gc=False):
         return stage_of(self.status, self.blocked_by)
 
     @property
+    def created_on(self) -> str:
+        return self.created_at[:10]
+
+    @property
+    def closed_on(self) -> str:
+        return self.closed_at[:10]
+
+    @property
     def due(self) -> str:
         return self.due_date or NO_DUE
 

@@ -178,8 +178,6 @@ def commands() -> SearchStrategy[c.Command]:
         st.builds(c.Snooze, id=ids, until=st.one_of(st.just(""), instants())),
         st.builds(c.Comment, id=ids, message=texts(), meta=documents()),
         st.builds(c.Link, id=ids, kind=st.sampled_from(("blocks", "parent")), other=ids, remove=st.booleans()),
-        st.builds(c.Deactivate, ids=st.sampled_from(((), ("bl_1",), ("bl_1", "bl_2")))),
-        st.builds(c.Escalate, id=st.just("bl_1"), step=names(), episode=st.integers(0, 2)),
         st.builds(c.LiftVerdict, env=st.just("prod"), dedupe_key=st.sampled_from(("k1", "k2"))),
     )
     bodies: SearchStrategy[Any] = st.one_of(
@@ -188,6 +186,8 @@ def commands() -> SearchStrategy[c.Command]:
         st.builds(c.Resolve, env=st.just("prod"), source=st.just("slo"), dedupe_keys=st.just(("k1",)), proof=names()),
         st.builds(c.Cleanup, retention_days=st.integers(0, 400), limit=st.integers(1, 9)),
         st.builds(c.Undo, batch=texts()),
+        st.builds(c.Deactivate, ids=st.sampled_from(((), ("bl_1",), ("bl_1", "bl_2")))),
+        st.builds(c.Escalate, id=st.just("bl_1"), step=names(), episode=st.integers(0, 2)),
         st.builds(c.Bulk, bodies=st.lists(singles, max_size=3).map(tuple), keep_going=st.booleans()),
     )
     return st.builds(

@@ -16,7 +16,7 @@ from backlog_store.backends.postgres.reading import PostgresReader
 from backlog_store.backends.postgres.sessions import Session
 from backlog_store.backends.postgres.statements import COMMIT, begin
 from backlog_store.backends.postgres.wire import Link, Refused, Statement
-from backlog_store.backends.sql.dialects import POSTGRES, SLEEPERS, TALLIED
+from backlog_store.backends.sql.dialects import POSTGRES, SLEEPERS, TALLIED, of_items
 from backlog_store.backends.sql.recounting import recounts, what_is_counted
 
 __all__ = ["MOVES_MAX", "add_up", "differences", "is_due"]
@@ -30,15 +30,17 @@ STEP = 20_000
 
 #: Whoever finds another one at it leaves it to that one.
 _TAKE_TURN = "SELECT pg_try_advisory_xact_lock($1)"
+#: A trigger adds up the days on which items were created and closed, whoever takes rows out.
+_COLUMNS = [facet for facet in TALLIED if of_items(facet) == facet]
 _CELLS = ", ".join([
-    *(f"('{facet}', taken.{facet}, '')" for facet in TALLIED),
+    *(f"('{facet}', taken.{facet}, '')" for facet in _COLUMNS),
     *(f"('{facet} asleep', taken.{facet}, taken.wake)" for facet in SLEEPERS),
 ])  # fmt: skip
 _ADD_UP = f"""
 WITH taken AS (
   DELETE FROM tally_moves
   WHERE ctid = ANY (ARRAY (SELECT ctid FROM tally_moves LIMIT $1))
-  RETURNING n, env, status, {", ".join(TALLIED)}, wake
+  RETURNING n, env, status, {", ".join(_COLUMNS)}, wake
 ),
 cells AS (
   SELECT cell.facet, taken.env, taken.status, cell.value, cell.wake, sum(taken.n) AS n

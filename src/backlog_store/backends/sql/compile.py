@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import LiteralString
 
 from backlog_store.backends.sql.dialects import Dialect, Statement
-from backlog_store.backends.sql.stages import staged
+from backlog_store.backends.sql.stages import in_columns
 from backlog_store.model import LIMITS
 from backlog_store.query import (
     NO_DUE,
@@ -34,7 +34,7 @@ __all__ = [
     "is_selective", "parts_of",
 ]  # fmt: skip
 
-#: Each query field and its column. ``tag`` has a table of its own.
+#: Each query field and its column. ``tag`` has a table of its own; days are columns of counts alone (see stages.py).
 COLUMNS: dict[str, LiteralString] = {
     "id": "id",
     "env": "env",
@@ -56,6 +56,8 @@ COLUMNS: dict[str, LiteralString] = {
     "fix": "fix",
     "stage": "status",
     "claimed_by": "claimed_by",
+    "created_on": "created_on",
+    "closed_on": "closed_on",
 }
 #: Each comparison, as SQL has it.
 OPERATORS: dict[str, LiteralString] = {"<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -78,7 +80,7 @@ def compile_where(where: Where, dialect: Dialect) -> Statement:
     Return the condition over the table ``items``. Raises `InvalidInput` for an unknown field.
     """
     check_where(where)
-    return all_of(conditions(list(flat(staged(where))), dialect))
+    return all_of(conditions(list(flat(in_columns(where))), dialect))
 
 
 def compile_events(query: EventQuery, dialect: Dialect) -> Statement:

@@ -18,8 +18,8 @@ from typing import LiteralString, NamedTuple
 from msgspec.structs import replace
 
 from backlog_store.backends.sql.compile import COLUMNS, OPERATORS, all_of, conditions, flat, parts_of
-from backlog_store.backends.sql.dialects import SLEEPERS, TALLIED, Dialect, Statement, kept_counts
-from backlog_store.backends.sql.stages import staged
+from backlog_store.backends.sql.dialects import SLEEPERS, TALLIED, Dialect, Statement, kept_counts, of_items
+from backlog_store.backends.sql.stages import in_columns, staged
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.model import PRIORITIES
 from backlog_store.query import ANY, FACETS, NO_DUE, All, Any_, Compare, HasWords, In, Not, Where, check_where
@@ -48,7 +48,7 @@ def compile_tally(
     kept = (_kept if is_asked_again else _kept.__wrapped__)(of_envs, tuple(by), dialect)
     if kept is not None:
         return kept
-    condition = all_of(conditions(parts_of(staged(where), envs), dialect))
+    condition = all_of(conditions(parts_of(in_columns(where), envs), dialect))
     return _grouped(by, "COUNT(*)", "items", condition)
 
 
@@ -197,7 +197,7 @@ def _kept_counts(
 
 
 def _grouped(by: Sequence[str], counted: LiteralString, source: LiteralString, condition: Statement) -> Statement:
-    columns = [COLUMNS[name] for name in by]
+    columns = [of_items(COLUMNS[name]) if source == "items" else COLUMNS[name] for name in by]
     shown: LiteralString = ", ".join([*columns, counted])
     grouped: LiteralString = "\nGROUP BY " + ", ".join(columns) if columns else ""
     return Statement(f"SELECT {shown}\nFROM {source}\nWHERE {condition.sql}{grouped}", condition.parameters)

@@ -15,11 +15,17 @@ from backlog_store.codec import encode
 
 __all__ = [
     "BY_MONTH", "MONTHS", "POSTGRES", "SLEEPERS", "SQLITE", "TALLIED", "Dialect", "Statement", "kept_counts",
-    "sqlite_term",
+    "of_items", "sqlite_term",
 ]  # fmt: skip
 
 #: Columns whose values are counted as items are written, each by env and status.
-TALLIED: tuple[LiteralString, ...] = ("priority", "category", "service", "owner", "source", "due")
+TALLIED: tuple[LiteralString, ...] = (
+    "priority", "category", "service", "owner", "source", "due", "created_on", "closed_on",
+)  # fmt: skip
+#: Those of them that are no columns of items, and what is taken for them there.
+_DERIVED: dict[LiteralString, LiteralString] = {
+    "created_on": "substr(created_at, 1, 10)", "closed_on": "substr(closed_at, 1, 10)"
+}  # fmt: skip
 #: Columns by whose values those that have an instant to wake at are counted besides, each by env, status and day of it.
 SLEEPERS: tuple[LiteralString, ...] = ("priority", "owner", "due")
 #: Facets of counts by month: that of the counts by day, with " month" behind the column whose days are put together.
@@ -170,6 +176,13 @@ def _sqlite_events(item_ids: Sequence[str]) -> Statement:
     return Statement(sql, items.parameters + events.parameters)
 
 
+def of_items(column: LiteralString) -> LiteralString:
+    """
+    Return how a SELECT from items says a column of `TALLIED`.
+    """
+    return _DERIVED.get(column, column)
+
+
 def kept_counts(column: LiteralString, facet: LiteralString) -> LiteralString:
     """
     Return the SELECT of the counts of *facet*: env, status, *column*, ``wake`` (the day of waking, or none) and n.
@@ -181,7 +194,7 @@ def _sqlite_uncounted(column: LiteralString) -> tuple[LiteralString, ...]:
     # What moved since, and the items that are above the mark.
     return (
         *_moves(column),
-        f"SELECT env, status, {column}, substr(wake_at, 1, 10) AS wake, 1 AS n FROM {_UNCOUNTED}",
+        f"SELECT env, status, {of_items(column)} AS {column}, substr(wake_at, 1, 10) AS wake, 1 AS n FROM {_UNCOUNTED}",
     )
 
 

@@ -27,7 +27,7 @@ from backlog_store.backends.sql.compile import (
     parts_of,
 )
 from backlog_store.backends.sql.dialects import Dialect, Statement
-from backlog_store.backends.sql.stages import staged
+from backlog_store.backends.sql.stages import in_columns
 from backlog_store.model import PRIORITIES, STAGES
 from backlog_store.query import ORDERS, Compare, HasWords, In, ItemQuery, Where, check_query
 
@@ -155,7 +155,7 @@ def _branches(query: ItemQuery, dialect: Dialect, envs: Callable[[], Sequence[st
     """
     Return the branches of a page; one branch of no fixed values where splitting does not help.
     """
-    parts = parts_of(staged(query.where), envs)
+    parts = parts_of(in_columns(query.where), envs)
     leading = [part for part in parts if is_selective(part)]
     if query.order not in _BRANCHED or (leading and not (dialect.woken_in_order and _is_on_waking(leading))):
         return _Branches((), [()], conditions(parts, dialect))

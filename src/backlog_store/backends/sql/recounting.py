@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import LiteralString
 
-from backlog_store.backends.sql.dialects import BY_MONTH, MONTHS, SLEEPERS, TALLIED, Dialect, kept_counts
+from backlog_store.backends.sql.dialects import BY_MONTH, MONTHS, SLEEPERS, TALLIED, Dialect, kept_counts, of_items
 
 __all__ = ["recounts", "what_is_counted"]
 
@@ -23,7 +23,7 @@ def recounts(dialect: Dialect) -> Iterator[LiteralString]:
         sources = (kept_counts(column, column), *dialect.uncounted(column))
         yield _compared(f"'{column}'", column, "''", [
             *(f"SELECT env, status, {column}, n FROM ({source}) AS counts" for source in sources),
-            f"SELECT env, status, {column}, -1 FROM items",
+            f"SELECT env, status, {of_items(column)}, -1 FROM items",
         ])  # fmt: skip
     for column in SLEEPERS:
         sources = (kept_counts(column, f"{column} asleep"), *dialect.uncounted(column))

@@ -1,5 +1,5 @@
 """
-What columns hold in place of a field: the stage in ``status``, and ``9999-99-99`` in ``due`` for no due date.
+What columns hold in place of a field: stages in ``status``, ``9999-99-99`` in ``due`` for none, an instant for its day.
 
 So an open item that waits for a live one stands in another branch of each index than one that is ready, and what is
 ready is found without walking past what waits; no column, no index and no write is needed for it.
@@ -13,12 +13,49 @@ from typing import Any
 from backlog_store.model import STATUSES, stage_of
 from backlog_store.query import NO_DUE, OPERATORS, All, Any_, Compare, In, Not, Where
 
-__all__ = ["staged", "tally_keys"]
+__all__ = ["in_columns", "staged", "tally_keys"]
 
 _STAGES: dict[str, tuple[str, ...]] = {
     status: tuple(dict.fromkeys((status, stage_of(status, 1)))) for status in STATUSES
 }
 _STATUS = {stage: status for status, stages in _STAGES.items() for stage in stages if stage not in STATUSES}
+
+
+#: The instants of which a field is the day.
+_INSTANTS = {"created_on": "created_at", "closed_on": "closed_at"}
+_DAY = len("2026-01-01")
+
+
+def in_columns(where: Where) -> Where:
+    """
+    Return the same condition in terms of what columns of items hold: stages, and instants in place of days.
+    """
+    return _instants(staged(where))
+
+
+def _instants(where: Where) -> Where:
+    match where:
+        case All(parts):
+            return All(tuple(map(_instants, parts)))
+        case Any_(parts):
+            return Any_(tuple(map(_instants, parts)))
+        case Not(part):
+            return Not(_instants(part))
+        case In(name, values) if name in _INSTANTS:
+            days = sorted({value for value in values if len(value) == _DAY})
+            none = (In(_INSTANTS[name], ("",)),) if "" in values else ()
+            return Any_((*none, *(All((_day(name, ">=", day), _day(name, "<=", day))) for day in days)))
+        case Compare(name, op, value) if name in _INSTANTS:
+            return _day(name, op, value)
+        case _:
+            return where
+
+
+def _day(name: str, op: str, day: str) -> Where:
+    # Instants of a day begin with it: all of them stand behind the day itself, and before the day and a "~". No day is
+    # equal to a longer text, which stands behind the day that it begins with, or to a shorter one.
+    is_behind = len(day) > _DAY or (len(day) == _DAY and op in {"<=", ">"})
+    return Compare(_INSTANTS[name], "<" if op.startswith("<") else ">=", day[:_DAY] + "~" * is_behind)
 
 
 def staged(where: Where) -> Where:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["APPLICATION_ID", "SCHEMA", "needs_change", "read_version", "upgrade"]
 
 #: The schema that this program writes: the number of the last file in migrations/.
-SCHEMA = 4
+SCHEMA = 5
 #: Says in the file's header whose it is ("bklg"), see https://www.sqlite.org/fileformat2.html#application_id.
 APPLICATION_ID = 0x626B6C67
 

@@ -12,7 +12,7 @@ CREATE TABLE marks (
   counted_mark INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO marks VALUES (1, 3, 0, 0);
+INSERT INTO marks VALUES (1, 5, 0, 0);
 
 -- `doc` is the item, whole; the other columns are copies for finding it. Pages in order are merged from one branch for
 -- each status and priority; that no other value is written is seen to before (a CHECK costs a third of the insert).
@@ -52,7 +52,7 @@ CREATE UNIQUE INDEX items_key ON items (env, dedupe_key) WHERE dedupe_key <> '';
 CREATE INDEX items_order ON items (env, status, priority, due, id, service, category, owner, wake_at);
 
 -- Sparse: they cost nothing for the many items without a close, an expiry or a snooze.
-CREATE INDEX items_closed ON items (closed_at, id) WHERE closed_at <> '';
+CREATE INDEX items_closed ON items (closed_at, id, env) WHERE closed_at <> '';
 CREATE INDEX items_expires ON items (expires_at) WHERE expires_at <> '';
 CREATE INDEX items_claimed ON items (claimed_by) WHERE claimed_by <> '';
 CREATE INDEX items_wake ON items (wake_at, env, status, priority, due, owner, id) WHERE wake_at <> '';
@@ -123,28 +123,32 @@ CREATE TABLE tally_moves (
   source TEXT NOT NULL,
   due TEXT NOT NULL,
   -- The day of `wake_at`; empty for an item that does not sleep.
-  wake TEXT NOT NULL DEFAULT ''
+  wake TEXT NOT NULL DEFAULT '',
+  -- The days of `created_at` and `closed_at`.
+  created_on TEXT NOT NULL DEFAULT '',
+  closed_on TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
 -- Triggers, so that no way of changing an item can forget them. An update names only the columns that differ: one that
 -- moves nothing meets no trigger.
-CREATE TRIGGER items_moved AFTER UPDATE OF env, status, priority, category, service, owner, source, due, wake_at ON items
+CREATE TRIGGER items_moved AFTER UPDATE OF env, status, priority, category, service, owner, source, due, wake_at, created_at,
+  closed_at ON items
 WHEN OLD.num <= (SELECT counted_mark FROM marks)
 BEGIN
-  INSERT INTO tally_moves (n, env, status, priority, category, service, owner, source, due, wake)
+  INSERT INTO tally_moves (n, env, status, priority, category, service, owner, source, due, wake, created_on, closed_on)
   VALUES
     (-1, OLD.env, OLD.status, OLD.priority, OLD.category, OLD.service, OLD.owner, OLD.source, OLD.due,
-     substr(OLD.wake_at, 1, 10)),
+     substr(OLD.wake_at, 1, 10), substr(OLD.created_at, 1, 10), substr(OLD.closed_at, 1, 10)),
     (1, NEW.env, NEW.status, NEW.priority, NEW.category, NEW.service, NEW.owner, NEW.source, NEW.due,
-     substr(NEW.wake_at, 1, 10));
+     substr(NEW.wake_at, 1, 10), substr(NEW.created_at, 1, 10), substr(NEW.closed_at, 1, 10));
 END;
 
 CREATE TRIGGER items_gone AFTER DELETE ON items
 WHEN OLD.num <= (SELECT counted_mark FROM marks)
 BEGIN
-  INSERT INTO tally_moves (n, env, status, priority, category, service, owner, source, due, wake)
+  INSERT INTO tally_moves (n, env, status, priority, category, service, owner, source, due, wake, created_on, closed_on)
   VALUES (-1, OLD.env, OLD.status, OLD.priority, OLD.category, OLD.service, OLD.owner, OLD.source, OLD.due,
-     substr(OLD.wake_at, 1, 10));
+     substr(OLD.wake_at, 1, 10), substr(OLD.created_at, 1, 10), substr(OLD.closed_at, 1, 10));
 END;
 
 -- `words` come cut and folded, separated by single spaces; `terms` are tags, owner and fix, in letters that no tokenizer

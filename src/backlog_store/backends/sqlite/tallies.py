@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import LiteralString
 
-from backlog_store.backends.sql.dialects import SLEEPERS, SQLITE, TALLIED
+from backlog_store.backends.sql.dialects import SLEEPERS, SQLITE, TALLIED, of_items
 from backlog_store.backends.sql.recounting import recounts, what_is_counted
 
 __all__ = ["PENDING_MAX", "catch_up", "differences", "pending", "start_anew"]
@@ -24,6 +24,7 @@ __all__ = ["PENDING_MAX", "catch_up", "differences", "pending", "start_anew"]
 PENDING_MAX = 1_024
 
 _LISTED: LiteralString = ", ".join(TALLIED)
+_OF_ITEMS: LiteralString = ", ".join([of_items(column) for column in TALLIED])
 _CELLS: LiteralString = "\nUNION ALL\n".join(
     [f"SELECT '{facet}' AS facet, env, status, {facet} AS value, '' AS wake, n FROM moved" for facet in TALLIED]
     + [f"SELECT '{facet} asleep', env, status, {facet}, wake, n FROM moved WHERE wake <> ''" for facet in SLEEPERS]
@@ -33,7 +34,7 @@ _FOLD: LiteralString = f"""
     WITH waiting AS (
       SELECT env, status, {_LISTED}, wake, n FROM tally_moves
       UNION ALL
-      SELECT env, status, {_LISTED}, substr(wake_at, 1, 10), 1 FROM items NOT INDEXED
+      SELECT env, status, {_OF_ITEMS}, substr(wake_at, 1, 10), 1 FROM items NOT INDEXED
       WHERE num > (SELECT counted_mark FROM marks)
     ),
     -- Those that go the same way together first: of thousands of new items that leaves some dozens.

@@ -237,8 +237,8 @@ class Searches(Suite):
         _stored(backend, ITEMS)
         for number, item in enumerate(ITEMS[:40]):
             drawn = sampler.item(number)
-            named = (*FACETS, "blocked_by", "tags", "updated_at")
-            fields = {name: getattr(drawn, name) for name in named if name not in ("env", "stage")}
+            named = {*FACETS, "blocked_by", "tags", "updated_at", "created_at", "closed_at"}
+            fields = {name: getattr(drawn, name) for name in named - {"env", "stage", "created_on", "closed_on"}}
             change = then(item, **fields)
             apply(backend, change)
             items[item.id] = change.item

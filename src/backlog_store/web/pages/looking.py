@@ -14,7 +14,7 @@ from backlog_store.query import EventQuery
 from backlog_store.web.pages.items import told
 from backlog_store.web.pages.news import shown
 from backlog_store.web.pages.render import page, standing
-from backlog_store.web.pages.trends import EVENTS_MAX, Trend, trend
+from backlog_store.web.pages.trends import Trend, trend
 from backlog_store.web.routing import Ask, Param, Reply, Routes
 
 __all__ = ["routes"]
@@ -87,8 +87,8 @@ def dashboard_page(ask: Ask) -> Reply:
         ("Sources of live items", "source", _most(found.source_counts)),
     ]  # fmt: skip
     return page(ask, "dashboard.html", found=found, charts=charts, env=env, also=also, quote=quote,
-                trend=drawn, events_max=EVENTS_MAX, high=max([1, *(max(day.opened, day.closed) for day in drawn.days)]),
-                most=max([1, *(sum(day.status.values()) for day in drawn.days)]))  # fmt: skip
+                trend=drawn, high=max([1, *(max(day.opened, day.closed) for day in drawn.days)]),
+                most=max([1, *(day.live for day in drawn.days)]))  # fmt: skip
 
 
 def _drawn(reader: Reader, env: str, now: str) -> tuple[Dashboard, Trend]:

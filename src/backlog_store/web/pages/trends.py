@@ -1,8 +1,8 @@
 """
-What the dashboard draws over time: computed from the newest events, so that it costs the same in a large backlog.
+What the dashboard draws over time: from counts by day that are kept, so it costs the same in a large backlog.
 
-No store keeps yesterday's counts. They are today's with the changes since taken back, as far as the newest
-`EVENTS_MAX` events reach; a busier backlog shows fewer days, and says from when. What was purged is in none of them.
+The days are those of the items as they are now: one that was closed and came back was live all the while, and what was
+purged is in none of them. How soon and how well things are closed is looked up for the `CLOSED_MAX` closed last.
 """
 
 from __future__ import annotations
@@ -13,28 +13,27 @@ from statistics import median
 from msgspec import Struct
 
 from backlog_store.backends.port import Reader
-from backlog_store.instants import add_seconds, day_of, to_datetime
-from backlog_store.model import CLOSED, LIVE, Event, Item
-from backlog_store.query import All, EventQuery, In, ItemQuery, live
+from backlog_store.instants import Instant, day_of, plus_days, to_datetime
+from backlog_store.model import CLOSED, LIVE, STATUSES, Event, Item
+from backlog_store.query import All, Compare, EventQuery, In, ItemQuery, Where
 from backlog_store.rules.policies import policy_in_force
 from backlog_store.rules.sla import sla_of
 
-__all__ = ["DAYS", "EVENTS_MAX", "Day", "Trend", "trend"]
+__all__ = ["CLOSED_MAX", "DAYS", "Age", "Day", "Trend", "trend"]
 
 DAYS = 28
-EVENTS_MAX = 2_000
-#: Items in the order of work whose age is looked at, and closed ones whose targets are computed.
-_AGED = 500
-_CLOCKED = 100
-_PAGE = 1_000
+CLOSED_MAX = 100
 _DAY_S = 86_400
-_AGES = ((7, "under a week"), (30, "1 to 4 weeks"), (90, "1 to 3 months"), (10**6, "older"))
-_TIMES = ((1, "within a day"), (7, "within a week"), (30, "within a month"), (10**6, "later"))
+#: Names of ages, and from how many days on an item is too old for them.
+_AGES = (("under a week", 7), ("1 to 4 weeks", 28), ("4 to 13 weeks", 91))
+_TIMES = (("within a day", 1), ("within a week", 7), ("within 4 weeks", 28), ("later", 10**6))
 
 
 class Day(Struct, frozen=True, kw_only=True):
     """
-    One day: how many were opened (again) and closed, and how many of each live status there were at its end.
+    One day: how many were opened and closed on it, and what became of those that were live at its end.
+
+    `status` has so many of them by each live status that they have now; `since` were closed since.
     """
 
     day: str
@@ -42,104 +41,115 @@ class Day(Struct, frozen=True, kw_only=True):
     opened: int
     closed: int
     status: Mapping[str, int]
+    since: int
+
+    @property
+    def parts(self) -> tuple[tuple[str, int], ...]:
+        """
+        Return what the live ones are now: each live status, and `gone` for those closed since.
+        """
+        return (*self.status.items(), ("gone", self.since))
+
+    @property
+    def live(self) -> int:
+        """
+        Return how many were live at the end of the day.
+        """
+        return sum(count for _, count in self.parts)
+
+
+class Age(Struct, frozen=True, kw_only=True):
+    """
+    How many live items were created on the day *since* or later, and before *until*; either is empty if open.
+    """
+
+    name: str
+    since: str
+    until: str
+    count: int
 
 
 class Trend(Struct, frozen=True, kw_only=True):
     """
-    The days that the events reach, oldest first; none, where not even today's are all among them.
+    The last `DAYS` days, oldest first; `ages` of all live items; and how well the newest closed ones of them went.
 
-    `partly`: they did not reach all `DAYS`. `fix_times` and `ages` are counts by name; `due` and `sla` are (in time, of
-    how many); `fix_median_s` is ``None`` where nothing was fixed. `aged` is how many items were looked at for `ages`.
+    Of the *looked_at* ones: `fix_times` are counts by name and `fix_median_s` their median, ``None`` where nothing was
+    fixed; `due` and `sla` are (in time, of how many).
     """
 
     days: tuple[Day, ...]
-    partly: bool
+    ages: tuple[Age, ...]
+    looked_at: int
     fix_times: tuple[tuple[str, int], ...]
     fix_median_s: float | None
     due: tuple[int, int]
     sla: tuple[int, int]
-    ages: tuple[tuple[str, int], ...]
-    aged: int
 
 
-def trend(reader: Reader, *, env: str, now: str, counts: Mapping[str, int]) -> Trend:
+Counts = Mapping[tuple[str, ...], int]
+
+
+def trend(reader: Reader, *, env: str, now: Instant, counts: Mapping[str, int]) -> Trend:
     """
     Return what happened in *env* (empty: in all) in the last days; *counts* are those by status at *now*.
     """
-    found, items, reached = _passed(reader, env, day_of(add_seconds(now, -(DAYS - 1) * _DAY_S)))
-    ended = {
-        event.item_id: items[event.item_id] for event in found
-        if _closes(event) and event.item_id in items and event.changes["closed_at"][1] == items[event.item_id].closed_at
-    }  # fmt: skip
-    closed = sorted(ended.values(), key=lambda item: (item.closed_at, item.id), reverse=True)
+    today = day_of(now)
+    first = plus_days(today, 1 - DAYS)
+    scope: tuple[Where, ...] = (In("env", (env,)),) if env else ()
+    # All is asked before any answer is looked at: where asking is a round trip, one does for all.
+    every = In("status", STATUSES)
+    created = reader.tally(
+        All((*scope, every, Compare("created_on", ">=", plus_days(today, 1 - _AGES[-1][1])))), ("created_on", "status")
+    )
+    ended = reader.tally(All((*scope, every, Compare("closed_on", ">=", first))), ("closed_on",))
+    lately = All((*scope, Compare("closed_at", ">=", first)))
+    closed = reader.search(ItemQuery(where=lately, order="closed", descending=True, limit=CLOSED_MAX))
     fixed = [_seconds(item.created_at, item.closed_at) for item in closed if item.closed_reason == "fixed"]
     dated = [item for item in closed if item.due_date]
-    where = All((*((In("env", (env,)),) if env else ()), live()))
-    aged = reader.search(ItemQuery(where=where, limit=_AGED))
     return Trend(
-        days=tuple(_days(found, reached, now, counts)),
-        partly=reached > day_of(add_seconds(now, -(DAYS - 1) * _DAY_S)),
-        fix_times=_counted(fixed, _TIMES),
+        days=tuple(_days(today, created, ended, counts)),
+        ages=tuple(_ages(today, created, counts)),
+        looked_at=len(closed),
+        fix_times=_counted(fixed),
         fix_median_s=median(fixed) if fixed else None,
-        due=(sum(day_of(item.closed_at) <= item.due_date for item in dated), len(dated)),
-        sla=_kept(reader, closed[:_CLOCKED], now),
-        ages=_counted([_seconds(item.created_at, now) for item in aged], _AGES),
-        aged=len(aged),
+        due=(sum(item.closed_on <= item.due_date for item in dated), len(dated)),
+        sla=_kept(reader, closed, now),
     )
 
 
-def _passed(reader: Reader, env: str, first: str) -> tuple[list[Event], dict[str, Item], str]:
+def _days(today: str, created: Counts, ended: Counts, counts: Mapping[str, int]) -> Iterator[Day]:
     """
-    Return the events since the day *first*, newest first, and the first day that they hold whole.
-
-    With them come the items that were closed, and all where one env is asked for.
+    Return the days: today's counts, from which what came is taken out day by day, and what was closed put back.
     """
-    found: list[Event] = []
-    items: dict[str, Item] = {}
-    after, read = "", 0
-    while True:
-        events = reader.events(EventQuery(newest_first=True, limit=_PAGE, after=after))
-        read += len(events)
-        within = [event for event in events if day_of(event.ts) >= first and "status" in event.changes]
-        items |= reader.items({event.item_id for event in within if env or _closes(event)})
-        found += [event for event in within
-                  if not env or (event.item_id in items and items[event.item_id].env == env)]  # fmt: skip
-        if len(events) < _PAGE or day_of(max(event.ts for event in events)) < first:
-            return found, items, first
-        if read >= EVENTS_MAX:
-            return found, items, max(first, day_of(add_seconds(events[-1].ts, _DAY_S)))
-        after = events[-1].position
-
-
-def _closes(event: Event) -> bool:
-    return bool(event.changes.get("closed_at", ("", ""))[1])
-
-
-def _days(found: Sequence[Event], first: str, now: str, counts: Mapping[str, int]) -> Iterator[Day]:
-    opened: dict[str, int] = {}
-    closed: dict[str, int] = {}
-    moved: dict[str, dict[str, int]] = {}
-    for event in found:
-        day = day_of(event.ts)
-        was, became = event.changes["status"]
-        opened[day] = opened.get(day, 0) + (was not in LIVE and became in LIVE)
-        closed[day] = closed.get(day, 0) + (was not in CLOSED and became in CLOSED)
-        of_day = moved.setdefault(day, {})
-        of_day[became] = of_day.get(became, 0) + 1
-        of_day[was] = of_day.get(was, 0) - 1
-    standing = {name: counts.get(name, 0) for name in ("open", "in_progress", "blocked")}
     days: list[Day] = []
-    day = day_of(now)
-    while day >= first:
-        after = day_of(add_seconds(f"{day}T00:00:00.000000Z", _DAY_S))
-        days.append(Day(day=day, next=after, opened=opened.get(day, 0), closed=closed.get(day, 0), status=standing))
-        gone = moved.get(day, {})
-        standing = {name: max(0, n - gone.get(name, 0)) for name, n in standing.items()}
-        day = day_of(add_seconds(f"{day}T00:00:00.000000Z", -_DAY_S))
+    shown = [plus_days(today, -number) for number in range(DAYS)]
+    live = {name: counts.get(name, 0) for name in STATUSES if name in LIVE}
+    since = 0
+    # Where clocks differ something may be dated later than today.
+    for day in sorted({*shown, *(key[0] for key in (*created, *ended))}, reverse=True):
+        came = {status: created.get((day, status), 0) for status in STATUSES}
+        gone = ended.get((day,), 0)
+        if shown[-1] <= day <= today:
+            days.append(
+                Day(day=day, next=plus_days(day, 1), opened=sum(came.values()), closed=gone, status=live, since=since)
+            )
+        live = {name: n - came[name] for name, n in live.items()}
+        since += gone - sum(came[status] for status in CLOSED)
     return reversed(days)
 
 
-def _kept(reader: Reader, closed: Sequence[Item], now: str) -> tuple[int, int]:
+def _ages(today: str, created: Counts, counts: Mapping[str, int]) -> Iterator[Age]:
+    until, left = "", sum(counts.get(status, 0) for status in LIVE)
+    for name, days in _AGES:
+        since = plus_days(today, 1 - days)
+        count = sum(n for (day, status), n in created.items()
+                    if status in LIVE and day >= since and (not until or day < until))  # fmt: skip
+        yield Age(name=name, since=since, until=until, count=count)
+        until, left = since, left - count
+    yield Age(name="older", since="", until=until, count=left)
+
+
+def _kept(reader: Reader, closed: Sequence[Item], now: Instant) -> tuple[int, int]:
     """
     Return for how many of these items the policy's target to close them was met, of how many that have one.
     """
@@ -154,12 +164,12 @@ def _kept(reader: Reader, closed: Sequence[Item], now: str) -> tuple[int, int]:
     return states.count("met"), states.count("met") + states.count("breached")
 
 
-def _counted(seconds: Sequence[float], bounds: Sequence[tuple[int, str]]) -> tuple[tuple[str, int], ...]:
-    counts = {name: 0 for _, name in bounds}
+def _counted(seconds: Sequence[float]) -> tuple[tuple[str, int], ...]:
+    counts = {name: 0 for name, _ in _TIMES}
     for one in seconds:
-        counts[next(name for days, name in bounds if one < days * _DAY_S)] += 1
+        counts[next(name for name, days in _TIMES if one < days * _DAY_S)] += 1
     return tuple(counts.items()) if seconds else ()
 
 
-def _seconds(since: str, until: str) -> float:
+def _seconds(since: Instant, until: Instant) -> float:
     return max(0.0, (to_datetime(until) - to_datetime(since)).total_seconds())
