@@ -85,7 +85,8 @@ def test_days_are_those_of_the_items(backlog: Backlog) -> None:
     for number in range(120):
         clock.advance(rng.random() * 2 * _DAY_S)
         item = person.upsert(title=f"I {number}", dedupe_key=f"k{number}", env=rng.choice(("prod", "staging")))
-        getattr(person, rng.choice(("close_item", "comment")))(rng.choice(person.search(live(), limit=None)).id, "fixed")
+        decide = rng.choice((person.close_item, person.comment))
+        decide(rng.choice(person.search(live(), limit=None)).id, "fixed")
         if number % 10 == 0 and person.get(item.id).status in LIVE:
             person.close_item(item.id, "wont_fix")
             person.reopen(item.id, "it is back")

@@ -54,7 +54,9 @@ def test_user_text_is_a_parameter_and_never_sql(dialect: Dialect, field: str) ->
         sql, parameters = compile_items(ItemQuery(where=hostile, order="id"), dialect)
         assert sql == compile_items(ItemQuery(where=plain, order="id"), dialect).sql
         # Of a status only those that there are reach the engine, as stages; of a day what may be one.
-        assert field in {"status", "created_on", "closed_on"} or any(HOSTILE in str(parameter) for parameter in parameters)
+        assert field in {"status", "created_on", "closed_on"} or any(
+            HOSTILE in str(parameter) for parameter in parameters
+        )
         assert HOSTILE not in sql
         assert _placeholders(sql) == len(parameters)
 

@@ -127,7 +127,7 @@ def _days(today: str, created: Counts, ended: Counts, counts: Mapping[str, int])
     since = 0
     # Where clocks differ something may be dated later than today.
     for day in sorted({*shown, *(key[0] for key in (*created, *ended))}, reverse=True):
-        came = {status: created.get((day, status), 0) for status in STATUSES}
+        came: dict[str, int] = {status: created.get((day, status), 0) for status in STATUSES}
         gone = ended.get((day,), 0)
         if shown[-1] <= day <= today:
             days.append(
