@@ -123,7 +123,7 @@ def _days(today: str, created: Counts, ended: Counts, counts: Mapping[str, int])
     """
     days: list[Day] = []
     shown = [plus_days(today, -number) for number in range(DAYS)]
-    live = {name: counts.get(name, 0) for name in STATUSES if name in LIVE}
+    live: dict[str, int] = {name: counts.get(name, 0) for name in STATUSES if name in LIVE}
     since = 0
     # Where clocks differ something may be dated later than today.
     for day in sorted({*shown, *(key[0] for key in (*created, *ended))}, reverse=True):
