@@ -70,8 +70,9 @@ def test_counts_are_exact_or_bound_from_above(
     """
     with closing(new_stores(name, request, tmp_path)()()) as backend:
         items = filled(backend)
-        for most in (MANY, 20):
+        for most in (MANY, 20, -1):
             monkeypatch.setattr(facets, "LOOK_MAX", most)
+            monkeypatch.setattr(facets, "SMALL", -1)
             for text, where in CONDITIONS.items():
                 for by in (None, *(facet for facet, _ in FACETS)):
                     found = backend.read(partial(count, where=where, by=by))
@@ -114,6 +115,7 @@ def test_a_large_backlog_is_not_counted_through(text: str, monkeypatch: pytest.M
     """
     Beyond the limit only what is kept as items are written is asked for, and a page of items at most.
     """
+    monkeypatch.setattr(facets, "SMALL", -1)
     monkeypatch.setattr(facets, "LOOK_MAX", -1)
     with closing(open_memory()) as backend:
         filled(backend)
@@ -212,6 +214,7 @@ def test_what_was_not_counted_is_told_as_a_bound(
     """
     A list that would have to be counted through says that it is more than its page, and how many at most.
     """
+    monkeypatch.setattr(facets, "SMALL", -1)
     monkeypatch.setattr(facets, "LOOK_MAX", 0)
     text = client.get("/items", params={"q": "number"}).text
     assert said(text) == "More than 50 items, at most 60"
@@ -229,6 +232,7 @@ def test_who_reaches_a_part_sees_the_counts_of_that_part(
     client = asking("ben")
     assert said(client.get("/items").text) == "30 items"
     assert facets_of(client.get("/items").text)["service"] == {"web": "30"}
+    monkeypatch.setattr(facets, "SMALL", -1)
     monkeypatch.setattr(facets, "LOOK_MAX", 0)
     shown = facets_of(client.get("/items", params={"status": "open"}).text)
     assert shown["service"] == {"web": "30"}

@@ -2,8 +2,8 @@
 How many items a list has, and how many each value of a facet would leave: at a price that does not grow.
 
 What the stores count as items are written (by env, status and one field more) is exact at no cost. Everything else has
-to look at items, and does so only where those counts say that few would be looked at, or a look for a page's items
-finds all there are; beyond that the kept counts still bound it from above, which is said as such.
+to look at items, and does so only in a small backlog, or where those counts say that few would be looked at, or where a
+look for a page's items finds all there are; beyond that the kept counts bound it from above, which is said as such.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from msgspec import Struct
 from backlog_store.access import Scope
 from backlog_store.backends.port import Reader
 from backlog_store.model import PRIORITIES, STATUSES, Item
-from backlog_store.query import All, Any_, Compare, Facet, HasWords, In, ItemQuery, Not, Where, value_of
+from backlog_store.query import ANY, All, Any_, Compare, Facet, HasWords, In, ItemQuery, Not, Where, value_of
 
-__all__ = ["FACETS", "FREE", "KEPT", "LOOK_MAX", "Count", "Shown", "count", "names_of", "shown", "within"]
+__all__ = ["FACETS", "FREE", "KEPT", "LOOK_MAX", "SMALL", "Count", "Shown", "count", "names_of", "shown", "within"]
 
 #: The facets of the list, and the order of their values where it is not how many there are.
 FACETS: tuple[tuple[Facet, Sequence[str]], ...] = (
@@ -29,8 +29,10 @@ KEPT = frozenset({"priority", "category", "service", "owner", "source", "due_dat
 FREE = frozenset({"env", "status", "stage"})
 #: The fields that an index finds items by: so many of them are looked at as meet the conditions on these.
 _LEADING = (FREE | {"priority"}, frozenset({"owner"}))
-#: A count that is not kept looks at no more items than this.
-LOOK_MAX = 10_000
+#: A backlog of so many items is counted through, whatever is asked.
+SMALL = 10_000
+#: In a larger one a count that is not kept looks at no more items than this, each of which lies on a page of its own.
+LOOK_MAX = 500
 #: A look for items that a condition finds ends behind so many: a page of the list costs as much.
 _FEW = 50
 _VALUES_MAX = 8
@@ -77,7 +79,7 @@ def count(reader: Reader, where: Where, by: Facet | None = None, *, are_many: bo
     """
     parts = list(_flat(where))
     names = {name for part in parts for name in names_of(part)}
-    if _is_kept(names | ({by} if by else set())) or _looked_at(reader, parts) <= LOOK_MAX:
+    if _is_kept(names | ({by} if by else set())) or _is_cheap(reader, parts):
         return Count(_tally(reader, where, by))
     found = () if are_many else reader.search(ItemQuery(where=where, limit=_FEW + 1))
     if not are_many and len(found) <= _FEW:
@@ -106,7 +108,8 @@ def shown(
         if whole is not None and is_own:
             counted = Count(Counter(value_of(item, name) for item in whole))
         else:
-            counted = count(reader, where_without(name), name, are_many=is_own)
+            # Where the list itself is long, a look for few items would most often be in vain.
+            counted = count(reader, where_without(name), name, are_many=whole is None)
         found.append(Shown(name, _values(counted.of, values, order), counted.exact))
     return found
 
@@ -123,11 +126,12 @@ def _is_kept(names: Collection[str]) -> bool:
     return len(fields) <= 1 and fields <= KEPT
 
 
-def _looked_at(reader: Reader, parts: Sequence[Where]) -> int:
+def _is_cheap(reader: Reader, parts: Sequence[Where]) -> bool:
     """
-    Return how many items are looked at, at most, to count those that meet all *parts*.
+    Tell whether few items have to be looked at to count those that meet all *parts*.
     """
-    return min(sum(_tally(reader, _only(parts, fields)).values()) for fields in _LEADING)
+    bounds = [(SMALL, ANY), *((LOOK_MAX, _only(parts, fields)) for fields in _LEADING)]
+    return any(sum(_tally(reader, where).values()) <= most for most, where in bounds)
 
 
 def _only(parts: Iterable[Where], fields: Collection[str]) -> Where:
