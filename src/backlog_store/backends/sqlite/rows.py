@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from functools import cache
 from itertools import compress
-from operator import ne
+from operator import itemgetter, ne
 from typing import Any, LiteralString, NoReturn
 
 from backlog_store.backends.port import Sighting
@@ -301,6 +301,8 @@ class GatheredRows(Rows):
             if self._connection.executemany(_update(differs), rows).rowcount != len(rows):
                 self._fail()
         for sql, rows in self._pending.items():
+            if sql is _SIGHT:  # ids are random: in their order each page is found, and written, once
+                rows.sort(key=itemgetter(0))
             self._connection.executemany(sql, rows)
         super().flush()
         self._updates.clear()
