@@ -12,6 +12,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from backlog_store.backlog import Backlog
+from backlog_store.instants import add_seconds
 
 Client = TestClient[Litestar]
 PROBLEM = "application/problem+json"
@@ -211,3 +212,19 @@ def test_nobody_and_readers_write_nothing(asking: Callable[[str], Client]) -> No
     assert asking("nobody").post("/api/v1/items", json={"title": "x"}).status_code == 401
     assert asking("eve").post("/api/v1/items", json={"title": "x"}).status_code == 403
     assert asking("eve").get("/api/v1/items").json()["items"] == []
+
+
+@pytest.mark.parametrize("until", ["2099-01-01", "2099-01-01T00:00:00Z", "2099-01-01T02:00:00+02:00"])
+def test_an_instant_is_taken_as_people_and_programs_write_it(client: Client, backlog: Backlog, until: str) -> None:
+    """
+    A day, an instant with or without fractions, or in another zone is the same; what is none is refused in its place.
+    """
+    id = backlog.upsert(title="A", dedupe_key="k").id
+    assert client.post(f"/api/v1/items/{id}/snooze", json={"until": until}).status_code == 200
+    assert backlog.get(id).wake_at == "2099-01-01T00:00:00.000000Z"
+    wrong = client.post(f"/api/v1/items/{id}/snooze", json={"until": "some day"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/until")
+    month = add_seconds(backlog.clock(), 30 * 86_400)[:19]
+    risk = {"reason": "accepted_risk", "approver": "cleo", "expires_at": f"{month}Z"}
+    assert client.post(f"/api/v1/items/{id}/close", json=risk).status_code == 200
+    assert backlog.get(id).expires_at == f"{month}.000000Z"

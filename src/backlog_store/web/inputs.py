@@ -22,8 +22,9 @@ from backlog_store.shown import FIELDS, full_name
 from backlog_store.web.problems import HttpProblem
 
 __all__ = [
-    "CONDITIONS", "ListQuery", "body_as", "condition", "cursor_of", "decoded", "etag", "fields_asked", "instant",
-    "is_known", "list_query", "next_link", "paged", "refuse", "request_id", "revision_asked", "truth", "whole",
+    "CONDITIONS", "ListQuery", "as_instant", "body_as", "condition", "cursor_of", "decoded", "etag", "fields_asked",
+    "instant", "is_known", "list_query", "next_link", "paged", "refuse", "request_id", "revision_asked", "truth",
+    "whole",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -148,6 +149,16 @@ def instant(parameters: Mapping[str, Sequence[str]], name: str, faults: list[Fau
     except ValueError:
         faults.append(Fault(f"/{name}", text, "an instant (2026-11-01T06:00:00Z) or a day (2026-11-01)"))
         return ""
+
+
+def as_instant(text: str) -> Instant:
+    """
+    Return an instant of a body in its one form; what is none as it is, for the command tells that with all else.
+    """
+    try:
+        return parse_instant(text) if text else ""
+    except ValueError:
+        return text
 
 
 def cursor_of(item: Item, order: str) -> str:

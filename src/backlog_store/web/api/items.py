@@ -28,6 +28,7 @@ from backlog_store.web.api.bodies import (
     SnoozeIn,
 )
 from backlog_store.web.inputs import (
+    as_instant,
     cursor_of,
     etag,
     fields_asked,
@@ -161,6 +162,7 @@ def close_item(ask: Ask) -> Reply:
     given = asdict(ask.body_as(CloseIn))
     if given["duplicate_of"]:
         given["duplicate_of"] = ask.backlog.id_of(given["duplicate_of"])
+    given["expires_at"] = as_instant(given["expires_at"])
     return outcome(ask, c.Close(id=_id(ask), revision=revision_asked(ask.request), **given))
 
 
@@ -180,7 +182,7 @@ def snooze_item(ask: Ask) -> Reply:
     """
     given = ask.body_as(SnoozeIn)
     revision = revision_asked(ask.request)
-    return outcome(ask, c.Snooze(id=_id(ask), until=given.until, message=given.message, revision=revision))
+    return outcome(ask, c.Snooze(id=_id(ask), until=as_instant(given.until), message=given.message, revision=revision))
 
 
 @routes.add("POST", "/items/{id:str}/comments", action="work", body=MessageIn, **_ONCE,

@@ -16,7 +16,7 @@ from backlog_store.credentials import Token, state_of
 from backlog_store.instants import Instant
 from backlog_store.model import ActorKind
 from backlog_store.rules.admitted import token_named, tokens
-from backlog_store.web.inputs import paged, request_id, truth
+from backlog_store.web.inputs import as_instant, paged, request_id, truth
 from backlog_store.web.routing import LIMIT, Ask, Param, Reply, Routes
 
 __all__ = ["routes"]
@@ -71,8 +71,9 @@ def issue(ask: Ask) -> Reply:
     Issue a token. `token` in the answer is the secret, this once: asked again with the same key, it is not there.
     """
     given = ask.body_as(TokenIn)
-    handed = issue_token(ask.backlog, given.name, given.scope, kind=given.kind, expires_at=given.expires_at,
-                         message=given.message, request_id=request_id(ask.request))  # fmt: skip
+    handed = issue_token(ask.backlog, given.name, given.scope, kind=given.kind,
+                         expires_at=as_instant(given.expires_at), message=given.message,
+                         request_id=request_id(ask.request))  # fmt: skip
     return _handed(ask, given.name, handed, 201)
 
 
@@ -91,9 +92,9 @@ def rotate(ask: Ask) -> Reply:
     Give a token a new secret, shown as that of a new one is; name and reach stay.
     """
     name, given = ask.path["name"], ask.body_as(RotateIn)
-    expires_at = None if given.expires_at is msgspec.UNSET else given.expires_at
-    handed = rotate_token(ask.backlog, name, until=given.until, expires_at=expires_at, message=given.message,
-                          request_id=request_id(ask.request))  # fmt: skip
+    expires_at = None if given.expires_at is msgspec.UNSET else as_instant(given.expires_at)
+    handed = rotate_token(ask.backlog, name, until=as_instant(given.until), expires_at=expires_at,
+                          message=given.message, request_id=request_id(ask.request))  # fmt: skip
     return _handed(ask, name, handed)
 
 

@@ -14,7 +14,7 @@ from backlog_store.access import Scope
 from backlog_store.errors import NotFound
 from backlog_store.instants import Instant
 from backlog_store.rules.hooking import webhook_named
-from backlog_store.web.inputs import etag, paged, request_id, revision_asked
+from backlog_store.web.inputs import as_instant, etag, paged, request_id, revision_asked
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.routing import LIMIT, Ask, Param, Reply, Routes
 from backlog_store.webhooks.outlets import Refused
@@ -162,7 +162,8 @@ def replay_webhook(ask: Ask) -> Reply:
     Deliver again what was kept aside, dead letters too, now; or with `since` every event since then.
     """
     given, name = ask.body_as(ReplayIn), ask.path["name"]
-    after, answer = replay(ask.backlog, name, given.since, message=given.message, request_id=request_id(ask.request))
+    since = as_instant(given.since)  # which ``all`` is none of
+    after, answer = replay(ask.backlog, name, since, message=given.message, request_id=request_id(ask.request))
     return Reply(data={"name": name, "after": after, "why": answer.outcomes[0].why, "replayed": answer.replayed})
 
 

@@ -35,7 +35,8 @@ def runs_page(ask: Ask) -> Reply:
     """
     runs = list(ask.backlog.runs())
     shown, next = newest_runs(ask, runs, {"after": [ask.text("after")]}, [], page=_SHOWN)
-    counts = Counter(run.state for _, run in runs)
+    known = Counter(run.state for _, run in runs)
+    counts = {name: known[name] for name in RUN_STATES if name in known}
     return page(ask, "runs.html", runs=shown, next=next, counts=counts, state=ask.text("state"),
                 is_later=bool(ask.text("after")))  # fmt: skip
 
