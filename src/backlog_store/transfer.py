@@ -16,16 +16,17 @@ from msgspec import Struct
 
 from backlog_store.backends.port import Backend, Load, Reader, Writer
 from backlog_store.backends.scanning import each_record
-from backlog_store.codec import encode, encode_event, encode_item
+from backlog_store.codec import decode_json, encode, encode_event, encode_item
 from backlog_store.digests import blake2b
-from backlog_store.errors import BackendError, InvalidInput
+from backlog_store.errors import BackendError, BackendUnavailable, InvalidInput
 from backlog_store.exportfile import HEADER, KINDS, Group, LineDigest, check_export, owner_of_events, read_groups
 from backlog_store.importchunk import Step, Transferred
 from backlog_store.model import Event, Item, ItemId, Key, Record, RecordKind
 from backlog_store.preview import Decided, check_shown, shown_of, token_of_import
 from backlog_store.query import EventQuery, ItemQuery, order_key
 
-__all__ = ["Foreseen", "Transferred", "check_token", "checked_export", "export_store", "foresee", "import_store",
+__all__ = ["Foreseen", "Transferred", "check_token", "checked_export", "export_store", "fetched_export", "foresee",
+           "import_store",
            "migrate_store", "take_in", "write_export"]  # fmt: skip
 
 _PAGE = 500
@@ -46,10 +47,45 @@ def export_store(backend: Backend, sink: IO[bytes]) -> Transferred:
             return write_export(reader, spool)
 
         done = backend.read(run)
-        spool.seek(0)
-        while block := spool.read(1 << 20):
-            sink.write(block)
+        _pour(spool, sink)
     return done
+
+
+def fetched_export(fetch: Callable[[IO[bytes]], None], sink: IO[bytes]) -> Transferred:
+    """
+    Write to *sink* the export that *fetch* writes, once its last line has proved that it is whole.
+
+    Raises `BackendUnavailable` where it is not.
+    """
+    with tempfile.SpooledTemporaryFile(max_size=_MEMORY) as spool:
+        fetch(spool)
+        spool.seek(0)
+        digest, last = LineDigest(), b""
+        for line in spool:
+            if last:
+                digest.add(last)
+            last = line
+        try:
+            end = decode_json(last)["end"]
+            told = end.pop("digest")
+            done = Transferred(**end)
+        except (ValueError, LookupError, TypeError) as error:
+            raise _cut() from error
+        if told != digest.text():
+            raise _cut()
+        _pour(spool, sink)
+    return done
+
+
+def _cut() -> BackendUnavailable:
+    return BackendUnavailable("remote", "exporting", "what came is not all of it, or was changed on its way",
+                              hint="Nothing was written; try again.")  # fmt: skip
+
+
+def _pour(spool: IO[bytes], sink: IO[bytes]) -> None:
+    spool.seek(0)
+    while block := spool.read(1 << 20):
+        sink.write(block)
 
 
 def write_export(reader: Reader, sink: Any) -> Transferred:

@@ -5,6 +5,7 @@ A backlog on a server: the same face, the same answers, the same errors.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -13,13 +14,15 @@ from msgspec.structs import replace
 from backlog_store import open_backlog
 from backlog_store.access import Scope
 from backlog_store.backlog import Backlog
-from backlog_store.commands import Create
+from backlog_store.commands import Create, SaveView
 from backlog_store.errors import (
     AlreadyExists,
+    AmbiguousId,
     BackendUnavailable,
     BacklogError,
     ConfigError,
     InvalidInput,
+    InvalidQuery,
     NotAllowed,
     NotFound,
     RequestReused,
@@ -31,6 +34,7 @@ from backlog_store.model import Draft
 from backlog_store.query import EventQuery
 from backlog_store.rules.hooking import standings
 from backlog_store.testing.clocks import CountingIds, StepClock
+from backlog_store.transfer import export_store
 from backlog_store.web.site import Asker
 from tests.web.serving import Served
 from tests.webhooks.conftest import subscribe
@@ -119,6 +123,8 @@ def test_who_acts_is_whom_the_server_knows(remote: Backlog, backlog: Backlog) ->
         (lambda b, own: b.move(own, "done"), TransitionNotAllowed),
         (lambda b, own: b.create(Draft(title="x", dedupe_key="k")), AlreadyExists),
         (lambda b, own: [b.comment(own, word, request_id="r") for word in ("a", "b")], RequestReused),
+        (lambda b, own: b.execute(SaveView(name="v", query="prio:(")), InvalidQuery),
+        (lambda b, own: b.get("bl_"), AmbiguousId),
     ],
 )
 def test_errors_are_the_same_as_of_a_store(
@@ -131,12 +137,15 @@ def test_errors_are_the_same_as_of_a_store(
         raised = []
         for backlog in (local.acting_as("ann", person=True), remote):
             own = backlog.create(Draft(title="x", dedupe_key="k")).id
+            backlog.upsert(title="y", dedupe_key="l")
             with pytest.raises(error) as caught:
                 act(backlog, own)
             raised.append(caught.value)
     ours, theirs = raised
     assert str(theirs) == str(ours)
-    for name in ("allowed", "found", "expected", "kind", "held_by", "request_id"):
+    names = ("allowed", "found", "expected", "kind", "held_by", "request_id", "what", "faults", "text", "offset",
+             "reason", "titles")  # fmt: skip
+    for name in names:
         assert getattr(theirs, name, None) == getattr(ours, name, None)
 
 
@@ -199,3 +208,25 @@ def test_a_command_keeps_its_request_id(remote: Backlog, backlog: Backlog) -> No
     answers = [remote.executor.execute(command) for command in commands]
     assert [answer.replayed for answer in answers] == [False, True]
     assert len(backlog.search()) == 1
+
+
+def test_an_export_through_a_server_is_whole_or_none(
+    remote: Backlog, backlog: Backlog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It is what the server exports; of one that was cut off, or changed on its way, nothing is written.
+    """
+    for number in range(3):
+        backlog.upsert(title=f"Item {number}", dedupe_key=f"k{number}")
+    assert isinstance(remote.executor, RemoteExecutor)
+    through, own = BytesIO(), BytesIO()
+    told = remote.executor.export(through)
+    assert (told, through.getvalue()) == (export_store(backlog.executor.backend, own), own.getvalue())
+    whole = through.getvalue()
+    lines = whole.splitlines(keepends=True)
+    for damaged in (b"", whole[:-20], b"".join(lines[:-1]), b"".join([*lines[:2], *lines[3:]])):
+        connection = remote.executor._connection
+        monkeypatch.setattr(connection, "fetch", lambda _, sink, data=damaged, **__: sink.write(data))
+        with pytest.raises(BackendUnavailable, match="not all of it"):
+            remote.executor.export(sink := BytesIO())
+        assert sink.getvalue() == b""

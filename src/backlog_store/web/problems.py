@@ -45,7 +45,7 @@ STATUSES: Mapping[type[BaseException], int] = {
 }
 _RETRY_S = {503: "5", 504: "1"}
 _FIELDS = ("id", "kind", "candidates", "expected", "found", "held_by", "from_status", "to_status", "allowed",
-           "request_id", "text", "offset", "suggestion", "departures")  # fmt: skip
+           "request_id", "text", "offset", "suggestion", "departures", "titles", "what")  # fmt: skip
 _TYPE = "urn:backlog-store:problem:"
 
 

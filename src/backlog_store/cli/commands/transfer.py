@@ -7,8 +7,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -41,6 +42,12 @@ from backlog_store.transfer import (
 __all__ = ["export", "import_", "migrate"]
 
 
+def _exporting(app: App) -> Callable[[IO[bytes]], Transferred]:
+    executor = app.reading().executor
+    through: Callable[[IO[bytes]], Transferred] | None = getattr(executor, "export", None)
+    return through or partial(export_store, executor.backend)  # a server exports what it shows to who asks
+
+
 def _backend(app: App, *, make: bool) -> Backend:
     backlog = app.writing() if make else app.reading()
     return backlog.executor.backend
@@ -57,13 +64,13 @@ def export(app: App, file: str, force: bool, as_json: bool) -> None:
     """
     try:
         if file == "-":
-            done = export_store(_backend(app, make=False), sys.stdout.buffer)
+            done = _exporting(app)(sys.stdout.buffer)
             sys.stdout.buffer.flush()
             app.say(f"Exported {_told(done)}")
             return
         path = Path(file)
         _check_target(path, force=force)
-        done = _export_to(_backend(app, make=False), path)
+        done = _export_to(_exporting(app), path)
     except BrokenPipeError:
         raise  # the reader has enough
     except OSError as error:
@@ -85,16 +92,16 @@ def _check_target(path: Path, *, force: bool) -> None:
         raise click.UsageError(f"{path} is there already: name another file, or say --force.")
 
 
-def _export_to(backend: Backend, path: Path) -> Transferred:
+def _export_to(export: Callable[[IO[bytes]], Transferred], path: Path) -> Transferred:
     if path.exists() and not path.is_file():
         with path.open("wb") as sink:  # a pipe or device: nothing may be put in its place
-            return export_store(backend, sink)
+            return export(sink)
     target = path.resolve()  # a link stays a link
     # Beside the target first: a cut file never stands under the name that was asked for.
     part = target.with_name(f".{target.name}.part")
     try:
         with part.open("wb") as sink:
-            done = export_store(backend, sink)
+            done = export(sink)
             sink.flush()
             os.fsync(sink.fileno())
         part.replace(target)

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import http.client
 import inspect
+import shutil
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from backlog_store import errors as e
@@ -71,12 +72,34 @@ class Connection:
             return data
         raise error_of(status, media, data, self.url)
 
+    def fetch(self, path: str, sink: IO[bytes], *, timeout_s: float) -> None:
+        """
+        Write the body of the answer to *sink* as it comes. Raises the error that a problem tells of.
+
+        Raises `BackendUnavailable` where nothing comes for *timeout_s*, or the answer is cut off.
+        """
+        connection = self._new(timeout_s)
+        try:
+            connection.request("GET", self._base + path, headers=self._headers())
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise error_of(response.status, response.headers.get("Content-Type", ""), response.read(), self.url)
+            shutil.copyfileobj(response, sink, 1 << 20)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._away(error) from error
+        finally:
+            connection.close()
+
+    def _headers(self) -> dict[str, str]:
+        given = {"Content-Type": "application/json", "Accept": "application/json"}
+        if self._token:
+            given["Authorization"] = f"Bearer {self._token}"
+        return given
+
     def _exchange(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], *, writes: bool
     ) -> tuple[int, str, bytes]:
-        given = {"Content-Type": "application/json", "Accept": "application/json", **headers}
-        if self._token:
-            given["Authorization"] = f"Bearer {self._token}"
+        given = {**self._headers(), **headers}
         for is_last in self._tries():
             connection = self._connection()
             self._own.is_sent = False
@@ -100,14 +123,14 @@ class Connection:
     def _connection(self) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection | None = getattr(self._own, "connection", None)
         if connection is None:
-            if self._secure:
-                connection = http.client.HTTPSConnection(
-                    self._host, self._port, timeout=self._timeout_s, context=ssl.create_default_context()
-                )
-            else:
-                connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
-            self._own.connection = connection
+            connection = self._own.connection = self._new(self._timeout_s)
         return connection
+
+    def _new(self, timeout_s: float) -> http.client.HTTPConnection:
+        if self._secure:
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(self._host, self._port, timeout=timeout_s, context=context)
+        return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
 
     def _away(self, error: BaseException) -> e.BackendUnavailable:
         return e.BackendUnavailable(NAME, "asking", f"{self.url} cannot be reached: {error}",
@@ -153,7 +176,8 @@ def _rebuilt(cls: type[e.BacklogError], told: Mapping[str, Any], detail: str, hi
     error = cls.__new__(cls)
     error.args = (detail,)
     left_out = ("type", "title", "status", "detail", "code", "errors")
-    members: dict[str, Any] = {name: value for name, value in told.items() if name not in left_out}
+    members: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
+                               for name, value in told.items() if name not in left_out}  # fmt: skip
     # A problem leaves out what is empty.
     for name in inspect.signature(cls).parameters:
         members.setdefault(name, "")
@@ -167,4 +191,6 @@ def _rebuilt(cls: type[e.BacklogError], told: Mapping[str, Any], detail: str, hi
     error.__dict__.update({**members, "message": detail, "hint": hint})
     if faults:
         error.__dict__["faults"] = tuple(faults)
+        if "reason" in members and not members["reason"]:
+            error.__dict__["reason"] = faults[0].reason
     return error

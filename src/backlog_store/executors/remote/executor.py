@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -22,10 +22,14 @@ from backlog_store.ids import derived
 from backlog_store.rules import Decision, check_command, decide
 from backlog_store.rules.overlay import Overlay
 
+if TYPE_CHECKING:
+    from backlog_store.importchunk import Transferred
+
 __all__ = ["RemoteExecutor"]
 
 T = TypeVar("T")
 
+_EXPORT_S = 600.0  # the server reads all of it before it sends the first byte
 _answers = msgspec.json.Decoder(Answer)
 
 
@@ -46,7 +50,7 @@ class RemoteExecutor:
         """
         Raise `NotAllowed`: what goes past the rules is done where the store is.
         """
-        raise NotAllowed("to export, import, verify or back up through a server", "this goes to the store itself",
+        raise NotAllowed("to import, verify or back up through a server", "this goes to the store itself",
                          hint="Run it where the store is, with its own URL.")  # fmt: skip
 
     def execute(self, command: Command) -> Answer:
@@ -90,6 +94,19 @@ class RemoteExecutor:
         """
         body = encode(PlanAsked(apply=token))
         return decode_json(self._connection.send("POST", "/api/v1/commands/plan", body, writes=True))
+
+    def export(self, sink: IO[bytes]) -> Transferred:
+        """
+        Write to *sink* what the server exports to who asks; nothing before all of it has come, proved by its last line.
+
+        Raises `BackendUnavailable` where it did not come whole.
+        """
+        from backlog_store.transfer import fetched_export
+
+        def fetch(spool: IO[bytes]) -> None:
+            self._connection.fetch("/api/v1/export", spool, timeout_s=_EXPORT_S)
+
+        return fetched_export(fetch, sink)
 
     def read(self, fn: Callable[[Reader], T], /) -> T:
         """
