@@ -10,7 +10,7 @@ from backlog_store.backends.port import Reader
 from backlog_store.query import All, In, ItemQuery, Where
 from backlog_store.rules.policies import policy_in_force
 from backlog_store.web.inputs import list_query
-from backlog_store.web.pages.facets import Count, count, within
+from backlog_store.web.pages.facets import Count, Counting, within
 from backlog_store.web.pages.render import page, standing
 from backlog_store.web.routing import Ask, Param, Reply, Routes
 
@@ -32,12 +32,17 @@ def board_page(ask: Ask) -> Reply:
     asked = list_query(given, now=now, me=ask.asker.name, page_max=200)
     policy = ask.backlog.read(policy_in_force)
     where = within(ask.asker.scope, asked.where)
-    columns = ask.backlog.read(lambda reader: [_column(reader, where, name) for name in COLUMNS])
+    columns = ask.backlog.read(lambda reader: _columns(reader, where))
     return page(ask, "board.html", live=live, columns=columns, transitions=policy.transitions, q=ask.text("q"))
 
 
-def _column(reader: Reader, where: Where, status: str) -> dict[str, Any]:
+def _columns(reader: Reader, where: Where) -> list[dict[str, Any]]:
+    counting = Counting(reader)
+    return [_column(reader, counting, where, name) for name in COLUMNS]
+
+
+def _column(reader: Reader, counting: Counting, where: Where, status: str) -> dict[str, Any]:
     own = All((where, In("status", (status,))))
     items = reader.search(ItemQuery(where=own, order="priority", limit=_CARDS))
-    counted = Count({"": len(items)}) if len(items) < _CARDS else count(reader, own, are_many=True)
+    counted = Count({"": len(items)}) if len(items) < _CARDS else counting.count(own, are_many=True)
     return {"status": status, "items": items, "total": counted.total, "exact": counted.exact}

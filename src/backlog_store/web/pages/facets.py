@@ -18,7 +18,7 @@ from backlog_store.backends.port import Reader
 from backlog_store.model import PRIORITIES, STATUSES, Item
 from backlog_store.query import ANY, All, Any_, Compare, Facet, HasWords, In, ItemQuery, Not, Where, value_of
 
-__all__ = ["FACETS", "FREE", "KEPT", "LOOK_MAX", "SMALL", "Count", "Shown", "count", "names_of", "shown", "within"]
+__all__ = ["FACETS", "FREE", "KEPT", "LOOK_MAX", "SMALL", "Count", "Counting", "Shown", "names_of", "within"]
 
 #: The facets of the list, and the order of their values where it is not how many there are.
 FACETS: tuple[tuple[Facet, Sequence[str]], ...] = (
@@ -73,45 +73,67 @@ def within(scope: Scope | None, where: Where) -> Where:
     return where if scope is None or scope.is_whole else All((scope.where(), where))
 
 
-def count(reader: Reader, where: Where, by: Facet | None = None, *, are_many: bool = False) -> Count:
+class Counting:
     """
-    Count the items that match, or bound how many they can be. *are_many* says that they are known to be no few.
+    The counts of one page over one view of the store: what is kept is asked for once.
     """
-    parts = list(_flat(where))
-    names = {name for part in parts for name in names_of(part)}
-    if _is_kept(names | ({by} if by else set())) or _is_cheap(reader, parts):
-        return Count(_tally(reader, where, by))
-    found = () if are_many else reader.search(ItemQuery(where=where, limit=_FEW + 1))
-    if not are_many and len(found) <= _FEW:
-        return Count(Counter(value_of(item, by) if by else "" for item in found))
-    # Each field's own counts are of more items than match: the least of them bounds the rest.
-    most = min(sum(_tally(reader, _only(parts, FREE | {name})).values()) for name in (names & KEPT) | {"status"})
-    if by is None:
-        return Count({"": most}, exact=False)
-    wider = _tally(reader, _only(parts, FREE | {by}), by)
-    return Count({value: min(n, most) for value, n in wider.items()}, exact=False)
 
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._tallies: dict[tuple[Where, Facet | None], Mapping[str, int]] = {}
 
-def shown(
-    reader: Reader, where_without: Callable[[str], Where], chosen: Mapping[str, Collection[str]],
-    whole: Sequence[Item] | None,
-) -> list[Shown]:  # fmt: skip
-    """
-    Return the facets: each counts what matches without what was *chosen* of it, so that it says what others would give.
+    def count(self, where: Where, by: Facet | None = None, *, are_many: bool = False) -> Count:
+        """
+        Count the items that match, or bound how many they can be. *are_many* says that they are known to be no few.
+        """
+        parts = list(_flat(where))
+        names = {name for part in parts for name in names_of(part)}
+        if _is_kept(names | ({by} if by else set())) or self._is_cheap(parts):
+            return Count(self._tally(where, by))
+        found = () if are_many else self._reader.search(ItemQuery(where=where, limit=_FEW + 1))
+        if not are_many and len(found) <= _FEW:
+            return Count(Counter(value_of(item, by) if by else "" for item in found))
+        # Each field's own counts are of more items than match: the least of them bounds the rest.
+        most = min(self._total(_only(parts, FREE | {name})) for name in (names & KEPT) | {"status"})
+        if by is None:
+            return Count({"": most}, exact=False)
+        wider = self._tally(_only(parts, FREE | {by}), by)
+        return Count({value: min(n, most) for value, n in wider.items()}, exact=False)
 
-    *where_without* gives the condition of the list without that; *whole* are all items of the list, if they are known.
-    """
-    found = []
-    for name, order in FACETS:
-        values = chosen.get(name, ())
-        is_own = name not in chosen and name != "status"  # the condition of the list as it is
-        if whole is not None and is_own:
-            counted = Count(Counter(value_of(item, name) for item in whole))
-        else:
-            # Where the list itself is long, a look for few items would most often be in vain.
-            counted = count(reader, where_without(name), name, are_many=whole is None)
-        found.append(Shown(name, _values(counted.of, values, order), counted.exact))
-    return found
+    def facets(
+        self, where_without: Callable[[str], Where], chosen: Mapping[str, Collection[str]], whole: Sequence[Item] | None
+    ) -> list[Shown]:
+        """
+        Return the facets: each counts what matches without what was *chosen* of it, as its other values would give.
+
+        *where_without* gives the list's condition without that; *whole* are all items of the list, if they are known.
+        """
+        found = []
+        for name, order in FACETS:
+            is_own = name not in chosen and name != "status"  # the condition of the list as it is
+            if whole is not None and is_own:
+                counted = Count(Counter(value_of(item, name) for item in whole))
+            else:
+                # Where the list itself is long, a look for few items would most often be in vain.
+                counted = self.count(where_without(name), name, are_many=whole is None)
+            found.append(Shown(name, _values(counted.of, chosen.get(name, ()), order), counted.exact))
+        return found
+
+    def _is_cheap(self, parts: Sequence[Where]) -> bool:
+        """
+        Tell whether few items have to be looked at to count those that meet all *parts*.
+        """
+        bounds = [(SMALL, ANY), *((LOOK_MAX, _only(parts, fields)) for fields in _LEADING)]
+        return any(self._total(where) <= most for most, where in bounds)
+
+    def _total(self, where: Where) -> int:
+        return sum(self._tally(where).values())
+
+    def _tally(self, where: Where, by: Facet | None = None) -> Mapping[str, int]:
+        if (where, by) not in self._tallies:
+            found = self._reader.tally(where, (by,) if by else ())
+            self._tallies[where, by] = {values[0] if values else "": n for values, n in found.items()}
+        return self._tallies[where, by]
 
 
 def _values(of: Mapping[str, int], chosen: Collection[str], order: Sequence[str]) -> list[tuple[str, int]]:
@@ -126,24 +148,11 @@ def _is_kept(names: Collection[str]) -> bool:
     return len(fields) <= 1 and fields <= KEPT
 
 
-def _is_cheap(reader: Reader, parts: Sequence[Where]) -> bool:
-    """
-    Tell whether few items have to be looked at to count those that meet all *parts*.
-    """
-    bounds = [(SMALL, ANY), *((LOOK_MAX, _only(parts, fields)) for fields in _LEADING)]
-    return any(sum(_tally(reader, where).values()) <= most for most, where in bounds)
-
-
 def _only(parts: Iterable[Where], fields: Collection[str]) -> Where:
     """
     Return the conditions on these fields alone: more items meet them.
     """
     return All(tuple(part for part in parts if {*names_of(part)} <= {*fields}))
-
-
-def _tally(reader: Reader, where: Where, by: Facet | None = None) -> Mapping[str, int]:
-    found = reader.tally(where, (by,) if by else ())
-    return {values[0] if values else "": n for values, n in found.items()}
 
 
 def _flat(where: Where) -> Iterator[Where]:

@@ -11,7 +11,7 @@ from backlog_store.backends.port import Reader
 from backlog_store.errors import InvalidInput, InvalidQuery
 from backlog_store.query import ItemQuery, Where
 from backlog_store.web.inputs import CONDITIONS, ListQuery, condition, cursor_of, list_query
-from backlog_store.web.pages.facets import Count, count, shown, within
+from backlog_store.web.pages.facets import Count, Counting, within
 from backlog_store.web.pages.render import page, standing
 from backlog_store.web.routing import Ask, Param, Reply, Routes
 from backlog_store.web.tables import csv_of
@@ -62,11 +62,12 @@ def _seen(reader: Reader, asked: ListQuery, given: Given, where_of: Callable[[Gi
         anything = {"closed": ["true"]} if name == "status" else {}
         return where_of({key: values for key, values in given.items() if key != name} | anything)
 
+    counting = Counting(reader)
     return {
         "items": items,
         "next": cursor_of(items[-1], asked.order) if len(found) > len(items) else "",
-        "count": count(reader, where_of(given), are_many=True) if whole is None else Count({"": len(whole)}),
-        "facets": shown(reader, where_without, given, whole),
+        "count": counting.count(where_of(given), are_many=True) if whole is None else Count({"": len(whole)}),
+        "facets": counting.facets(where_without, given, whole),
     }
 
 
