@@ -178,10 +178,26 @@ def test_an_event_that_is_refused_lets_the_others_pass(backlog: Backlog, receive
     assert work.once().outcomes == {"refused": 1, "delivered": 1}
     [kept] = kept_of(backlog)
     assert (kept.attempts, kept.error, kept.is_dead) == (1, "the receiver answered 500", False)
+    assert progress_of(backlog).kept == 1
     clock.move(5)
     assert work.once().outcomes == {"delivered": 1}
     assert receiver.titles() == ["A", "B", "A"]
     assert (kept_of(backlog), progress_of(backlog).kept) == ([], 0)
+
+
+def test_a_webhook_that_refuses_everything_is_switched_off(
+    backlog: Backlog, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What is kept aside is counted, and bounded: behind that nothing more is sent until somebody has looked.
+    """
+    monkeypatch.setattr(module, "ASIDE_MAX", 2)
+    subscribe(backlog, receiver.url)
+    add(backlog, "A", "B", "C")
+    receiver.answer = answering(500, 500, 500)
+    assert deliverer(backlog).once().outcomes == {"refused": 2}
+    assert (len(kept_of(backlog)), progress_of(backlog).kept) == (2, 2)
+    assert "2 events are kept aside" in backlog.read(lambda reader: webhook_named(reader, "chat"))[1].off
 
 
 def test_what_was_not_tried_behind_an_unreachable_one_stays_due(

@@ -263,6 +263,17 @@ def test_what_is_no_answer_is_a_failure_and_no_crash(raw: Any) -> None:
         send(raw(_garbage), {}, b"{}", HERE)
 
 
+@pytest.mark.parametrize(
+    "text", [".example.org", "https://hooks.example.org", "hooks.example.org:443", "a..b", "*.", "a b"]
+)
+def test_what_would_never_be_a_host_is_refused(text: str) -> None:
+    """
+    A setting that lets nothing through, because it is written in another way, is told at the start.
+    """
+    with pytest.raises(ConfigError, match="no name of a host"):
+        outlets_from(f"hooks.example.org, {text}", "")
+
+
 def test_settings_say_where_it_may_go() -> None:
     """
     Names and networks with commas between; a network that is none is told.

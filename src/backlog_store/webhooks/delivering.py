@@ -266,8 +266,8 @@ class Deliverer:
             return False
         if attempt.outcome == "refused":
             one = replace(one, next_at=self._later(attempts, retry_s, attempt.at))
-        turn.set_aside(one, is_new=True)
         turn.progress = replace(progress, attempts=0, error="")
+        turn.set_aside(one, is_new=True)  # which is counted in the progress
         return True
 
     def _again(self, webhook: Webhook, turn: Turn, look: Look, kept: Aside, event: Event | None) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -34,6 +35,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _ANSWER_MAX = 64 * 1024
 #: Addresses of IPv6 that stand for one of IPv4, which a gateway would lead to.
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+_HOST = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|[0-9a-fA-F]*:[0-9a-fA-F:.]*")
 _resolving = ThreadPoolExecutor(4, thread_name_prefix="resolve")
 
 
@@ -112,7 +114,12 @@ def outlets_from(hosts: str, networks: str) -> Outlets:
     Return what two settings say, names and networks with commas between. Raises `ConfigError`.
     """
     texts = [part.strip() for part in networks.split(",")]
-    return Outlets(hosts=tuple(filter(None, (part.strip() for part in hosts.split(",")))),
+    names = tuple(filter(None, (part.strip() for part in hosts.split(","))))
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise ConfigError("webhook_hosts", name, "is no name of a host, and none would ever be it",
+                              hint="Such as hooks.example.org, or *.example.org for all below.")  # fmt: skip
+    return Outlets(hosts=names,
                    networks=networks_from(filter(None, texts), setting="webhook_networks"))  # fmt: skip
 
 
