@@ -253,3 +253,14 @@ def test_a_count_of_nothing_is_exact() -> None:
     """
     with closing(open_memory()) as backend:
         assert backend.read(lambda reader: counted(reader, SERVICE)) == Count({})
+
+
+def test_a_list_with_faults_tells_each_and_counts_nothing(client: Client, several: Backlog) -> None:
+    """
+    Every fault of an address stands on the page, and no count of something else beside it.
+    """
+    response = client.get("/items", params={"sort": "colour", "limit": "many"})
+    assert response.status_code == 422
+    assert "<code>sort</code> colour: " in response.text
+    assert "<code>limit</code> many: " in response.text
+    assert (facets_of(response.text), said(response.text)) == ({}, "")

@@ -40,9 +40,9 @@ def items_page(ask: Ask) -> Reply:
     def where_of(given: Given) -> Where:
         return within(ask.asker.scope, condition(given, now=now, me=ask.asker.name)[0])
 
-    view = backlog.read(lambda reader: _seen(reader, asked, {} if wrong else given, where_of))
-    if wrong:  # what was asked for is not known: rows of something else would pass for the answer
-        view |= {"items": [], "next": ""}
+    # Of a fault what was asked for is not known: rows and counts of something else would pass for the answer.
+    nothing = {"items": [], "next": "", "count": Count({}), "facets": []}
+    view = nothing if wrong else backlog.read(lambda reader: _seen(reader, asked, given, where_of))
     views = backlog.views()
     return page(ask, "list.html", live=live_behind, code=422 if wrong else 200, wrong=wrong, asked=asked, views=views,
                 q=ask.text("q"), caret=wrong.offset if isinstance(wrong, InvalidQuery) else -1,
