@@ -82,3 +82,13 @@ def test_what_nobody_may_be_is_refused(stored: Cli) -> None:
     stored("token", "revoke", "nobody", expect=3)
     stored("token", "issue", "ruff", "--role", "reporter")
     stored("token", "issue", "ruff", "--role", "reporter", expect=5)
+
+
+def test_a_log_of_json_has_no_other_lines(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where it serves, and that it made a backlog, is said to people alone: what reads the log reads JSON.
+    """
+    monkeypatch.setattr("backlog_store.web.serving.serve", lambda *_, **__: None)
+    assert cli("serve", "--log-format", "json").stderr == ""
+    told = cli("--store", "sqlite:other.db", "serve").stderr
+    assert ("Made a new backlog" in told, "Serving http://127.0.0.1:8420/" in told) == (True, True)

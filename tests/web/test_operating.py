@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,11 +20,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from backlog_store.backlog import Backlog
 from backlog_store.errors import BackendUnavailable
+from backlog_store.executors.failover.copy import LocalCopy
 from backlog_store.web import logs
 from backlog_store.web.api import api_routes
 from backlog_store.web.app import create_app
 from backlog_store.web.routing import Route
 from backlog_store.web.site import Asker, Limits, Site
+from tests.outage.primaries import Switched, failover, settle
+from tests.web.conftest import of_site
 from tests.web.serving import Served
 
 Client = TestClient[Litestar]
@@ -115,6 +119,33 @@ def test_ready_while_what_can_wait_is_accepted(client: Client, backlog: Backlog)
     """
     backlog.executor = Degraded()  # type: ignore[assignment]
     assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (200, {"status": "degraded"})
+
+
+def test_what_is_read_from_a_copy_says_as_of_when(tmp_path: Path) -> None:
+    """
+    While the database is away no answer passes for one of now; once it is back none says so any more.
+    """
+    primary = Switched()
+    backlog, executor, timer = failover(primary, tmp_path, copy=LocalCopy(tmp_path / "spool"))
+    with of_site(backlog) as client:
+        client.headers["x-test-asker"] = "root"
+
+        def told(path: str) -> tuple[int, bool]:
+            response = client.get(path)
+            return response.status_code, "backlog-copy-as-of" in response.headers
+
+        client.put("/api/v1/items/by-key/prod/k", json={"title": "a"})
+        while not executor.standing().copy_as_of:  # as its thread would
+            timer.now += 60
+            executor.step()
+        places = ("/api/v1/items", "/api/v1/items/by-key/prod/k", "/items")
+        assert {told(path) for path in places} == {(200, False)}
+        primary.up = False
+        assert {told(path) for path in places} == {(200, True)}
+        assert client.put("/api/v1/items/by-key/prod/l", json={"title": "b"}).status_code == 202
+        primary.up = True
+        settle(executor, timer)
+        assert {told(path) for path in places} == {(200, False)}
 
 
 def test_who_asks_often_for_readiness_does_not_tax_the_store(client: Client, backlog: Backlog) -> None:

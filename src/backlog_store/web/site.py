@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from backlog_store.access import Scope
 from backlog_store.backlog import Backlog
 from backlog_store.errors import BackendError, BacklogError
+from backlog_store.instants import Instant
 from backlog_store.web.metrics import Metrics
 from backlog_store.web.rates import Rates
 from backlog_store.web.tail import Tail
@@ -166,6 +167,16 @@ class Site(Struct, kw_only=True):
             found = self._look()
             self._looked = (monotonic(), found)
         return found
+
+    def copy_as_of(self) -> Instant:
+        """
+        Return as of when reads are: under ``auto``, while its database is away; empty where they are of the store.
+        """
+        executor: Any = self.backlog.executor
+        if getattr(executor, "state", "up") == "up":
+            return ""
+        as_of: Instant = executor.standing().copy_as_of
+        return as_of
 
     def _look(self) -> str:
         executor = self.backlog.executor

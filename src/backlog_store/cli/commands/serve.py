@@ -66,9 +66,12 @@ def serve(app: App, host: str, port: int, everybody: bool, names: tuple[str, ...
     running = serving.Running(host=host, port=port, everybody=everybody, names=names, proxy=proxy, rate=rate,
                               requests=log, log=log_format, workers=workers, drain_s=drain_s,
                               oidc=oidc, outlets=outlets_of(app))  # fmt: skip
+    app.quiet = log_format == "json"  # each line is JSON then
     backlog = app.writing()
     serving.sign_in_for(backlog, host=host, port=port, everybody=everybody, names=names, proxy=proxy, oidc=oidc)
-    app.say(f"Serving http://{host}:{port}/ and the API at /api/v1 (stop with Ctrl-C)")
+    if not app.quiet:
+        app.say(f"Serving http://{host}:{port}/ and the API at /api/v1 (stop with Ctrl-C)")
+    app.quiet = True  # that a copy is read is said in each answer, and the outage stands in the log
     serving.serve(backlog, running, reopen=partial(_reopen, dict(app.flags)))
 
 
