@@ -240,6 +240,25 @@ def test_keys_lead_from_page_to_page(place: Place, visit: Visit) -> None:
     assert not page.locator("#help").is_visible()
 
 
+@pytest.mark.parametrize("dialog", ["help", "palette"])
+def test_a_key_right_behind_a_closed_dialog_is_not_lost(place: Place, visit: Visit, dialog: str) -> None:
+    """
+    What was closed has the focus until the page is drawn again; a key that comes before goes to the page.
+    """
+    page = visit(place).go("/items")
+    page.evaluate(
+        """id => {
+          const dialog = document.getElementById(id);
+          dialog.showModal();
+          dialog.close();
+          const key = new KeyboardEvent("keydown", {key: "/", bubbles: true, cancelable: true});
+          dialog.querySelector("input").dispatchEvent(key);
+        }""",
+        dialog,
+    )
+    assert focused(page) == "q"
+
+
 def test_the_palette_finds_pages_and_words(place: Place, visit: Visit) -> None:
     """
     Ctrl K, a few letters and Enter open a page; anything else is looked for.

@@ -56,8 +56,9 @@ document.addEventListener("keydown", (event) => {
     open("palette");
     return;
   }
+  // What is closed keeps the focus until the next frame: nobody types into it.
   const typing = event.target.closest("input:not([type=checkbox]), textarea, select, dialog");
-  if (typing) {
+  if (typing && !typing.closest("dialog:not([open])")) {
     if (event.key === "Escape" && !event.target.closest("dialog")) event.target.blur();
     return;
   }
