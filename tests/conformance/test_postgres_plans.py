@@ -30,6 +30,7 @@ from backlog_store.query import (
     HasWords,
     In,
     ItemQuery,
+    Not,
     Order,
     OrderKey,
     Where,
@@ -209,6 +210,14 @@ def test_selective_conditions_lead_the_plan(link: Link, name: str) -> None:
     found = scans(link, numbered(compile_items(ItemQuery(where=where, limit=50), DIALECT)))
     assert index in found
     assert not any(scan.startswith("seq") for scan in found)
+
+
+@pytest.mark.parametrize("where", [In("tag", ("tag777",)), HasWords(("about",)), HasWords(("about", "bl"))])
+def test_what_is_denied_is_no_list_that_each_row_is_held_against(link: Link, where: Where) -> None:
+    """An item without a tag, or a word, is found by a join: of a list of many no one would be looked up in an index."""
+    found = json.dumps(plan(link, numbered(compile_items(ItemQuery(where=Not(where), limit=50), DIALECT))))
+    assert '"Join Type": "Anti"' in found
+    assert "SubPlan" not in found
 
 
 EVENTS: dict[str, tuple[EventQuery, str]] = {

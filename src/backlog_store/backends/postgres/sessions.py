@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, LiteralString
 
 from msgspec.structs import replace
 
@@ -36,15 +36,18 @@ def _parse_position(text: str) -> tuple[int, int]:
     return min(int(tx), 2**63 - 1), min(int(n), 2**31 - 1)
 
 
+_HELD: LiteralString = "EXISTS (SELECT FROM item_words WHERE item_id = items.id AND"
+
+
 def _has_words(words: Sequence[str], prefix: bool) -> dialects.Statement:
     # `words` finds the items that hold all of them, by index; `said` tells whether they stand one after the other.
     lexemes = " & ".join(f"'{word}'" for word in words)
     query = f"{lexemes}:*" if prefix else lexemes
     if len(words) == 1:
-        return dialects.Statement("id IN (SELECT item_id FROM item_words WHERE words @@ CAST(%s AS tsquery))", (query,))
+        return dialects.Statement(f"{_HELD} words @@ CAST(%s AS tsquery))", (query,))
     phrase = f" {' '.join(words)}" + ("" if prefix else " ")
     return dialects.Statement(
-        "id IN (SELECT item_id FROM item_words WHERE words @@ CAST(%s AS tsquery) AND strpos(said, %s) > 0)",
+        f"{_HELD} words @@ CAST(%s AS tsquery) AND strpos(said, %s) > 0)",
         (query, phrase),
     )
 
