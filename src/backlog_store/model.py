@@ -21,7 +21,7 @@ __all__ = [
     "ACCESS_TRAIL", "ACTOR_KINDS", "CLOSED", "CLOSING_REASONS", "CURRENT_POLICY", "LEGACY_NOTES", "LIMITS", "LIVE",
     "POLICY_TRAIL", "PRIORITIES", "STAGES", "STATUSES", "SYSTEM", "TRAILS", "Actor", "ActorKind", "Claim",
     "ClosingReason", "Draft", "Event", "Item", "ItemId", "Key", "KeyState", "Limits", "Outline", "Priority", "Record",
-    "RecordKind", "Sighted", "Status", "UpsertVerdict", "Verdict", "key_record_id", "stage_of",
+    "RecordKind", "Sighted", "Status", "UpsertVerdict", "Verdict", "closed_status", "key_record_id", "stage_of",
 ]  # fmt: skip
 
 ItemId = str
@@ -223,6 +223,13 @@ def stage_of(status: str, blocked_by: int) -> str:
     Return the stage of an item of this status that so many live items block.
     """
     return "waiting" if blocked_by and status == "open" else status
+
+
+def closed_status(reason: str) -> str:
+    """
+    Return the status that closing for this reason ends in.
+    """
+    return "done" if reason == "fixed" else "canceled"
 
 
 class Outline(Struct, frozen=True, gc=False):

@@ -22,7 +22,7 @@ from backlog_store.instants import Instant, day_of
 from backlog_store.model import CLOSED, LIVE, Item
 from backlog_store.policy import Policy
 
-__all__ = ["REOPENED_BY_REPORTS", "allowed_moves", "check_move", "closed_status", "effective_status", "held_by",
+__all__ = ["REOPENED_BY_REPORTS", "allowed_moves", "check_move", "effective_status", "held_by",
            "is_overdue", "reason_of_move"]  # fmt: skip
 
 #: A machine's report reopens what was closed for this reason. (An expired acceptance too; see `rules.upsert`.)
@@ -44,13 +44,6 @@ def check_move(item: Item, to: str, policy: Policy) -> None:
     allowed = allowed_moves(item.status, policy.transitions)
     if to not in allowed:
         raise TransitionNotAllowed(item.id, from_status=item.status, to_status=to, allowed=allowed)
-
-
-def closed_status(reason: str) -> str:
-    """
-    Return the status that closing for this reason ends in.
-    """
-    return "done" if reason == "fixed" else "canceled"
 
 
 def reason_of_move(status: str) -> str:

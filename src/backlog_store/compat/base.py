@@ -35,10 +35,9 @@ from backlog_store.ids import event_id
 from backlog_store.instants import day_of
 from backlog_store.legacy.report import notes
 from backlog_store.legacy.times import NO_TITLE, as_text, given_times, instant_of
-from backlog_store.model import Draft, Event, Item, KeyState, key_record_id
+from backlog_store.model import Draft, Event, Item, KeyState, closed_status, key_record_id
 from backlog_store.query import ANY, All, Compare, EventQuery, Facet, In, ItemQuery, Where, live
 from backlog_store.rules import check_draft
-from backlog_store.workflow import closed_status
 
 __all__ = ["CALLER", "BacklogBackedStore", "report_of"]
 

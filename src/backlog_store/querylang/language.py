@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from backlog_store.instants import Day, Instant, add_seconds, day_of
-from backlog_store.model import CLOSED, CLOSING_REASONS, PRIORITIES, STATUSES
+from backlog_store.model import CLOSED, CLOSING_REASONS, PRIORITIES, STATUSES, closed_status
 from backlog_store.query import ORDERS, All, Any_, Compare, HasWords, In, Not, Where, live
 from backlog_store.querylang.dates import EXAMPLES, is_duration, parse_when, shifted
 from backlog_store.querylang.terms import Asker, Piece, Term, nearest
@@ -136,8 +136,11 @@ def _status(asker: Asker, term: Term, name: str) -> Where:
     for piece in term.values:
         if name == "status" and piece.text.lower() in IS_HELP:
             asker.refuse(piece, f"no status {piece.text!r}", expected=known, suggestion=f"is:{piece.text.lower()}")
-    field = "status" if name == "status" else "closed_reason"
-    return In(field, _distinct(_enum(asker, piece, name, known) for piece in term.values))
+    values = _distinct(_enum(asker, piece, name, known) for piece in term.values)
+    if name == "status":
+        return In("status", values)
+    # A reason goes with one status: where that is said, nothing else is looked at.
+    return All((In("status", _distinct(map(closed_status, values))), In("closed_reason", values)))
 
 
 def _priority(asker: Asker, term: Term, name: str) -> Where:

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from backlog_store.commands import Merge, Outcome, Split
 from backlog_store.errors import Fault, InvalidInput, NotAllowed, NotFound
-from backlog_store.model import CLOSED, LIMITS, LIVE, Claim, Event, Item, ItemId, Key, KeyState
+from backlog_store.model import CLOSED, LIMITS, LIVE, Claim, Event, Item, ItemId, Key, KeyState, closed_status
 from backlog_store.rules.assigning import assigned, reported_priority
 from backlog_store.rules.checks import Checker
 from backlog_store.rules.fields import merge_evidence, sorted_tags
@@ -36,7 +36,6 @@ from backlog_store.rules.policies import check_guards
 from backlog_store.rules.returning import check_verdict
 from backlog_store.rules.view import Context
 from backlog_store.rules.voices import every_claim, withdrawn, without_names
-from backlog_store.workflow import closed_status
 
 __all__ = ["MERGED", "SPLIT", "is_of_identity", "merge", "set_back_keys", "split"]
 

@@ -13,7 +13,18 @@ from backlog_store.codec import to_builtins
 from backlog_store.commands import Close, Comment, Create, Move, Outcome, Reopen, Resolve, Snooze
 from backlog_store.errors import AlreadyExists, NotAllowed, RevisionConflict, TransitionNotAllowed
 from backlog_store.instants import Instant, add_seconds
-from backlog_store.model import CLOSED, CLOSING_REASONS, LIMITS, LIVE, STATUSES, Event, Item, KeyState, Verdict
+from backlog_store.model import (
+    CLOSED,
+    CLOSING_REASONS,
+    LIMITS,
+    LIVE,
+    STATUSES,
+    Event,
+    Item,
+    KeyState,
+    Verdict,
+    closed_status,
+)  # fmt: skip
 from backlog_store.rules.assigning import assigned
 from backlog_store.rules.checks import Checker, draft_faults
 from backlog_store.rules.dates import dated
@@ -36,7 +47,7 @@ from backlog_store.rules.voices import (
     with_claim,
 )
 from backlog_store.rules.wip import check_room
-from backlog_store.workflow import check_move, closed_status, held_by, reason_of_move
+from backlog_store.workflow import check_move, held_by, reason_of_move
 
 __all__ = ["check_holder", "check_original", "check_revision", "close", "comment", "create", "move", "reopen",
            "resolve", "snooze", "with_status"]  # fmt: skip
