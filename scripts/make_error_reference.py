@@ -11,19 +11,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backlog_store import errors
+from backlog_store.web.problems import CODES, STATUSES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "errors.md"
 HEAD = """\
 # Errors
 
-<!-- Made by scripts/make_error_reference.py from backlog_store/errors.py; edit there. -->
+<!-- Made by scripts/make_error_reference.py from backlog_store/errors.py and web/problems.py; edit there. -->
 
 Every error of the store is a `BacklogError`. Its `code` is stable: rely on the code or the class, never on the text.
 The text says what, where, why and what to do; what it was built from are attributes. The command line ends with the
-exit code.
+exit code. Over HTTP it is `application/problem+json` with the code, the attributes, and that status; 412 where the
+request named a revision in `If-Match`.
 
-| code | class | is a | attributes | exit code |
-|---|---|---|---|---|
+| code | class | is a | attributes | exit code | HTTP |
+|---|---|---|---|---|---|
+"""
+HTTP = """
+What the service refuses before the store is asked has one of these codes, or that of its status in small letters, such
+as `unauthorized` (401), `precondition_required` (428) or `unsupported_media_type` (415):
+
+| code | status, and when |
+|---|---|
 """
 
 
@@ -53,10 +62,12 @@ def render() -> str:
         exits = next(errors.EXIT_CODES[one] for one in cls.__mro__ if one in errors.EXIT_CODES)
         bases = ", ".join(f"`{base.__name__}`" for base in cls.__bases__)
         shown = ", ".join(f"`{name}`" for name in attributes(cls)) or "none"
-        rows.append(f"| [`{cls.code}`](#{cls.code}) | `{cls.__name__}` | {bases} | {shown} | {exits} |")
+        status = next(STATUSES[one] for one in cls.__mro__ if one in STATUSES)
+        rows.append(f"| [`{cls.code}`](#{cls.code}) | `{cls.__name__}` | {bases} | {shown} | {exits} | {status} |")
         details.append(f"## {cls.code}\n\n`{cls.__name__}`: {' '.join((inspect.getdoc(cls) or '').split())}\n")
-    rows.append("| none | `KeyboardInterrupt` | `BaseException` | none | 130 |")
-    return HEAD + "\n".join(rows) + "\n\n" + "\n".join(details)
+    rows.append("| none | `KeyboardInterrupt` | `BaseException` | none | 130 | none |")
+    of_http = [f"| `{code}` | {told} |" for code, told in CODES.items()]
+    return HEAD + "\n".join(rows) + "\n" + HTTP + "\n".join(of_http) + "\n\n" + "\n".join(details)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ The API keeps to its own description, whatever is sent: no 5xx, no answer that i
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from backlog_store.backends.memory import open_memory
 from backlog_store.backlog import Backlog
 from backlog_store.executors.local import LocalExecutor
 from backlog_store.testing.clocks import CountingIds, StepClock
+from backlog_store.web import problems
 from backlog_store.web.api import api_routes
 from backlog_store.web.app import create_app
 from backlog_store.web.openapi import description
@@ -85,3 +87,13 @@ def test_no_route_takes_a_parameter_that_it_does_not_know(route: Route) -> None:
         response = client.request(route.method, f"{path}?nosuch=1", content=b"[]")
     assert response.status_code == 422
     assert "/nosuch" in [fault["pointer"] for fault in response.json()["errors"]]
+
+
+def test_every_code_is_documented() -> None:
+    """
+    Each code that the service refuses by itself stands in the table that the reference is made from, and no other.
+    """
+    folder = Path(problems.__file__).parent
+    used = {code for path in folder.rglob("*.py") for code in re.findall(r'code="(\w+)"', path.read_text())}
+    # Two are made where the framework's errors are told.
+    assert used | {"invalid_request", "internal"} == set(problems.CODES)

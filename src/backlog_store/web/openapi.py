@@ -35,10 +35,12 @@ _REFUSALS: Mapping[int, str] = {
     412: "Somebody else was faster: the ETag is stale.",
     413: "The body is too large.",
     415: "The body is of another type than this takes.",
+    421: "The service is not reached by this name.",
     422: "Every fault of the request, each with its pointer.",
     428: "If-Match is missing.",
     429: "Too many requests of one credential; try again after `Retry-After`.",
     503: "The database is away; try again after `Retry-After`.",
+    507: "The store has no room left.",
     504: "Whether it happened is not known; ask again with the same Idempotency-Key.",
 }
 
@@ -91,7 +93,9 @@ def _operation(route: Route, by_type: Mapping[Any, Any]) -> dict[str, Any]:
     }  # fmt: skip
     problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for status in _refusals(route):
-        operation["responses"][str(status)] = {"description": _REFUSALS[status], "content": problem}
+        answer = operation["responses"][str(status)] = {"description": _REFUSALS[status], "content": problem}
+        if status in (429, 503, 504):
+            answer["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
     if route.body is not None:
         operation["requestBody"] = {
             "required": True, "content": {"application/json": {"schema": by_type[route.body]}},
@@ -105,11 +109,11 @@ def _operation(route: Route, by_type: Mapping[Any, Any]) -> dict[str, Any]:
 def _refusals(route: Route) -> list[int]:
     found = {400, 422, 503}
     if route.action is not None:
-        found |= {401, 403, 429}
+        found |= {401, 403, 421, 429}
     if "{" in route.path or route.body is not None:
         found |= {404, 409}
     if route.method not in ("GET", "DELETE"):
-        found |= {408, 409, 410, 413, 415, 504}
+        found |= {408, 409, 410, 413, 415, 504, 507}
     if "If-Match" in route.headers:
         found |= {412, 428}
     return sorted(found)

@@ -21,7 +21,7 @@ from backlog_store.codec import encode
 from backlog_store.redacting import redacted
 from backlog_store.rules.checks import shorten
 
-__all__ = ["MEDIA_TYPE", "STATUSES", "HttpProblem", "problem", "status_of", "told"]
+__all__ = ["CODES", "MEDIA_TYPE", "STATUSES", "HttpProblem", "problem", "status_of", "told"]
 
 MEDIA_TYPE = "application/problem+json"
 _log = logging.getLogger("backlog_store.web")
@@ -42,6 +42,21 @@ STATUSES: Mapping[type[BaseException], int] = {
     e.OutcomeUnknown: 504,
     e.StorageFull: 507,
     e.ConfigError: 500,
+}
+#: What is refused before the store is asked, beyond what the name of the status says.
+CODES: Mapping[str, str] = {
+    "malformed": "400: the body, or a line of a batch, is no JSON, or nested too deep.",
+    "cut_off": "400: the connection ended within the body.",
+    "invalid_request": "400: the framework could not read the request.",
+    "token_in_url": "400: a token stands in the address, which logs keep; rotate it.",
+    "foreign_origin": "403: a browser's credential, and the request does not come from a page of this service.",
+    "not_encrypted": "403: what signs somebody in would travel unencrypted.",
+    "no_outlets": "409: this service sends webhooks nowhere.",
+    "wrong_password": "422: name and password do not go together.",
+    "too_many_requests": "429: more requests a second than one credential has.",
+    "too_many_tries": "429: too many tries to sign in failed.",
+    "oidc_provider": "502: the provider of OIDC does not answer as it should.",
+    "internal": "500: a fault of the program; the log has it under the id of the request.",
 }
 _RETRY_S = {503: "5", 504: "1"}
 _FIELDS = ("id", "kind", "candidates", "expected", "found", "held_by", "from_status", "to_status", "allowed",

@@ -4,7 +4,7 @@ Bodies of requests and responses. What the store itself gives (id, status, revis
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Struct, field
@@ -12,11 +12,13 @@ from msgspec.structs import asdict
 
 from backlog_store.commands import LinkKind
 from backlog_store.instants import Day, Instant
-from backlog_store.model import Draft
+from backlog_store.model import Draft, Item
 from backlog_store.rules import check_draft
+from backlog_store.shown import FIELDS
 
 __all__ = [
-    "CloseIn", "DraftIn", "EditIn", "ItemPage", "KeyedDraftIn", "LinkIn", "MessageIn", "MoveIn", "Outcome", "SnoozeIn",
+    "CloseIn", "DraftIn", "EditIn", "ItemPage", "KeyedDraftIn", "LinkIn", "MessageIn", "MoveIn", "Outcome",
+    "ShownItem", "SnoozeIn",
 ]  # fmt: skip
 
 
@@ -133,6 +135,20 @@ class LinkIn(_Input, frozen=True):
     remove: bool = False
 
 
+#: An item as it is shown: all fields, or those that were asked for.
+ShownItem = msgspec.defstruct(
+    "ShownItem",
+    [
+        *((one.name, one.type | msgspec.UnsetType, msgspec.UNSET)
+          for one in msgspec.structs.fields(Item) if one.name in FIELDS),
+        ("effective_status", str | msgspec.UnsetType, msgspec.UNSET),
+        ("overdue", bool | msgspec.UnsetType, msgspec.UNSET),
+    ],
+    namespace={"__doc__": "An item: all its fields, or those that were asked for."},
+)  # fmt: skip
+_Shown = Annotated[dict[str, Any], msgspec.Meta(extra_json_schema={"$ref": "#/components/schemas/ShownItem"})]
+
+
 class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     What became of a request: the verdict, why, and the item as it stands now.
@@ -146,7 +162,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     batch: str = ""
     replayed: bool = False
     accepted: bool = False
-    item: dict[str, Any] | None = None
+    item: _Shown | None = None
 
 
 class ItemPage(Struct, frozen=True, kw_only=True):
@@ -154,5 +170,5 @@ class ItemPage(Struct, frozen=True, kw_only=True):
     A page of items; `next` is the cursor of the one that follows, empty at the end.
     """
 
-    items: list[dict[str, Any]]
+    items: list[_Shown]
     next: str = ""

@@ -25,6 +25,7 @@ from backlog_store.web.api.bodies import (
     MessageIn,
     MoveIn,
     Outcome,
+    ShownItem,
     SnoozeIn,
 )
 from backlog_store.web.inputs import (
@@ -98,7 +99,7 @@ def create_item(ask: Ask) -> Reply:
 
 
 @routes.add("GET", "/items/{id:str}", action="read", params=(_FIELDS,), headers=("If-None-Match",),
-            answers={200: dict, 304: None})  # fmt: skip
+            answers={200: ShownItem, 304: None})  # fmt: skip
 def get_item(ask: Ask) -> Reply:
     """
     Show one item, by its id, an id that it had before, or an unambiguous beginning.
@@ -107,7 +108,7 @@ def get_item(ask: Ask) -> Reply:
 
 
 @routes.add("GET", "/items/by-key/{env:str}/{key:path}", action="read", params=(_FIELDS,), headers=("If-None-Match",),
-            answers={200: dict, 304: None})  # fmt: skip
+            answers={200: ShownItem, 304: None})  # fmt: skip
 def get_item_by_key(ask: Ask) -> Reply:
     """
     Show the item that holds a key now.

@@ -15,7 +15,7 @@ __all__ = ["routes"]
 routes = Routes("/api/v1")
 
 
-@routes.add("POST", "/commands", action="report", body=CommandAsked, answers={200: dict})
+@routes.add("POST", "/commands", action="report", body=CommandAsked, answers={200: dict, 202: dict})
 def execute_command(ask: Ask) -> Reply:
     """
     Carry out one command, as a program builds it. What the role does not include is refused.

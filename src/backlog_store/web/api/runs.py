@@ -102,7 +102,8 @@ def newest_runs(
     return paged(found, lambda one: f"{one[1].started_at}/{one[0]}", parameters, faults, page=page, turned=True)
 
 
-@routes.add("POST", "/runs", action="report", body=RunIn, headers=("Idempotency-Key",), answers={200: dict, 201: dict})
+@routes.add("POST", "/runs", action="report", body=RunIn, headers=("Idempotency-Key",),
+            answers={200: dict, 201: dict, 202: dict})  # fmt: skip
 def begin_run(ask: Ask) -> Reply:
     """
     Begin a run; its id is what reports in it name. 200 where one of this name was begun before.
@@ -127,7 +128,7 @@ def get_run(ask: Ask) -> Reply:
                        "would_reopen": [draft.dedupe_key for draft in returns]})  # fmt: skip
 
 
-@routes.add("POST", _RUN + "/complete", action="report", body=CompleteIn, answers={200: dict})
+@routes.add("POST", _RUN + "/complete", action="report", body=CompleteIn, answers={200: dict, 202: dict})
 def complete_run(ask: Ask) -> Reply:
     """
     Say that a run looked at all of its scope: what it and the complete run before it did not see is closed.
@@ -140,7 +141,7 @@ def complete_run(ask: Ask) -> Reply:
     return _ended(ask, lambda name, run: c.CompleteRun(run=name, source=run.source, expected_count=given.expect))
 
 
-@routes.add("POST", _RUN + "/abort", action="report", body=AbortIn, answers={200: dict})
+@routes.add("POST", _RUN + "/abort", action="report", body=AbortIn, answers={200: dict, 202: dict})
 def abort_run(ask: Ask) -> Reply:
     """
     Say that a run failed: it proves nothing. What it did report stays reported.
@@ -190,4 +191,5 @@ def _judged(ask: Ask, *, accept: bool) -> Reply:
 def _told(ended: Ended, run: Run) -> Reply:
     outcomes = [Planned(outcome=outcome, changes={}) for outcome in ended.outcomes]
     told = RunTold(id=ended.id, source=run.source, state=ended.state, why=ended.why, outcomes=outcomes)
-    return Reply(data={**runs_as_data([told])[0], "batch": ended.batch})
+    status = 202 if ended.state == "accepted" else 200
+    return Reply(data={**runs_as_data([told])[0], "batch": ended.batch}, status=status)
