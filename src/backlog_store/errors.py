@@ -33,11 +33,15 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 __all__ = [
-    "EXIT_CODES", "AlreadyExists", "AmbiguousId", "BackendError", "BackendUnavailable", "BacklogError", "ConfigError",
-    "Conflict", "DataCorrupt", "Fault", "InvalidInput", "InvalidQuery", "NotAllowed", "NotFound", "OutcomeUnknown",
+    "EXIT_CODES", "FAULTS_TOLD", "AlreadyExists", "AmbiguousId", "BackendError", "BackendUnavailable", "BacklogError",
+    "ConfigError", "Conflict", "DataCorrupt", "Fault", "InvalidInput", "InvalidQuery", "NotAllowed", "NotFound", "OutcomeUnknown",
     "PlanChanged", "RequestExpired", "RequestReused", "RevisionConflict", "SchemaMismatch", "StorageFull",
     "TransitionNotAllowed", "exit_code",
 ]  # fmt: skip
+
+
+#: Of so many faults at most a text tells, and an answer over HTTP: a small request must not become a large answer.
+FAULTS_TOLD = 100
 
 
 class Fault(Struct, frozen=True):
@@ -103,7 +107,9 @@ class InvalidInput(BacklogError, ValueError):
         if len(self.faults) == 1:
             text = f"invalid {what}: {self.faults[0]}"
         else:
-            lines = "".join(f"\n  - {fault}" for fault in self.faults)
+            lines = "".join(f"\n  - {fault}" for fault in self.faults[:FAULTS_TOLD])
+            if len(self.faults) > FAULTS_TOLD:
+                lines += f"\n  - and {len(self.faults) - FAULTS_TOLD:,} more"
             text = f"invalid {what}, {len(self.faults)} faults:{lines}"
         super().__init__(text, hint=hint)
 

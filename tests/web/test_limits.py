@@ -277,3 +277,24 @@ def test_who_may_not_ask_sends_no_body(serve: Callable[..., Served]) -> None:
     with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
         connection.sendall(b"POST /api/v1/reports HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
         assert connection.recv(65_536).startswith(b"HTTP/1.1 403 ")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/items?fields=" + ",".join(f"a{number}" for number in range(9_000)), None),
+        ("/api/v1/items?" + "&".join(f"a{number}=1" for number in range(5_000)), None),
+        ("/api/v1/items?sort=" + "a" * 60_000, None),
+        ("/api/v1/views/v", {"query": "a" * 1_000_000}),
+        ("/api/v1/views/v", {f"a{number}": 1 for number in range(50_000)}),
+    ],
+)
+def test_a_wrong_request_gets_no_large_answer(backlog: Backlog, path: str, body: object) -> None:
+    """
+    Of many faults the first are listed, and what stood there is shortened: nobody makes the service write for them.
+    """
+    with of_site(backlog) as client:
+        client.headers["x-test-asker"] = "root"
+        response = client.put(path, json=body) if body else client.get(path)
+    assert response.status_code == 422
+    assert len(response.content) < 100_000

@@ -128,7 +128,8 @@ def parse(text: str, *, now: str, me: str) -> Parsed:
 def _check_text(asker: Asker) -> None:
     text = asker.text
     if len(text) > LENGTH_MAX:
-        asker.refuse(Piece("", LENGTH_MAX), f"{len(text)} characters; a query has at most {LENGTH_MAX}")
+        reason = f"{len(text)} characters; a query has at most {LENGTH_MAX}"
+        raise InvalidQuery(f"{text[:LENGTH_MAX]}…", offset=LENGTH_MAX, reason=reason)
     for index, letter in enumerate(text):
         if letter == "\0" or "\ud800" <= letter <= "\udfff":
             asker.refuse(Piece("", index), "a query holds neither NUL nor lone surrogates")

@@ -12,12 +12,14 @@ from urllib.parse import urlencode
 
 import msgspec
 from litestar import Request
+from msgspec.structs import replace
 
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.instants import Instant, parse_instant
 from backlog_store.model import Item
 from backlog_store.query import ANY, ORDERS, All, In, OrderKey, Where, live, order_key
 from backlog_store.querylang import parse_query
+from backlog_store.rules.checks import shorten
 from backlog_store.shown import FIELDS, full_name
 from backlog_store.web.problems import HttpProblem
 
@@ -104,7 +106,7 @@ def refuse(faults: Sequence[Fault]) -> None:
     Raise `InvalidInput` if there is a fault of the parameters.
     """
     if faults:
-        raise InvalidInput(faults, what="query")
+        raise InvalidInput([replace(one, value=shorten(one.value)) for one in faults], what="query")
 
 
 def fields_asked(parameters: Mapping[str, Sequence[str]], faults: list[Fault]) -> tuple[str, ...]:

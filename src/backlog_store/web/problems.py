@@ -107,7 +107,8 @@ def _of(error: BaseException, request: Request[Any, Any, Any]) -> tuple[dict[str
             status = 412
         own = {name: getattr(error, name) for name in _FIELDS if hasattr(error, name)}
         faults = getattr(error, "faults", ())
-        listed = [{"pointer": fault.pointer, "value": fault.value, "detail": fault.reason} for fault in faults]
+        listed = [{"pointer": fault.pointer, "value": fault.value, "detail": fault.reason}
+                  for fault in faults[:e.FAULTS_TOLD]]  # fmt: skip
         return problem(status, error.code, error.message, hint=error.hint, errors=listed, **own), {}
     if isinstance(error, ValidationException):
         listed = [
