@@ -34,9 +34,9 @@ from msgspec import Struct
 
 __all__ = [
     "EXIT_CODES", "FAULTS_TOLD", "AlreadyExists", "AmbiguousId", "BackendError", "BackendUnavailable", "BacklogError",
-    "ConfigError", "Conflict", "DataCorrupt", "Fault", "InvalidInput", "InvalidQuery", "NotAllowed", "NotFound", "OutcomeUnknown",
-    "PlanChanged", "RequestExpired", "RequestReused", "RevisionConflict", "SchemaMismatch", "StorageFull",
-    "TransitionNotAllowed", "exit_code",
+    "ConfigError", "Conflict", "DataCorrupt", "Fault", "InvalidInput", "InvalidQuery", "NotAllowed", "NotFound",
+    "OutcomeUnknown", "PlanChanged", "RequestExpired", "RequestReused", "RevisionConflict", "SchemaMismatch",
+    "StorageFull", "TransitionNotAllowed", "exit_code",
 ]  # fmt: skip
 
 
