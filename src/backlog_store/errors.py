@@ -33,14 +33,14 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 __all__ = [
-    "EXIT_CODES", "FAULTS_TOLD", "AlreadyExists", "AmbiguousId", "BackendError", "BackendUnavailable", "BacklogError",
-    "ConfigError", "Conflict", "DataCorrupt", "Fault", "InvalidInput", "InvalidQuery", "NotAllowed", "NotFound",
-    "OutcomeUnknown", "PlanChanged", "RequestExpired", "RequestReused", "RevisionConflict", "SchemaMismatch",
-    "StorageFull", "TransitionNotAllowed", "exit_code",
+    "EXIT_CODES", "AlreadyExists", "AmbiguousId", "BackendError", "BackendUnavailable", "BacklogError", "ConfigError",
+    "Conflict", "DataCorrupt", "Fault", "InvalidInput", "InvalidQuery", "NotAllowed", "NotFound", "OutcomeUnknown",
+    "PlanChanged", "RequestExpired", "RequestReused", "RevisionConflict", "SchemaMismatch", "StorageFull",
+    "TransitionNotAllowed", "exit_code",
 ]  # fmt: skip
 
 
-#: Of so many faults at most a text tells, and an answer over HTTP: a small request must not become a large answer.
+#: Of so many faults at most a text tells, and an answer over HTTP: no small request becomes a large answer.
 FAULTS_TOLD = 100
 
 
@@ -108,8 +108,6 @@ class InvalidInput(BacklogError, ValueError):
             text = f"invalid {what}: {self.faults[0]}"
         else:
             lines = "".join(f"\n  - {fault}" for fault in self.faults[:FAULTS_TOLD])
-            if len(self.faults) > FAULTS_TOLD:
-                lines += f"\n  - and {len(self.faults) - FAULTS_TOLD:,} more"
             text = f"invalid {what}, {len(self.faults)} faults:{lines}"
         super().__init__(text, hint=hint)
 
