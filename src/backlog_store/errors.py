@@ -40,8 +40,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-#: Of so many faults at most a text tells, and an answer over HTTP: no small request becomes a large answer.
-FAULTS_TOLD = 100
+FAULTS_TOLD = 100  # in a text, and in an answer over HTTP: no small request becomes a large answer
 
 
 class Fault(Struct, frozen=True):
