@@ -24,6 +24,7 @@ from backlog_store.backends.sql.pages import compile_items
 from backlog_store.query import (
     ANY,
     All,
+    Any_,
     Compare,
     EventQuery,
     Facet,
@@ -198,6 +199,7 @@ FILTERS: dict[str, tuple[Where, str]] = {
     "word": (HasWords(("word0777",)), "item_words_words"),
     "phrase": (HasWords(("about", "bl_000777")), "item_words_words"),
     "prefix": (HasWords(("word077",), prefix=True), "item_words_words"),
+    "one of two": (Any_((HasWords(("word0777",)), HasWords(("about", "bl_000778")))), "item_words_words"),
     "closed before": (Compare("closed_at", "<", "2026-03-03T1001"), "items_closed"),
     "expired": (Compare("expires_at", "<=", "2027-02-01"), "items_expires"),
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, LiteralString
 
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from backlog_store.backends.postgres.deadlines import seconds_until
 from backlog_store.backends.postgres.statements import COMMIT, HORIZON, ROLLBACK, limit_to
 from backlog_store.backends.postgres.wire import Link, LinkError, Rows, Statement
 from backlog_store.backends.sql import dialects
+from backlog_store.query import HasWords
 
 __all__ = ["DIALECT", "FEED", "Session", "numbered", "position_text"]
 
@@ -36,20 +38,21 @@ def _parse_position(text: str) -> tuple[int, int]:
     return min(int(tx), 2**63 - 1), min(int(n), 2**31 - 1)
 
 
-_HELD: LiteralString = "EXISTS (SELECT FROM item_words WHERE item_id = items.id AND"
+def _has_words(phrases: Sequence[HasWords]) -> dialects.Statement:
+    tests, values = zip(*map(_has_phrase, phrases), strict=True)
+    held: LiteralString = " OR ".join(tests)
+    sql: LiteralString = f"EXISTS (SELECT FROM item_words WHERE item_id = items.id AND ({held}))"
+    return dialects.Statement(sql, tuple(chain.from_iterable(values)))
 
 
-def _has_words(words: Sequence[str], prefix: bool) -> dialects.Statement:
+def _has_phrase(phrase: HasWords) -> dialects.Statement:
     # `words` finds the items that hold all of them, by index; `said` tells whether they stand one after the other.
-    lexemes = " & ".join(f"'{word}'" for word in words)
-    query = f"{lexemes}:*" if prefix else lexemes
-    if len(words) == 1:
-        return dialects.Statement(f"{_HELD} words @@ CAST(%s AS tsquery))", (query,))
-    phrase = f" {' '.join(words)}" + ("" if prefix else " ")
-    return dialects.Statement(
-        f"{_HELD} words @@ CAST(%s AS tsquery) AND strpos(said, %s) > 0)",
-        (query, phrase),
-    )
+    lexemes = " & ".join(f"'{word}'" for word in phrase.words)
+    query = f"{lexemes}:*" if phrase.prefix else lexemes
+    if len(phrase.words) == 1:
+        return dialects.Statement("words @@ CAST(%s AS tsquery)", (query,))
+    said = f" {' '.join(phrase.words)}" + ("" if phrase.prefix else " ")
+    return dialects.Statement("(words @@ CAST(%s AS tsquery) AND strpos(said, %s) > 0)", (query, said))
 
 
 DIALECT = replace(

@@ -31,7 +31,7 @@ from backlog_store.query import (
 
 __all__ = [
     "COLUMNS", "NOTHING", "OPERATORS", "all_of", "bounds", "compile_events", "compile_where", "conditions", "flat",
-    "is_selective", "parts_of",
+    "is_selective", "parts_of", "phrases_of",
 ]  # fmt: skip
 
 #: Each query field and its column. ``tag`` has a table of its own; days are columns of counts alone (see stages.py).
@@ -150,6 +150,9 @@ def conditions(parts: Sequence[Where], dialect: Dialect) -> list[Statement]:
 
 
 def _where(where: Where, dialect: Dialect, weak: frozenset[str]) -> Statement:
+    phrases = phrases_of(where)
+    if phrases:
+        return _has_words(phrases, dialect)
     match where:
         case All(parts):
             return all_of([_where(part, dialect, weak) for part in parts])
@@ -164,8 +167,8 @@ def _where(where: Where, dialect: Dialect, weak: frozenset[str]) -> Statement:
             return _in(name, values, dialect, weak)
         case Compare(name, op, value):
             return _compare(name, op, value, dialect, weak)
-        case HasWords(words, prefix):
-            return _has_words(words, dialect, prefix=prefix)
+        case HasWords():
+            return _EVERYTHING  # of no words
     raise AssertionError(where)
 
 
@@ -218,13 +221,23 @@ def _compare(name: str, op: str, value: str, dialect: Dialect, weak: frozenset[s
     return Statement(test if name == "due" else f"({test} AND {column} {dialect.not_empty})", (value,))
 
 
-def _has_words(words: Sequence[str], dialect: Dialect, *, prefix: bool) -> Statement:
-    if not words:
-        return _EVERYTHING
+def phrases_of(where: Where) -> tuple[HasWords, ...]:
+    """
+    Return the phrases of which one must be held, where a condition says nothing else; else none.
+    """
+    parts = where.parts if isinstance(where, Any_) else (where,)
+    phrases = tuple(part for part in parts if isinstance(part, HasWords) and part.words)
+    return phrases if len(phrases) == len(parts) else ()
+
+
+def _has_words(phrases: Sequence[HasWords], dialect: Dialect) -> Statement:
     # No item holds what `words_of` cannot have cut, and the engine's own parser must never see it.
-    if any(not _WORD.fullmatch(word) or len(word) > LIMITS.word or _shouts(word) for word in words):
-        return NOTHING
-    return dialect.has_words(words, prefix)
+    possible = [phrase for phrase in phrases if all(map(_may_be_held, phrase.words))]
+    return dialect.has_words(possible) if possible else NOTHING
+
+
+def _may_be_held(word: str) -> bool:
+    return _WORD.fullmatch(word) is not None and len(word) <= LIMITS.word and not _shouts(word)
 
 
 def _shouts(word: str) -> bool:
@@ -258,8 +271,8 @@ def is_selective(part: Where) -> bool:
     Tell whether a condition finds few items: it leads the plan then, and the page is sorted.
     """
     match part:
-        case HasWords(words):
-            return bool(words)
+        case HasWords() | Any_():
+            return bool(phrases_of(part))
         case In(name, values):
             return name in _SELECTIVE and "" not in values
         case Compare(name):

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from backlog_store.backends.positions import number_of
 from backlog_store.codec import encode
+from backlog_store.query import HasWords
 
 __all__ = [
     "BY_MONTH", "MONTHS", "POSTGRES", "SLEEPERS", "SQLITE", "TALLIED", "Dialect", "Statement", "kept_counts",
@@ -70,7 +71,8 @@ class Dialect(Struct, frozen=True):
     *weaken* keeps a column's index out of the plan; *among* is "the column has one of these values" (at least one),
     *among_known* the same where none of them is empty and the column has an index of what is not empty, *not_empty* how
     such an index says so; *has_tag* is "the item has one of these tags" (at least one), *has_words* "the item's words
-    hold this phrase" (valid words, at least one), *events_of* "the event is of one of these items" (at least one);
+    hold one of these phrases" (at least one, each of at least one valid word), *events_of* "the event is of one of
+    these items" (at least one);
     *position* are the columns of an event's position, *parse_position* gives their values for a position's text
     (`InvalidInput` if it is none), *horizon* says which events may be read yet; *uncounted* are the SELECTs of what the
     counts by a column of `TALLIED` do not hold yet, with the columns of `kept_counts`.
@@ -87,7 +89,7 @@ class Dialect(Struct, frozen=True):
     among_known: Callable[[LiteralString, Sequence[str]], Statement]
     not_empty: LiteralString
     has_tag: Callable[[Sequence[str]], Statement]
-    has_words: Callable[[Sequence[str], bool], Statement]
+    has_words: Callable[[Sequence[HasWords]], Statement]
     events_of: Callable[[Sequence[str]], Statement]
     position: tuple[LiteralString, ...]
     parse_position: Callable[[str], tuple[Any, ...]]
@@ -129,12 +131,11 @@ def _sqlite_has_tag(tags: Sequence[str]) -> Statement:
     return Statement(_lagging("has_tag(doc, ?)"), (_any_term("tag", tags), wanted, wanted))
 
 
-def _sqlite_words(words: Sequence[str], prefix: bool) -> Statement:
-    phrase = " ".join(words)
-    pending = f" {phrase}" if prefix else f" {phrase} "
-    return Statement(
-        _lagging("instr(words_in(doc), ?)"), (f'words : "{phrase}"{"*" if prefix else ""}', pending, pending)
-    )
+def _sqlite_words(phrases: Sequence[HasWords]) -> Statement:
+    asked = [f'"{" ".join(one.words)}"{"*" if one.prefix else ""}' for one in phrases]
+    pending = [f" {' '.join(one.words)}{'' if one.prefix else ' '}" for one in phrases]
+    test: LiteralString = " OR ".join(["instr(words_in(doc), ?)"] * len(pending))
+    return Statement(_lagging(f"({test})"), (f"words : ({' OR '.join(asked)})", *pending, *pending))
 
 
 def _lagging(test: LiteralString) -> LiteralString:
@@ -247,10 +248,10 @@ def _postgres_has_tag(tags: Sequence[str]) -> Statement:
     return Statement(f"EXISTS (SELECT FROM item_tags WHERE item_id = items.id AND {found.sql})", found.parameters)
 
 
-def _postgres_words(words: Sequence[str], prefix: bool) -> Statement:
+def _postgres_words(phrases: Sequence[HasWords]) -> Statement:
     # A word has only letters, digits and "_": between quotes it needs no escape.
-    phrase = " <-> ".join(f"'{word}'" for word in words)
-    return Statement("words @@ CAST(%s AS tsquery)", (f"{phrase}:*" if prefix else phrase,))
+    asked = [" <-> ".join(f"'{word}'" for word in one.words) + (":*" if one.prefix else "") for one in phrases]
+    return Statement("words @@ CAST(%s AS tsquery)", (" | ".join(f"({one})" for one in asked),))
 
 
 #: `position` columns and horizon are set by the backend, which knows how its events are numbered.

@@ -25,11 +25,12 @@ from backlog_store.backends.sql.compile import (
     flat,
     is_selective,
     parts_of,
+    phrases_of,
 )
 from backlog_store.backends.sql.dialects import Dialect, Statement
 from backlog_store.backends.sql.stages import in_columns
 from backlog_store.model import PRIORITIES, STAGES
-from backlog_store.query import ORDERS, Compare, HasWords, In, ItemQuery, Where, check_query
+from backlog_store.query import ORDERS, Compare, In, ItemQuery, Where, check_query
 
 __all__ = ["compile_items"]
 
@@ -110,7 +111,7 @@ def _is_on_waking(leading: Sequence[Where]) -> bool:
 
 
 def _is_on_words(where: Where) -> bool:
-    return any(isinstance(part, HasWords) for part in flat(where))
+    return any(phrases_of(part) for part in flat(where))
 
 
 def _gathered(branches: _Branches, query: ItemQuery, dialect: Dialect, order: LiteralString) -> Statement:

@@ -5,7 +5,7 @@ Search and tally: against the same questions asked of a plain list.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from itertools import combinations, cycle
+from itertools import combinations, cycle, pairwise
 from operator import methodcaller
 
 import pytest
@@ -166,6 +166,13 @@ class Searches(Suite):
                 HasWords(words, prefix=True),
                 HasWords((*words[:-1], words[-1][:2]), prefix=True),
             ]
+        phrases = wheres[1:]
+        wheres += [Any_(pair) for pair in pairwise(phrases)] + [
+            Any_(tuple(phrases[::5])),
+            Any_((*phrases[:3], HasWords(()))),
+        ]
+        wheres += [Any_((phrases[0], HasWords(("No word",)))), Any_((HasWords(("No word",)),))]
+        wheres += [Any_((phrases[0], In("service", ("日本",))))]
 
         def check(reader: Reader) -> None:
             for where in wheres:
