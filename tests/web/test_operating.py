@@ -342,6 +342,18 @@ def test_what_is_there_is_told_without_its_body(client: Client) -> None:
     assert set(client.delete("/api/v1/items").headers["allow"].split(", ")) == set(allowed.split(", "))
 
 
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/api/v1/items", "/api/v1/items/bl_nothing", "/nowhere", "/api/v1/export"]
+)
+def test_no_answer_is_kept_for_others_or_taken_for_something_else(client: Client, path: str) -> None:
+    """
+    What one credential may see is not for a cache that several use, and a refusal is guarded as an answer is.
+    """
+    headers = client.get(path).headers
+    assert headers["cache-control"] == "private, no-cache"
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "same-origin")
+
+
 def test_prometheus_can_tell_what_it_is_given(client: Client) -> None:
     """
     No parameter of the media type stands there twice, which its parser refuses.

@@ -21,19 +21,13 @@ from msgspec.structs import replace
 
 from backlog_store.web.inputs import refuse
 from backlog_store.web.observing import observe
-from backlog_store.web.problems import told
+from backlog_store.web.problems import HEADERS, told
 from backlog_store.web.receiving import received
 from backlog_store.web.routing import Ask, Reply, Route
 from backlog_store.web.site import Asker, Limits, Site
 
 __all__ = ["create_app"]
 
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 _SLASH = re.compile(rb"%(2f|25)", re.IGNORECASE)
 
 
@@ -146,7 +140,7 @@ def _options(path: str, methods: set[str]) -> HTTPRouteHandler:
     allow = ", ".join(sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())}))
 
     async def answer() -> Response[None]:
-        return Response(None, status_code=204, headers={**_HEADERS, "Allow": allow})
+        return Response(None, status_code=204, headers={**HEADERS, "Allow": allow})
 
     return HTTPRouteHandler(path, http_method="OPTIONS", name=f"OPTIONS {path}", status_code=204)(answer)
 
@@ -154,7 +148,7 @@ def _options(path: str, methods: set[str]) -> HTTPRouteHandler:
 async def _response(
     site: Site, request: Request[Any, Any, Any], reply: Reply, limiter: anyio.CapacityLimiter
 ) -> Response[Any]:
-    headers, is_head = {**_HEADERS, **reply.headers}, request.method == "HEAD"
+    headers, is_head = {**HEADERS, **reply.headers}, request.method == "HEAD"
     chunks: AsyncGenerator[bytes] | None = None
     if reply.live is not None:
         chunks = _live(site, reply.live())

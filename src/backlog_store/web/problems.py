@@ -21,9 +21,17 @@ from backlog_store.codec import encode
 from backlog_store.redacting import redacted
 from backlog_store.rules.checks import shorten
 
-__all__ = ["CODES", "MEDIA_TYPE", "STATUSES", "HttpProblem", "problem", "status_of", "told"]
+__all__ = ["CODES", "HEADERS", "MEDIA_TYPE", "STATUSES", "HttpProblem", "problem", "status_of", "told"]
 
 MEDIA_TYPE = "application/problem+json"
+#: Of every answer, also of a refusal; what says something else of itself goes over them.
+HEADERS: Mapping[str, str] = {
+    "Cache-Control": "private, no-cache",  # nobody keeps for others what one credential may see
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 _log = logging.getLogger("backlog_store.web")
 
 #: The one table of statuses; the most derived class that is listed wins.
@@ -155,9 +163,9 @@ def told(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     if not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", ""):
         if status == 401 and request.method == "GET":
             place = "/sign-in?" + urlencode({"back": f"{request.url.path}?{request.url.query or ''}".rstrip("?")})
-            return Response(b"", status_code=303, headers={**headers, "Location": place, "Cache-Control": "no-store"})
+            return Response(b"", status_code=303, headers={**HEADERS, **headers, "Location": place})
         from backlog_store.web.pages.render import error_page
 
         html, more = error_page(status, body["title"], body)
-        return Response(html, status_code=status, media_type="text/html", headers={**headers, **more})
-    return Response(encode(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+        return Response(html, status_code=status, media_type="text/html", headers={**HEADERS, **headers, **more})
+    return Response(encode(body), status_code=status, media_type=MEDIA_TYPE, headers={**HEADERS, **headers})
