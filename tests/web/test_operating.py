@@ -160,6 +160,33 @@ def test_who_asks_often_for_readiness_does_not_tax_the_store(client: Client, bac
     assert len(looked) < 50
 
 
+def test_one_at_a_time_looks_at_a_store_that_hangs(site: Site, backlog: Backlog) -> None:
+    """
+    Whoever asks meanwhile is told what was found last, and soon that it is away; nobody waits beside the first one.
+    """
+    assert site.readiness() == "ok"
+    entered, let_go, looked = threading.Event(), threading.Event(), []
+
+    def hanging(fn: object) -> None:
+        looked.append(fn)
+        entered.set()
+        let_go.wait()
+        raise BackendUnavailable("postgres", "reading", "no answer")
+
+    backlog.executor.read = hanging  # type: ignore[assignment,method-assign]
+    site._looked = (float("-inf"), "ok")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(site.readiness)
+        entered.wait()
+        site._began = float("inf")
+        assert site.readiness() == "ok"
+        site._began = float("-inf")
+        assert [site.readiness() for _ in range(50)] == ["unavailable"] * 50
+        let_go.set()
+        assert first.result() == "unavailable"
+    assert len(looked) == 1
+
+
 def test_requests_are_counted_by_route_and_status(client: Client, backlog: Backlog) -> None:
     """
     The path of the route is counted, never what somebody asked for; items are told by status.

@@ -44,6 +44,25 @@ def test_a_report_is_answered_as_the_command_line_prints_it(client: Client, tmp_
     assert comparable(response.json()) == comparable(printed)
 
 
+@pytest.mark.parametrize(
+    ("more", "body"),
+    [
+        ("", b'{"title":"Full","dedupe_key":"disk"}\n'),
+        ("&format=json", b'[{"title":"Full","dedupe_key":"disk"}]'),
+        ("", b"title,dedupe_key\nFull,disk\n"),
+        ("&format=csv&map=title=Summary&map=dedupe_key=Key", b"Summary;Key\nFull;disk\n"),
+    ],
+)
+def test_drafts_of_every_form_are_taken_in(client: Client, backlog: Backlog, more: str, body: bytes) -> None:
+    """
+    What is no report of a tool comes as drafts: lines, a list, or a table with columns of any name.
+    """
+    response = client.post(f"/api/v1/reports?service=db{more}", content=body)
+    assert response.json()["counts"]["created"] == 1, response.text
+    [item] = backlog.search()
+    assert (item.title, item.dedupe_key, item.service) == ("Full", "disk", "db")
+
+
 def test_the_machine_that_found_it_acts(client: Client, backlog: Backlog) -> None:
     """
     Whoever carries a report over, its findings are reported by the machine that its source is.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Lock
 from time import monotonic
 from typing import Any, Protocol
 
@@ -94,6 +95,8 @@ class Site(Struct, kw_only=True):
     _tail: Tail | None = None
     _bell: Bell | None = None
     _looked: tuple[float, str] = (float("-inf"), "")
+    _looking: Lock = field(default_factory=Lock)
+    _began: float = 0.0
 
     @property
     def tail(self) -> Tail:
@@ -158,14 +161,22 @@ class Site(Struct, kw_only=True):
         Return whether to send requests here.
 
         ``ok``; ``degraded``: auto, without its database; ``unavailable``: the store is away; or ``draining``. The store
-        is looked at once a second at most, however often and by whomever that is asked.
+        is looked at once a second at most, and by one at a time, however often and by whomever that is asked: a look
+        at a database that hangs takes seconds, and all threads together could be waiting for it.
         """
         if self.is_draining:
             return "draining"
         at, found = self._looked
-        if monotonic() - at >= _LOOK_S:
+        if monotonic() - at < _LOOK_S:
+            return found
+        if not self._looking.acquire(blocking=not found):
+            return found if monotonic() - self._began < _LOOK_S else self._away()
+        try:
+            self._began = monotonic()
             found = self._look()
             self._looked = (monotonic(), found)
+        finally:
+            self._looking.release()
         return found
 
     def copy_as_of(self) -> Instant:
@@ -185,5 +196,8 @@ class Site(Struct, kw_only=True):
         try:
             executor.read(lambda reader: reader.records("store", ["store"]))
         except BackendError:
-            return "degraded" if hasattr(executor, "standing") else "unavailable"
+            return self._away()
         return "ok"
+
+    def _away(self) -> str:
+        return "degraded" if hasattr(self.backlog.executor, "standing") else "unavailable"
