@@ -165,6 +165,9 @@ class _Segment:
         target = _target(change)
         if isinstance(change, Sighting) and target[1] in self._sighted:
             return not self._closed
+        if isinstance(change, PutRecord) and change.event is not None:
+            # What is trimmed is let go at the end: an event of the same item that comes after it would go, too.
+            return not self._closed and self._touched.isdisjoint({target, ("trimmed", change.event.item_id)})
         return not self._closed and target not in self._touched
 
     def takes_new(self, puts: Sequence[Put]) -> bool:
@@ -199,6 +202,7 @@ class _Segment:
                 self._rows[forms.PURGE].append((id, revision))
             case Trim(id, revision):
                 self._trimmed.append((id, revision))
+                self._touched.add(("trimmed", id))
             case PutRecord(Record(kind="sighting", id=id)) | DropRecord("sighting", id):
                 self._stored_sightings += _stored_sighting(change, id)
             case PutRecord(record, _, force):

@@ -79,6 +79,14 @@ class Trims(Suite):
         apply(backend, *(then(item, title="3") for item in items), *(Trim(id, 3) for id in ids))
         assert [(event.item_id, event.revision) for event in events_of(backend)] == [(id, 3) for id in ids]
 
+    def test_what_comes_behind_a_trim_stays(self, backend: Backend) -> None:
+        """In one list, too: an event that a record brings goes with a trim behind it, and stays with one before it."""
+        _grow(backend, "bl_a", revisions=2)
+        records = [a_record(f"p/{n}") for n in range(2)]
+        told = [an_event(A, id=f"ev_{n}", type="judged") for n in range(2)]
+        apply(backend, PutRecord(records[0], told[0]), Trim("bl_a", 9), PutRecord(records[1], told[1]))
+        assert [event.id for event in events_of(backend)] == ["ev_1"]
+
     def test_all_of_a_trail_may_go(self, backend: Backend) -> None:
         """An item without events is still an item, and can have some again; what is not there can be trimmed, too."""
         _grow(backend, "bl_a", revisions=2)
