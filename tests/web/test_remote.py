@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from backlog_store import open_backlog
 from backlog_store.access import Scope
+from backlog_store.backends.port import Reader
 from backlog_store.backlog import Backlog
 from backlog_store.commands import Create, SaveView
 from backlog_store.errors import (
@@ -30,8 +31,10 @@ from backlog_store.errors import (
     TransitionNotAllowed,
 )
 from backlog_store.executors.remote import RemoteExecutor
+from backlog_store.executors.remote.connection import Connection
 from backlog_store.model import Draft
 from backlog_store.query import EventQuery
+from backlog_store.rules.admitted import people, tokens
 from backlog_store.rules.hooking import standings
 from backlog_store.testing.clocks import CountingIds, StepClock
 from backlog_store.transfer import export_store
@@ -88,20 +91,37 @@ def test_a_server_says_what_a_store_says(remote: Backlog) -> None:
 
 def test_an_admin_sees_how_webhooks_stand(serve: Callable[[Asker], Served], backlog: Backlog) -> None:
     """
-    How far each has come is read over a server as on the store; who is no admin of everything sees nothing of it.
+    How far each has come is read over a server as on the store; who is no admin of everything is told so.
     """
     backlog.upsert(title="before", dedupe_key="a")
     subscribe(backlog, "https://hooks.example.org/")
     backlog.upsert(title="behind", dedupe_key="b")
     [(revision, webhook, *stands)] = backlog.read(lambda reader: list(standings(reader, 100)))
     told = (revision, replace(webhook, secret=""), *stands)
-    for scope, seen in [(Scope(role="admin"), [told]), (Scope(role="worker"), []),
-                        (Scope(role="admin", sources=("ruff",)), []),
-                        (Scope(role="admin", services=("web",)), [])]:  # fmt: skip
+    with open_backlog(serve(Asker(name="ann", person=True, scope=Scope(role="admin"))).url) as client:
+        assert client.read(lambda reader: list(standings(reader, 100))) == [told]
+        kept = client.read(lambda reader: [record.id for record in reader.scan("delivery", "", "", 100)])
+        assert kept == ["chat/progress"]
+    for scope in (Scope(role="worker"), Scope(role="admin", sources=("ruff",)), Scope(role="admin", services=("web",))):
         with open_backlog(serve(Asker(name="ann", person=True, scope=scope)).url) as client:
-            assert client.read(lambda reader: list(standings(reader, 100))) == seen
-            kept = client.read(lambda reader: [record.id for record in reader.scan("delivery", "", "", 100)])
-            assert kept == (["chat/progress"] if seen else [])
+            asked: list[Callable[[Reader], object]] = [
+                lambda reader: list(standings(reader, 100)), lambda reader: list(tokens(reader)),
+                lambda reader: list(people(reader)), lambda reader: reader.scan("delivery", "", "", 100),
+            ]  # fmt: skip
+            for ask in asked:
+                with pytest.raises(NotAllowed, match="admins"):
+                    client.read(ask)
+
+
+def test_a_token_is_taken_as_a_file_holds_it() -> None:
+    """
+    An end of line behind it is none of it; what could be no token is said to be none.
+    """
+    for token, sent in (("blt_a\n", "Bearer blt_a"), (" blt_a\r\n", "Bearer blt_a")):
+        assert Connection("http://127.0.0.1", token=token)._headers()["Authorization"] == sent
+    for wrong in ("blt_a\nX-Forged: 1", "blt_é"):
+        with pytest.raises(ConfigError, match="token"):
+            Connection("http://127.0.0.1", token=wrong)
 
 
 def test_who_acts_is_whom_the_server_knows(remote: Backlog, backlog: Backlog) -> None:

@@ -42,14 +42,14 @@ from backlog_store.rules.following import is_consequence
 from backlog_store.rules.lanes import lane_of
 from backlog_store.rules.view import Context
 
-__all__ = ["ScopedReader", "action_of", "check_scope", "outcomes_within", "visible"]
+__all__ = ["OF_ADMINS", "ScopedReader", "action_of", "check_scope", "outcomes_within", "visible"]
 
 #: Records that belong to an item, whose id their own begins with.
 _OF_ITEMS = frozenset({"link", "sighting", "lease"})
 #: Records that are all seen by whoever sees every item: of runs, of what parked ones would do, of what is planned.
 _OF_WHOLE = frozenset({"run", "proposal", "plan"})
 #: Records that are seen by admins of everything: of who may sign in or is told, and of what was told.
-_OF_ADMINS = frozenset({"access", "delivery"})
+OF_ADMINS = frozenset({"access", "delivery"})
 #: Records that anybody may read who may read at all.
 _OPEN = frozenset({"view", "policy"})
 
@@ -267,7 +267,7 @@ class ScopedReader:
             runs = {"/".join(record.id.split("/")[:2]) for record in records}
             begun = self.records("run", runs)
             return [record for record in records if "/".join(record.id.split("/")[:2]) in begun]
-        if kind in _OF_ADMINS:
+        if kind in OF_ADMINS:
             if not self._scope.is_admin:
                 return []
             from backlog_store.rules.admitted import without_secrets  # few look at these

@@ -39,7 +39,9 @@ class Connection:
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname, parts.port
         self._base = parts.path.rstrip("/")
-        self._token = token
+        self._token = token.strip()  # what a file holds ends in a line
+        if not (self._token.isascii() and self._token.isprintable()):
+            raise e.ConfigError("token", "", "it holds what no token has", hint="Give it as it was shown: blt_…")
         self._timeout_s = timeout_s
         self._own = threading.local()
 
@@ -165,7 +167,9 @@ def error_of(status: int, media: str, data: bytes, url: str) -> e.BacklogError:
                                     hint="Is this the address of `backlog serve`?")  # fmt: skip
     detail, hint = str(told.get("detail", "")), str(told.get("hint", ""))
     if status == 401:
-        return e.NotAllowed("asking the server", detail, hint=hint or "Give a token in BACKLOG_TOKEN.")
+        return e.NotAllowed(
+            "asking the server", detail, hint="Give a token in BACKLOG_TOKEN; `backlog token issue` makes one."
+        )
     cls = next((cls for cls in _classes(e.BacklogError) if cls.code == told["code"]), None)
     if cls is None:
         return e.BackendError(NAME, "asking", f"{url} answered {status}: {detail}", hint=hint)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from backlog_store.commands import Reporting
 from backlog_store.errors import NotAllowed
 from backlog_store.executors.remote.wire import CommandAsked, PlanAsked, Question, answer
+from backlog_store.rules.scoping import OF_ADMINS
 from backlog_store.web.api.plans import plan_for
 from backlog_store.web.routing import Ask, Reply, Routes
 
@@ -49,7 +50,11 @@ def answer_question(ask: Ask) -> Reply:
     """
     Answer one question of the store's port, within what the asker reaches.
     """
-    question = ask.body_as(Question)
+    question, scope = ask.body_as(Question), ask.asker.scope
+    is_of_admins = question.method in ("records", "scan") and question.kind in OF_ADMINS
+    if is_of_admins and scope is not None and not scope.is_admin:
+        # Seen from within, these are not there. Who asks for just them would take that for an answer.
+        raise NotAllowed("asking who may sign in and who is told", "that is for admins who are bound to no part")
     return Reply(data=ask.backlog.read(lambda reader: answer(reader, question)))
 
 
