@@ -14,8 +14,10 @@ import pytest
 
 from backlog_store.backlog import Backlog, open_backlog
 from backlog_store.cli.main import cli as root
+from backlog_store.executors.failover.copy import LocalCopy
 from backlog_store.web.site import Asker
 from tests.cli.conftest import REPORTS, Cli, cli
+from tests.outage.primaries import Switched, failover, settle
 from tests.web.serving import Served
 
 __all__ = ["cli"]  # a fixture
@@ -259,3 +261,27 @@ def test_what_goes_to_the_store_itself_says_so(cli: Cli, serve: Callable[..., Se
     for name, more in AT_THE_STORE.items():
         args = [part.format(export="out.ndjson", url=url) for part in more]
         assert "where the store is" in cli(name, *args, expect=4 if name != "restore" else 2).stderr, name
+
+
+def test_what_a_server_reads_from_a_copy_is_told_as_on_a_file(cli: Cli, tmp_path: Path) -> None:
+    """
+    While its database is away each command says so once, also where it finds nothing; then no more.
+    """
+    primary, folder = Switched(), tmp_path / "outage"
+    backlog, executor, timer = failover(primary, folder, copy=LocalCopy(folder / "spool"))
+    backlog.upsert(title="a", dedupe_key="a")
+    while not executor.standing().copy_as_of:
+        timer.now += 60
+        executor.step()
+    server = Served(backlog, Asker(name="ana", person=True))
+    try:
+        cli.env["BACKLOG_URL"] = server.url
+        assert "Copy as of" not in cli("list").stderr
+        primary.up = False
+        for args, code in ((["list"], 0), (["show", "bl_nothing"], 3), (["stats"], 0)):
+            assert cli(*args, expect=code).stderr.count("; the database is away.") == 1, args
+        primary.up = True
+        settle(executor, timer)
+        assert "Copy as of" not in cli("list").stderr
+    finally:
+        server.stop()

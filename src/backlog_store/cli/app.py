@@ -155,6 +155,10 @@ class App:
         Close the store, if it was opened.
         """
         if self._backlog is not None:
+            if not self.quiet and (as_of := getattr(self._backlog.executor, "copy_as_of", "")):
+                from backlog_store.cli.outage import copy_told  # of a server whose database is away
+
+                self.say(copy_told(as_of))
             self._backlog.close()
             self._backlog = None
 

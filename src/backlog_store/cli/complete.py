@@ -30,6 +30,7 @@ def _item(value: str, help: str = "") -> CompletionItem:
 def _from_store(function: Callable[[App, str], list[CompletionItem]]) -> Callable[..., list[CompletionItem]]:
     def complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
         app = context.ensure_object(App)
+        app.quiet = True
         try:
             return function(app, incomplete)
         except (BacklogError, OSError):

@@ -28,7 +28,7 @@ from backlog_store.executors.failover.spool import Spool
 from backlog_store.executors.failover.standing import Account
 from backlog_store.instants import Instant
 
-__all__ = ["auto_url", "moment", "open_auto", "open_spool", "spool_options", "tell_accepted"]
+__all__ = ["auto_url", "copy_told", "moment", "open_auto", "open_spool", "spool_options", "tell_accepted"]
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class _Telling(Backlog):
         assert isinstance(executor, FailoverExecutor)
         if not self.is_told and not self.app.quiet and executor.state == "degraded":
             self.is_told = True
-            self.app.say(f"Copy as of {moment(executor.standing().copy_as_of)}; the database is away.")
+            self.app.say(copy_told(executor.standing().copy_as_of))
 
 
 def _telling(app: App, backlog: Backlog) -> _Telling:
@@ -162,6 +162,13 @@ def open_spool(app: App) -> tuple[Path, Spool | None]:
     if not is_made(spool_url(folder)):
         return folder, None
     return folder, Spool(spool_opener(folder)(), system_ids)
+
+
+def copy_told(as_of: Instant) -> str:
+    """
+    Return in words that what is read is not of the database.
+    """
+    return f"Copy as of {moment(as_of)}; the database is away."
 
 
 def moment(at: Instant) -> str:

@@ -17,7 +17,6 @@ from litestar.config.compression import CompressionConfig
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 from litestar.types import Receive, Scope, Send
-from msgspec.structs import replace
 
 from backlog_store.web.inputs import refuse
 from backlog_store.web.observing import observe
@@ -96,10 +95,11 @@ def _handler(site: Site, route: Route, limiter: anyio.CapacityLimiter) -> HTTPRo
             ask = Ask(site, request, asker, body, path, route.params)
             if route.path.startswith("/api/v1/") and not route.collects:
                 refuse(ask.strays())
-            reply = route.handler(ask)
-            if route.action == "read" and (as_of := site.copy_as_of()):  # an old answer must not pass for one of now
-                return replace(reply, headers={**reply.headers, "Backlog-Copy-As-Of": as_of})
-            return reply
+            try:
+                return route.handler(ask)
+            finally:
+                if asker is not None:  # also where it is refused: what is not found may be on the database
+                    request.scope["state"]["copy_as_of"] = site.copy_as_of()
 
         if route.at_once:
             return await _response(site, request, work(None, b""), limiter)

@@ -50,6 +50,8 @@ async def observe(site: Site, app: ASGIApp, scope: Scope, receive: Receive, send
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = [*message["headers"], (b"x-request-id", own.encode())]
+            if as_of := state.get("copy_as_of"):  # an old answer must not pass for one of now
+                headers.append((b"backlog-copy-as-of", as_of.encode()))
             if site.is_draining:
                 headers.append((b"connection", b"close"))
             message["headers"] = headers

@@ -43,6 +43,7 @@ class Connection:
         if not (self._token.isascii() and self._token.isprintable()):
             raise e.ConfigError("token", "", "it holds what no token has", hint="Give it as it was shown: blt_…")
         self._timeout_s = timeout_s
+        self.copy_as_of = ""  # where the last answer came from a copy, for the database of the server is away
         self._own = threading.local()
 
     def send(
@@ -109,6 +110,7 @@ class Connection:
                 connection.request(method, self._base + path, body, given)
                 self._own.is_sent = True
                 response = connection.getresponse()
+                self.copy_as_of = response.headers.get("Backlog-Copy-As-Of", "")
                 return response.status, response.headers.get("Content-Type", ""), response.read()
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
                 # A kept connection may have been closed meanwhile; what only reads is asked once more on a new one.

@@ -53,6 +53,13 @@ class RemoteExecutor:
         raise NotAllowed("to import, verify or back up through a server", "this goes to the store itself",
                          hint="Run it where the store is, with its own URL.")  # fmt: skip
 
+    @property
+    def copy_as_of(self) -> str:
+        """
+        Return as of when the last answer was, if it came from the server's copy; empty if from its database.
+        """
+        return self._connection.copy_as_of
+
     def execute(self, command: Command) -> Answer:
         """
         Carry a command out on the server.
