@@ -4,6 +4,7 @@ Batches over HTTP: a verdict a line, whatever is in the others, however many the
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import httpx
@@ -84,6 +85,24 @@ def test_a_batch_may_be_larger_than_other_bodies_and_no_line_may(backlog: Backlo
         assert "longer than 1,000 bytes" in told[MANY]["why"]
         refused = client.post("/api/v1/batch/upsert", content=problems(9_000), headers=NDJSON)
         assert (refused.status_code, "200,000 bytes" in refused.json()["detail"]) == (413, True)
+
+
+def test_what_is_refused_is_not_held_while_the_others_are_read(client: Client) -> None:
+    """
+    Many lines that are no drafts need no more memory than one: what was read of them is let go at once.
+    """
+    line = b"[" + b",".join([b"[]"] * 50_000) + b"]\n"
+
+    def most(count: int) -> int:
+        tracemalloc.start()
+        told = lines_of(client.post("/api/v1/batch/upsert", content=line * count, headers=NDJSON))
+        assert {one["code"] for one in told} == {"invalid_input"}
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    one = most(1)
+    assert most(11) - one < 10 * 5 * len(line)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import BinaryIO
 
+from msgspec.structs import replace
+
 from backlog_store import commands as c
 from backlog_store.backlog import Backlog
 from backlog_store.codec import encode
@@ -29,7 +31,7 @@ def upsert_batch(ask: Ask) -> Reply:
     """
     Report many problems, one JSON object a line; each line is answered by a line with its verdict, in order.
 
-    Done by the thousand, each in one transaction, while the verdicts are sent. What fails later than the first of
+    2,000 lines are one transaction, and their verdicts are sent as it is done. What fails later than the first of
     them is the verdict of its lines: `unknown`, or `refused` with the code of the error.
     """
     media = ask.request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -43,8 +45,8 @@ def upsert_batch(ask: Ask) -> Reply:
 def _verdicts(backlog: Backlog, file: BinaryIO, line_max: int, request: str) -> Iterator[bytes]:
     number, failed = 0, None
     with file:
-        lines = _lines(file, line_max)
-        while part := list(islice(lines, LIMITS.drafts_per_command)):
+        drafts = _drafts(file, line_max)
+        while part := list(islice(drafts, LIMITS.drafts_per_command)):
             number += 1
             if failed is None:
                 try:
@@ -59,44 +61,47 @@ def _verdicts(backlog: Backlog, file: BinaryIO, line_max: int, request: str) -> 
             yield b"".join(encode(one) + b"\n" for one in found)
 
 
-def _lines(file: BinaryIO, line_max: int) -> Iterator[bytes | BacklogError]:
+def _drafts(file: BinaryIO, line_max: int) -> Iterator[Draft | Outcome]:
     """
-    Yield the lines in which there is something, without holding one that is too long.
+    Yield what is on each line in which there is something, or its refusal; no line is kept, nor what was read of it.
     """
     while line := file.readline(line_max + 1):
         if len(line) <= line_max or line.endswith(b"\n"):
             if line.strip():
-                yield line
+                yield _draft(line)
             continue
         while line and not line.endswith(b"\n"):
             line = file.readline(line_max)
-        yield HttpProblem(413, f"the line is longer than {line_max:,} bytes")
+        yield _refused(HttpProblem(413, f"the line is longer than {line_max:,} bytes"))
 
 
-def _reported(backlog: Backlog, part: list[bytes | BacklogError], request: str) -> list[Outcome]:
-    read = [_draft(line) if isinstance(line, bytes) else line for line in part]
-    drafts = tuple(one for one in read if isinstance(one, Draft))
+def _draft(line: bytes) -> Draft | Outcome:
+    try:
+        return decoded(line, DraftIn, "line").draft()
+    except BacklogError as error:
+        return _refused(error)
+
+
+def _reported(backlog: Backlog, part: list[Draft | Outcome], request: str) -> list[Outcome]:
+    drafts = tuple(one for one in part if isinstance(one, Draft))
     answer = backlog.execute(c.Report(drafts=drafts), request_id=request)
     decided = iter(answer.outcomes)
     found = []
-    for one in read:
+    for one in part:
         if isinstance(one, Draft):
             became = next(decided)
             found.append(Outcome(verdict=became.verdict, id=became.id, revision=became.revision, why=became.why,
                                  code=became.code, batch=answer.batch, replayed=answer.replayed,
                                  accepted=answer.accepted))  # fmt: skip
         else:
-            found.append(Outcome(verdict="refused", why=str(one), code=getattr(one, "own_code", one.code)))
+            found.append(one)
     return found
 
 
-def _draft(line: bytes) -> Draft | BacklogError:
-    try:
-        return decoded(line, DraftIn, "line").draft()
-    except BacklogError as error:
-        return error
+def _refused(error: BacklogError) -> Outcome:
+    return Outcome(verdict="refused", why=str(error), code=getattr(error, "own_code", error.code))
 
 
 def _undone(error: BacklogError, *, tried: bool = True) -> Outcome:
-    is_unknown = tried and isinstance(error, OutcomeUnknown)
-    return Outcome(verdict="unknown" if is_unknown else "refused", why=str(error), code=error.code)
+    refused = _refused(error)
+    return replace(refused, verdict="unknown") if tried and isinstance(error, OutcomeUnknown) else refused
