@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -180,12 +181,24 @@ def test_one_at_a_time_looks_at_a_store_that_hangs(site: Site, backlog: Backlog)
         first = pool.submit(site.readiness)
         entered.wait()
         site._began = float("inf")
-        assert site.readiness() == "ok"
+        now = site.readiness()
         site._began = float("-inf")
-        assert [site.readiness() for _ in range(50)] == ["unavailable"] * 50
-        let_go.set()
+        later = [site.readiness() for _ in range(50)]
+        let_go.set()  # before anything is held against it: the pool waits
+        assert (now, later) == ("ok", ["unavailable"] * 50)
         assert first.result() == "unavailable"
     assert len(looked) == 1
+
+
+def test_a_look_that_only_begins_is_no_store_that_is_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    However long ago the last one was: whoever asks before it has noted when it began is told what was found last.
+    """
+    assert site.readiness() == "ok"
+    later = monotonic() + 3_600
+    monkeypatch.setattr("backlog_store.web.site.monotonic", lambda: later)
+    with site._looking:
+        assert site.readiness() == "ok"
 
 
 def test_requests_are_counted_by_route_and_status(client: Client, backlog: Backlog) -> None:

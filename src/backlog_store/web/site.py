@@ -96,7 +96,7 @@ class Site(Struct, kw_only=True):
     _bell: Bell | None = None
     _looked: tuple[float, str] = (float("-inf"), "")
     _looking: Lock = field(default_factory=Lock)
-    _began: float = 0.0
+    _began: float = float("inf")  # the look under way
 
     @property
     def tail(self) -> Tail:
@@ -176,6 +176,8 @@ class Site(Struct, kw_only=True):
             found = self._look()
             self._looked = (monotonic(), found)
         finally:
+            # Who finds the guard taken before the next look has noted when it began must not take this one's time for it.
+            self._began = float("inf")
             self._looking.release()
         return found
 
