@@ -176,7 +176,7 @@ class Site(Struct, kw_only=True):
             found = self._look()
             self._looked = (monotonic(), found)
         finally:
-            # Who finds the guard taken before the next look has noted when it began must not take this one's time for it.
+            # Until the next look has noted when it began nobody must take this time for it.
             self._began = float("inf")
             self._looking.release()
         return found

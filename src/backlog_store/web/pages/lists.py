@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from backlog_store.backends.port import Reader
-from backlog_store.errors import InvalidInput, InvalidQuery
+from backlog_store.errors import FAULTS_TOLD, InvalidInput, InvalidQuery
 from backlog_store.query import ItemQuery, Where
 from backlog_store.web.inputs import CONDITIONS, ListQuery, condition, cursor_of, list_query
 from backlog_store.web.pages.facets import Count, Counting, within
@@ -45,7 +45,8 @@ def items_page(ask: Ask) -> Reply:
     view = nothing if wrong else backlog.read(lambda reader: _seen(reader, asked, given, where_of))
     views = backlog.views()
     return page(ask, "list.html", live=live_behind, code=422 if wrong else 200, wrong=wrong, asked=asked, views=views,
-                q=ask.text("q"), caret=wrong.offset if isinstance(wrong, InvalidQuery) else -1,
+                faults=wrong.faults[:FAULTS_TOLD] if wrong else (), q=ask.text("q"),
+                caret=wrong.offset if isinstance(wrong, InvalidQuery) else -1,
                 conditions=[(name, value) for name in CONDITIONS for value in ask.parameters.get(name, [])],
                 sort=ask.text("sort"), is_later=bool(ask.text("after")), **view)  # fmt: skip
 
