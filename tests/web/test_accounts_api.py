@@ -321,3 +321,29 @@ def test_any_revision_under_a_key_is_one_change(telling: Client, backlog: Backlo
     turned = [telling.post("/api/v1/webhooks/chat/rotate", json={}, headers=this) for _ in "ab"]
     assert [(one.status_code, "secret" in one.json()) for one in turned] == [(200, True), (200, False)]
     assert telling.get("/api/v1/webhooks/chat").headers["etag"] == '"3"'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"command": "begin_session", "name": "ann", "digest": "d" * 64, "expires_at": "2030-01-01T00:00:00.000000Z"},
+        {"command": "touch_session", "digest": "d" * 64},
+        {
+            "command": "admit_person",
+            "name": "ann",
+            "subject": "https://id.example.org 7",
+            "scope": {"role": "admin"},
+            "digest": "d" * 64,
+            "expires_at": "2030-01-01T00:00:00.000000Z",
+        },
+        {"command": "note_deliveries", "holder": "me", "until": "2030-01-01T00:00:00.000000Z"},
+    ],
+)
+def test_nobody_opens_a_session_of_somebody_else(root: Client, backlog: Backlog, body: dict[str, object]) -> None:
+    """
+    What the service does once somebody has proved who they are is no command of an admin, who could act as them by it.
+    """
+    root.post("/api/v1/people", json={"name": "ann", "scope": {"role": "worker"}})
+    refused = root.post("/api/v1/commands", json={"body": body})
+    assert (refused.status_code, refused.json()["code"]) == (403, "not_allowed"), refused.text
+    assert list(backlog.records("session")) == list(backlog.records("delivery")) == []

@@ -13,10 +13,12 @@ import msgspec
 import pytest
 
 from backlog_store.backlog import Backlog
-from backlog_store.commands import ApplyPolicy, CompleteRun, Report
+from backlog_store.commands import ApplyPolicy, BeginSession, CompleteRun, Report
 from backlog_store.errors import NotFound
-from backlog_store.model import Draft
+from backlog_store.model import Actor, Draft
 from backlog_store.planning import keep_in_store
+from backlog_store.planning.kept import Plan, Step
+from backlog_store.preview import token_of
 from backlog_store.query import live
 from backlog_store.testing.clocks import StepClock
 from backlog_store.web.pages import runs as runs_page
@@ -219,6 +221,23 @@ def test_a_plan_that_is_overtaken_is_refused_with_what_changed(
     assert (refused.status_code, refused.json()["code"]) == (409, "plan_changed")
     assert refused.json()["departures"]
     assert {item.dedupe_key for item in backlog.search(live())} == {"a", "b"}
+
+
+def test_a_plan_does_nothing_that_its_commands_may_not(asking: Callable[[str], Client], backlog: Backlog) -> None:
+    """
+    One that was written by hand opens no session, and speaks for no source that who applies it does not speak for.
+    """
+    session = BeginSession(name="ann", digest="d" * 64, expires_at="2030-01-01T00:00:00.000000Z")
+    report = Report(drafts=(Draft(title="x", service="web", source="ruff"),))
+    for name, body, actor in (("root", session, "root"), ("ruff", report, "trivy")):
+        token = token_of(0, [(body, ())])
+        steps = (Step(actor=Actor(actor), body=body, decisions=()),)
+        plan = Plan(token=token, policy=0, made_at=backlog.clock(), by=name, steps=steps)
+        keep_in_store(backlog.acting_as(name, scope=ASKERS[name].scope), plan)
+        for path in (f"/api/v1/plans/{token}/apply", "/api/v1/commands/plan"):
+            refused = asking(name).post(path, json={"apply": token})
+            assert (refused.status_code, refused.json()["code"]) == (403, "not_allowed"), refused.text
+    assert (list(backlog.records("session")), backlog.search()) == ([], [])
 
 
 def test_a_plan_is_for_who_made_it_and_who_sees_everything(client: Client, asking: Callable[[str], Client]) -> None:

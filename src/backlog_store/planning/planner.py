@@ -146,8 +146,9 @@ def _name_of(plan: Plan) -> str:
 
 
 def _command(backlog: Backlog, plan: Plan, number: int, step: Step, batch: str) -> c.Command:
-    # Sources act as the machines that they are; what a person planned is done by whoever applies it.
-    actor = step.actor if step.actor.kind == "machine" else backlog.actor
+    # In reports sources act as the machines that they are; all else that was planned is done by whoever applies it.
+    is_report = isinstance(step.body, c.Reporting) and step.actor.kind == "machine"
+    actor = step.actor if is_report else backlog.actor
     command = backlog.command(step.body, request_id=f"plan/{_name_of(plan)}/{number}", batch=batch)
     return replace(command, actor=actor, expect=digest_of(step.decisions))
 

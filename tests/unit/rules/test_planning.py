@@ -367,3 +367,17 @@ def test_planners_of_several_actors_share_one_view() -> None:
     planner.acting_as("ruff").execute(Report(drafts=drafts(1)))
     assert planner.acting_as("bandit").execute(Report(drafts=drafts(1))).counts() == {"unchanged": 1}
     assert [step.actor.name for step in planner.plan().steps] == ["ruff", "bandit"]
+
+
+def test_only_in_reports_a_plan_speaks_for_a_machine() -> None:
+    """
+    Whatever a plan says of who else acts, it is who applies it: a plan may be written by hand.
+    """
+    backlog = Backlog(LocalExecutor(open_memory()), clock=StepClock(), ids=CountingIds())
+    [(_, outcome)] = backlog.report(drafts(1))
+    planner = Planner(backlog)
+    planner.acting_as("ruff").execute(Report(drafts=drafts(2)))
+    planner.acting_as("somebody").execute(Edit(id=outcome.id, fields={"owner": "bo"}))
+    backlog.acting_as("ann", person=True).apply(planner.plan())
+    assert [event.actor for event in backlog.trail(outcome.id) if event.type == "edited"] == ["ann"]
+    assert {event.actor for event in backlog.events(EventQuery(types=("created",)))} == {"library", "ruff"}

@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from backlog_store.codec import to_builtins
-from backlog_store.errors import NotFound
+from backlog_store.commands import AdmitPerson, BeginSession, Body, NoteDeliveries, Reporting, TouchSession
+from backlog_store.errors import NotAllowed, NotFound
 from backlog_store.intake import read_report
 from backlog_store.planning import Plan, Planner, keep_in_store, kept_in_store, plans_in_store
 from backlog_store.taking import applied_as_data, changes_of, plan_as_data, take_in
@@ -15,9 +16,13 @@ from backlog_store.web.api import asked
 from backlog_store.web.api.reports import REPORTS, named_here
 from backlog_store.web.routing import Ask, Reply, Routes
 
-__all__ = ["plan_for", "plans_for", "routes"]
+__all__ = ["check_command", "plan_for", "plans_for", "routes"]
 
 routes = Routes("/api/v1")
+
+#: What the service does itself once somebody has proved who they are, or a receiver has answered. As a command of
+#: whoever may administer, it would open sessions of others, and no trail would tell that it was not they who acted.
+_OF_THE_SERVICE = (AdmitPerson, BeginSession, NoteDeliveries, TouchSession)
 
 
 @routes.add("POST", "/plans", action="report", collects=True, takes=REPORTS, spooled=True,
@@ -69,8 +74,24 @@ def apply_plan(ask: Ask) -> Reply:
 
     Every decision is made again before anything is written. Applying the same plan twice changes nothing more.
     """
-    plan = plan_for(ask, ask.path["token"])
+    plan = plan_for(ask, ask.path["token"], to_apply=True)
     return Reply(data=applied_as_data(plan, ask.backlog.apply(plan)))
+
+
+def check_command(ask: Ask, body: Body, source: str) -> None:
+    """
+    Refuse a command that no client sends, or one as a *source* that who asks does not speak for. Raises `NotAllowed`.
+    """
+    name = type(body).__name__
+    if isinstance(body, _OF_THE_SERVICE):
+        raise NotAllowed(f"the command {name}", "the service alone does that")
+    if not source:
+        return
+    if not isinstance(body, Reporting):
+        raise NotAllowed(f"the command {name}", "only reports are made as a source")
+    scope = ask.asker.scope
+    if scope is not None and scope.sources is not None and source not in scope.sources:
+        raise NotAllowed(f"reporting as {source!r}", f"this credential speaks for {', '.join(scope.sources)}")
 
 
 def plans_for(ask: Ask) -> list[Plan]:
@@ -80,13 +101,16 @@ def plans_for(ask: Ask) -> list[Plan]:
     return [plan for plan in plans_in_store(ask.backlog) if _is_for(ask, plan)]
 
 
-def plan_for(ask: Ask, token: str) -> Plan:
+def plan_for(ask: Ask, token: str, *, to_apply: bool = False) -> Plan:
     """
-    Return the plan of a token, for who may see it. Raises `NotFound`.
+    Return the plan of a token, for who may see it. Raises `NotFound`, and `NotAllowed` for what they may not apply.
     """
     plan = kept_in_store(ask.backlog, token)
     if not _is_for(ask, plan):
         raise NotFound("plan", token)
+    for step in plan.steps if to_apply else ():  # whoever kept it may have written it by hand
+        is_report = isinstance(step.body, Reporting) and step.actor.kind == "machine"
+        check_command(ask, step.body, step.actor.name if is_report else "")
     return plan
 
 

@@ -4,11 +4,10 @@ For `executors.remote`: commands and questions as they are, and the health of th
 
 from __future__ import annotations
 
-from backlog_store.commands import Reporting
 from backlog_store.errors import NotAllowed
 from backlog_store.executors.remote.wire import CommandAsked, PlanAsked, Question, answer
 from backlog_store.rules.scoping import OF_ADMINS
-from backlog_store.web.api.plans import plan_for
+from backlog_store.web.api.plans import check_command, plan_for
 from backlog_store.web.routing import Ask, Reply, Routes
 
 __all__ = ["routes"]
@@ -22,13 +21,9 @@ def execute_command(ask: Ask) -> Reply:
     Carry out one command, as a program builds it. What the role does not include is refused.
     """
     asked = ask.body_as(CommandAsked)
+    check_command(ask, asked.body, asked.source)
     backlog = ask.backlog
     if asked.source:
-        if not isinstance(asked.body, Reporting):
-            raise NotAllowed(f"the command {type(asked.body).__name__}", "only reports are made as a source")
-        scope = ask.asker.scope
-        if scope is not None and scope.sources is not None and asked.source not in scope.sources:
-            raise NotAllowed(f"reporting as {asked.source!r}", f"this credential speaks for {', '.join(scope.sources)}")
         backlog = backlog.acting_as(asked.source)
     if asked.preview:
         return Reply(data=backlog.preview(asked.body))
@@ -42,7 +37,7 @@ def execute_plan(ask: Ask) -> Reply:
     """
     Apply a plan that is kept, and answer what its commands answered; for people: `POST /plans/{token}/apply`.
     """
-    return Reply(data=ask.backlog.apply(plan_for(ask, ask.body_as(PlanAsked).apply)))
+    return Reply(data=ask.backlog.apply(plan_for(ask, ask.body_as(PlanAsked).apply, to_apply=True)))
 
 
 @routes.add("POST", "/questions", action="read", body=Question, answers={200: list})

@@ -78,7 +78,7 @@ def apply_plan_here(ask: Ask) -> Reply:
     Do what a plan showed; where something changed since, say what, and do nothing.
     """
     form_of(ask)
-    plan = plan_for(ask, ask.path["token"])
+    plan = plan_for(ask, ask.path["token"], to_apply=True)
     try:
         applied = ask.backlog.apply(plan)
     except PlanChanged as error:
