@@ -8,8 +8,9 @@ after a day. Every order ends in `id` and runs in one direction, so that a page 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Iterator
+from operator import ge, gt, le, lt
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
@@ -21,7 +22,7 @@ from backlog_store.words import words_of
 __all__ = [
     "ANY", "FACETS", "FIELDS", "OPERATORS", "ORDERS", "All", "Any_", "Compare", "EventQuery", "Facet", "HasWords", "In",
     "ItemFilter", "ItemQuery", "Matcher", "Not", "Order", "OrderKey", "Where", "check_events", "check_query",
-    "check_where", "item_text", "matcher", "order_key", "value_of",
+    "check_where", "fields_of", "flat", "item_text", "matcher", "order_key", "value_of",
 ]  # fmt: skip
 
 #: Every field that a query may name. ``due`` orders like ``due_date`` with "none" last; ``tag`` holds for any tag;
@@ -33,24 +34,10 @@ FIELDS: tuple[str, ...] = (
 )  # fmt: skip
 #: Fields that `tally` can count by.
 Facet = Literal[
-    "env",
-    "service",
-    "category",
-    "priority",
-    "status",
-    "owner",
-    "source",
-    "due_date",
-    "closed_reason",
-    "fix",
-    "stage",
-    "created_on",
-    "closed_on",
-]
-FACETS: tuple[str, ...] = (
     "env", "service", "category", "priority", "status", "owner", "source", "due_date", "closed_reason", "fix", "stage",
     "created_on", "closed_on",
-)  # fmt: skip
+]  # fmt: skip
+FACETS: tuple[Facet, ...] = get_args(Facet)
 
 NO_DUE = "9999-99-99"  # sorts after every day
 
@@ -283,12 +270,7 @@ def _compare(name: str, op: str, value: str) -> Matcher:
 
 
 #: How texts are compared, by name.
-OPERATORS: dict[str, Callable[[str, str], bool]] = {
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-}
+OPERATORS: dict[str, Callable[[str, str], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
 
 
 def _holds_words(text: list[str], words: tuple[str, ...], prefix: bool) -> bool:
@@ -302,6 +284,32 @@ def _holds_words(text: list[str], words: tuple[str, ...], prefix: bool) -> bool:
         if found == last or (prefix and found.startswith(last)):
             return True
     return False
+
+
+def flat(where: Where) -> Iterator[Where]:
+    """
+    Yield the conditions that must all hold.
+    """
+    if isinstance(where, All):
+        for part in where.parts:
+            yield from flat(part)
+    else:
+        yield where
+
+
+def fields_of(where: Where) -> set[str]:
+    """
+    Return the fields that a condition is about; an empty name, which is none, for text.
+    """
+    match where:
+        case All(parts) | Any_(parts):
+            return {name for part in parts for name in fields_of(part)}
+        case Not(part):
+            return fields_of(part)
+        case In(name) | Compare(name):
+            return {name}
+        case HasWords():
+            return {""}
 
 
 def check_where(where: Where) -> None:

@@ -31,11 +31,11 @@ from backlog_store.query import (
     HasWords,
     In,
     ItemQuery,
-    Not,
     OrderKey,
     Where,
     check_query,
     check_where,
+    fields_of,
     matcher,
 )
 
@@ -183,9 +183,9 @@ class Index:
         Count the items that match, by values of *by*. Raises `InvalidInput` for what is no facet, or no condition.
         """
         check_tally(where, by)
-        names = _fields(where)
+        names = fields_of(where)
         found: dict[tuple[str, ...], int] = {}
-        if names is None or not names <= set(FACETS):
+        if not names <= set(FACETS):
             test = self._test(where)
             narrowed = self._narrow(where)
             for item_id in list(self._rows) if narrowed is None else narrowed:
@@ -206,8 +206,8 @@ class Index:
         """
         rows, items = self._rows, self._items
         parts = where.parts if isinstance(where, All) else (where,)
-        matches = matcher(All(tuple(part for part in parts if not _on_text(part))))
-        texts = tuple(part for part in parts if _on_text(part))
+        matches = matcher(All(tuple(part for part in parts if "" not in fields_of(part))))
+        texts = tuple(part for part in parts if "" in fields_of(part))
         if not texts:
             return lambda item_id: matches(rows[item_id])
         matches_text = matcher(All(texts))
@@ -347,34 +347,3 @@ def _count(counts: dict[tuple[str, ...], int], row: Any, names: tuple[str, ...],
         counts[group] = total
     else:
         del counts[group]
-
-
-def _on_text(where: Where) -> bool:
-    """
-    Tell whether a condition, or one inside it, is on the item's text.
-    """
-    match where:
-        case HasWords():
-            return True
-        case All(parts) | Any_(parts):
-            return any(_on_text(part) for part in parts)
-        case Not(part):
-            return _on_text(part)
-        case _:
-            return False
-
-
-def _fields(where: Where) -> set[str] | None:
-    """
-    Return the fields that a condition names; ``None`` where it is also on text.
-    """
-    match where:
-        case In(field, _) | Compare(field, _, _):
-            return {field}
-        case All(parts) | Any_(parts):
-            inside = [_fields(part) for part in parts]
-            return None if None in inside else {name for names in inside if names is not None for name in names}
-        case Not(part):
-            return _fields(part)
-        case _:
-            return None

@@ -9,7 +9,7 @@ date, or ``9999-99-99`` for none, so that one index gives the order.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import LiteralString
 
 from backlog_store.backends.sql.dialects import Dialect, Statement
@@ -27,10 +27,11 @@ from backlog_store.query import (
     Where,
     check_events,
     check_where,
+    flat,
 )
 
 __all__ = [
-    "COLUMNS", "NOTHING", "OPERATORS", "all_of", "bounds", "compile_events", "compile_where", "conditions", "flat",
+    "COLUMNS", "NOTHING", "OPERATORS", "all_of", "bounds", "compile_events", "compile_where", "conditions",
     "is_selective", "parts_of", "phrases_of",
 ]  # fmt: skip
 
@@ -253,17 +254,6 @@ def parts_of(where: Where, envs: Callable[[], Sequence[str]] | None) -> list[Whe
     if "dedupe_key" in fields and "env" not in fields and envs is not None:
         parts.append(In("env", tuple(envs())))  # the index of keys starts with the env
     return parts
-
-
-def flat(where: Where) -> Iterable[Where]:
-    """
-    Yield the conditions that must all hold.
-    """
-    if isinstance(where, All):
-        for part in where.parts:
-            yield from flat(part)
-    else:
-        yield where
 
 
 def is_selective(part: Where) -> bool:

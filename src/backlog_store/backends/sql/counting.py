@@ -10,19 +10,30 @@ month and every later month are added up, which are few however many days there 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain, product
 from typing import LiteralString, NamedTuple
 
 from msgspec.structs import replace
 
-from backlog_store.backends.sql.compile import COLUMNS, OPERATORS, all_of, conditions, flat, parts_of
+from backlog_store.backends.sql.compile import COLUMNS, OPERATORS, all_of, conditions, parts_of
 from backlog_store.backends.sql.dialects import SLEEPERS, TALLIED, Dialect, Statement, kept_counts, of_items
 from backlog_store.backends.sql.stages import in_columns, staged
 from backlog_store.errors import Fault, InvalidInput
 from backlog_store.model import PRIORITIES
-from backlog_store.query import ANY, FACETS, NO_DUE, All, Any_, Compare, HasWords, In, Not, Where, check_where
+from backlog_store.query import (
+    ANY,
+    FACETS,
+    NO_DUE,
+    All,
+    Compare,
+    In,
+    Where,
+    check_where,
+    fields_of,
+    flat,
+)
 
 __all__ = ["compile_tally"]
 
@@ -44,7 +55,7 @@ def compile_tally(
     # An index that starts with the env is of use behind it only where envs are named.
     of_envs = where if envs is None or where == ANY or _names_env(where) else All((In("env", tuple(envs())), where))
     # What names an instant is asked once, and would only drive out what is asked again and again.
-    is_asked_again = not any(name.endswith("_at") for name in _named(where))
+    is_asked_again = not any(name.endswith("_at") for name in fields_of(where))
     kept = (_kept if is_asked_again else _kept.__wrapped__)(of_envs, tuple(by), dialect)
     if kept is not None:
         return kept
@@ -60,13 +71,13 @@ def _kept(where: Where, by: tuple[str, ...], dialect: Dialect) -> Statement | No
     """
     where = staged(where)
     parts = list(flat(where))
-    columns = {COLUMNS.get(name, "") for name in {*by, *_named(where)} - {"env", "status", "stage"}}
+    columns = {COLUMNS.get(name, "") for name in {*by, *fields_of(where)} - {"env", "status", "stage"}}
     if len(columns) <= 1 and columns <= set(TALLIED):
         column = next((column for column in TALLIED if column in columns), TALLIED[0])
         return _summed(by, column, parts, None, dialect)
     waking = [part for part in parts if isinstance(part, Compare) and part.field == "wake_at"]
     others = [part for part in parts if part not in waking]
-    if len(waking) == 1 and "wake_at" not in {*by, *_named(All(tuple(others)))} and _DAY.match(waking[0].value):
+    if len(waking) == 1 and "wake_at" not in {*by, *fields_of(All(tuple(others)))} and _DAY.match(waking[0].value):
         columns.discard("wake_at")
         if len(columns) <= 1 and columns <= set(SLEEPERS):
             column = next((column for column in SLEEPERS if column in columns), SLEEPERS[0])
@@ -150,7 +161,7 @@ def _summed(
     mark = dialect.placeholder
     dated = [part for part in parts if isinstance(part, Compare) and part.field == "due_date"]
     rest = [part for part in parts if part not in dated]
-    named = {COLUMNS.get(name) for name in _named(All(tuple(rest)))}
+    named = {COLUMNS.get(name) for name in fields_of(All(tuple(rest)))}
     by_month = "due" not in {*named, *map(COLUMNS.get, by)}
     due = _days("due", dated, mark, by_month=by_month) if dated else _ANY_DAY
     wake = _days("wake", [waking], mark) if waking else _ANY_DAY
@@ -205,19 +216,3 @@ def _grouped(by: Sequence[str], counted: LiteralString, source: LiteralString, c
 
 def _names_env(where: Where) -> bool:
     return any(isinstance(part, In) and part.field == "env" for part in flat(where))
-
-
-def _named(where: Where) -> Iterator[str]:
-    """
-    Yield the fields that a condition is about; an empty name for text.
-    """
-    match where:
-        case All(parts) | Any_(parts):
-            for part in parts:
-                yield from _named(part)
-        case Not(part):
-            yield from _named(part)
-        case In(name) | Compare(name):
-            yield name
-        case HasWords():
-            yield ""

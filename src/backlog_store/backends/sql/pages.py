@@ -22,7 +22,6 @@ from backlog_store.backends.sql.compile import (
     all_of,
     bounds,
     conditions,
-    flat,
     is_selective,
     parts_of,
     phrases_of,
@@ -30,7 +29,7 @@ from backlog_store.backends.sql.compile import (
 from backlog_store.backends.sql.dialects import Dialect, Statement
 from backlog_store.backends.sql.stages import in_columns
 from backlog_store.model import PRIORITIES, STAGES
-from backlog_store.query import ORDERS, Compare, In, ItemQuery, Where, check_query
+from backlog_store.query import ORDERS, Compare, In, ItemQuery, Where, check_query, flat
 
 __all__ = ["compile_items"]
 

@@ -9,16 +9,16 @@ look for a page's items finds all there are; beyond that the kept counts bound i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from backlog_store.access import Scope
 from backlog_store.backends.port import Reader
 from backlog_store.model import PRIORITIES, STATUSES, Item
-from backlog_store.query import ANY, All, Any_, Compare, Facet, HasWords, In, ItemQuery, Not, Where, value_of
+from backlog_store.query import ANY, All, Facet, ItemQuery, Where, fields_of, flat, value_of
 
-__all__ = ["FACETS", "FREE", "KEPT", "LOOK_MAX", "SMALL", "Count", "Counting", "Shown", "names_of", "within"]
+__all__ = ["FACETS", "FREE", "KEPT", "LOOK_MAX", "SMALL", "Count", "Counting", "Shown", "within"]
 
 #: The facets of the list, and the order of their values where it is not how many there are.
 FACETS: tuple[tuple[Facet, Sequence[str]], ...] = (
@@ -86,8 +86,8 @@ class Counting:
         """
         Count the items that match, or bound how many they can be. *are_many* says that they are known to be no few.
         """
-        parts = list(_flat(where))
-        names = {name for part in parts for name in names_of(part)}
+        parts = list(flat(where))
+        names = fields_of(where)
         if _is_kept(names | ({by} if by else set())) or self._is_cheap(parts):
             return Count(self._tally(where, by))
         found = () if are_many else self._reader.search(ItemQuery(where=where, limit=_FEW + 1))
@@ -152,28 +152,4 @@ def _only(parts: Iterable[Where], fields: Collection[str]) -> Where:
     """
     Return the conditions on these fields alone: more items meet them.
     """
-    return All(tuple(part for part in parts if {*names_of(part)} <= {*fields}))
-
-
-def _flat(where: Where) -> Iterator[Where]:
-    if isinstance(where, All):
-        for part in where.parts:
-            yield from _flat(part)
-    else:
-        yield where
-
-
-def names_of(where: Where) -> Iterator[str]:
-    """
-    Yield the fields that a condition is about; an empty name, which is none, for text.
-    """
-    match where:
-        case All(parts) | Any_(parts):
-            for part in parts:
-                yield from names_of(part)
-        case Not(part):
-            yield from names_of(part)
-        case In(name) | Compare(name):
-            yield name
-        case HasWords():
-            yield ""
+    return All(tuple(part for part in parts if fields_of(part) <= {*fields}))
