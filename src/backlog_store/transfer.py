@@ -26,8 +26,7 @@ from backlog_store.preview import Decided, check_shown, shown_of, token_of_impor
 from backlog_store.query import EventQuery, ItemQuery, order_key
 
 __all__ = ["Foreseen", "Transferred", "check_token", "checked_export", "export_store", "fetched_export", "foresee",
-           "import_store",
-           "migrate_store", "take_in", "write_export"]  # fmt: skip
+           "import_store", "migrate_store", "take_in", "write_export"]  # fmt: skip
 
 _PAGE = 500
 _CHUNK_GROUPS = 500
@@ -51,14 +50,15 @@ def export_store(backend: Backend, sink: IO[bytes]) -> Transferred:
     return done
 
 
-def fetched_export(fetch: Callable[[IO[bytes]], None], sink: IO[bytes]) -> Transferred:
+def fetched_export(blocks: Iterable[bytes], sink: IO[bytes]) -> Transferred:
     """
-    Write to *sink* the export that *fetch* writes, once its last line has proved that it is whole.
+    Write to *sink* the export that comes in these blocks, once its last line has proved that it is whole.
 
     Raises `BackendUnavailable` where it is not.
     """
     with tempfile.SpooledTemporaryFile(max_size=_MEMORY) as spool:
-        fetch(spool)
+        for block in blocks:
+            spool.write(block)
         spool.seek(0)
         digest, last = LineDigest(), b""
         for line in spool:

@@ -4,8 +4,10 @@ A backlog on a server: the same face, the same answers, the same errors.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -246,7 +248,22 @@ def test_an_export_through_a_server_is_whole_or_none(
     lines = whole.splitlines(keepends=True)
     for damaged in (b"", whole[:-20], b"".join(lines[:-1]), b"".join([*lines[:2], *lines[3:]])):
         connection = remote.executor._connection
-        monkeypatch.setattr(connection, "fetch", lambda _, sink, data=damaged, **__: sink.write(data))
+        monkeypatch.setattr(connection, "fetch", lambda _, data=damaged, **__: [data])
         with pytest.raises(BackendUnavailable, match="not all of it"):
             remote.executor.export(sink := BytesIO())
         assert sink.getvalue() == b""
+
+
+def test_an_export_that_finds_no_room_blames_no_server(remote: Backlog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What goes wrong with the place for what came is told as that: the server answered.
+    """
+
+    class Full(BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert isinstance(remote.executor, RemoteExecutor)
+    monkeypatch.setattr("backlog_store.transfer.tempfile", SimpleNamespace(SpooledTemporaryFile=lambda **_: Full()))
+    with pytest.raises(OSError, match="No space left"):
+        remote.executor.export(BytesIO())

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import http.client
 import inspect
-import shutil
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from backlog_store import errors as e
@@ -75,9 +74,9 @@ class Connection:
             return data
         raise error_of(status, media, data, self.url)
 
-    def fetch(self, path: str, sink: IO[bytes], *, timeout_s: float) -> None:
+    def fetch(self, path: str, *, timeout_s: float) -> Iterator[bytes]:
         """
-        Write the body of the answer to *sink* as it comes. Raises the error that a problem tells of.
+        Yield the body of the answer as it comes. Raises the error that a problem tells of.
 
         Raises `BackendUnavailable` where nothing comes for *timeout_s*, or the answer is cut off.
         """
@@ -87,7 +86,8 @@ class Connection:
             response = connection.getresponse()
             if response.status >= 400:
                 raise error_of(response.status, response.headers.get("Content-Type", ""), response.read(), self.url)
-            shutil.copyfileobj(response, sink, 1 << 20)
+            while block := response.read(1 << 20):
+                yield block
         except (OSError, http.client.HTTPException) as error:
             raise self._away(error) from error
         finally:

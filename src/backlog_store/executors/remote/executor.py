@@ -110,10 +110,7 @@ class RemoteExecutor:
         """
         from backlog_store.transfer import fetched_export
 
-        def fetch(spool: IO[bytes]) -> None:
-            self._connection.fetch("/api/v1/export", spool, timeout_s=_EXPORT_S)
-
-        return fetched_export(fetch, sink)
+        return fetched_export(self._connection.fetch("/api/v1/export", timeout_s=_EXPORT_S), sink)
 
     def read(self, fn: Callable[[Reader], T], /) -> T:
         """
