@@ -244,6 +244,26 @@ def test_a_long_body_is_no_long_head() -> None:
     assert connection.cycle is not None
 
 
+def test_who_takes_nothing_of_an_answer_is_cut_off() -> None:
+    """
+    What waits to be sent is held for a minute; who takes some of it within that is waited for anew.
+    """
+    loop: Any = Timers()
+    transport = Mock(**{"is_closing.return_value": False, "get_extra_info.return_value": None})
+    connection = Timely(uvicorn.Config(Mock()), ServerState(), {}, loop)
+    connection.connection_made(transport)
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    connection.pause_writing()
+    connection.resume_writing()
+    assert loop.running() == []
+    connection.pause_writing()
+    assert loop.running() == [Timely.unread_s]
+    loop.asked[-1].work()
+    transport.abort.assert_called_once_with()
+    connection.connection_lost(None)
+    assert loop.running() == []
+
+
 def test_what_comes_of_a_head_earns_it_no_time() -> None:
     """
     It is bounded as a whole. Once it is there nothing ends the request, and the next one is timed from its first byte.

@@ -1,8 +1,8 @@
 """
-Heads of requests as they come in: in time, or the connection ends.
+Connections that go on: heads of requests come in time, and answers are taken in time, or the connection ends.
 
 uvicorn bounds how long a connection stays idle between two requests, and nothing else: who opens thousands and sends a
-byte now and then would hold all that there may be.
+byte now and then would hold all that there may be; and whoever asks for an export and reads nothing of it, the file.
 """
 
 from __future__ import annotations
@@ -26,13 +26,17 @@ class Timely(H11Protocol):
 
     A head has *head_max* bytes at most, however many of them come at once: h11 looks only at what is left incomplete.
 
+    Of an answer something is taken every *unread_s*, or the connection is cut.
+
     Who has just opened one as the service stops is still answered, if the request comes within *leaving_s*.
     """
 
     head_wait_s: ClassVar[float] = 10.0
     head_max: ClassVar[int] = 64 * 1024
     leaving_s: ClassVar[float] = 1.0
+    unread_s: ClassVar[float] = 60.0
     _timer: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
     _is_leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -71,17 +75,37 @@ class Timely(H11Protocol):
         self._stop()
         self._timer = self.loop.call_later(self.leaving_s, self._give_up)
 
+    def pause_writing(self) -> None:
+        """
+        Begin to wait for the other end to take what was sent.
+        """
+        super().pause_writing()
+        self._unread = self.loop.call_later(self.unread_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """
+        Wait no more: it took most of it.
+        """
+        self._taken()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """
         Wait for nothing more.
         """
         self._stop()
+        self._taken()
         super().connection_lost(exc)
 
     def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _taken(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _give_up(self) -> None:
         if self.transport.is_closing():
