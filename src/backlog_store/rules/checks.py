@@ -20,7 +20,8 @@ from backlog_store.instants import is_day, is_instant
 from backlog_store.model import LIMITS, PRIORITIES, STATUSES, TRAILS, Draft
 
 __all__ = [
-    "Checker", "check_draft", "draft_faults", "draft_from", "json_faults", "shorten", "text_faults",
+    "Checker", "check_draft", "draft_faults", "draft_from", "has_plain_key", "json_faults", "says_all_in_its_digest",
+    "shorten", "text_faults",
 ]  # fmt: skip
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9_.:@+=-]*\Z"
@@ -299,6 +300,24 @@ def _is_plain(draft: Draft) -> bool:
         and "/" not in env
         and all(map(str.strip, (title, env, *tags)))
     )
+
+
+def has_plain_key(draft: Draft) -> bool:
+    """
+    Tell whether the key of a draft may be asked for before the draft is checked.
+    """
+    env, dedupe_key = draft.env, draft.dedupe_key
+    if type(env) is not str or type(dedupe_key) is not str:
+        return False
+    every = env + dedupe_key
+    return every.isascii() and "\0" not in every
+
+
+def says_all_in_its_digest(draft: Draft) -> bool:
+    """
+    Tell whether a draft that was not checked is sound if one of the same digest was: nothing else of it matters.
+    """
+    return type(draft.meta) is dict and type(draft.tags) is tuple and type(draft.source) is str and _is_brief(draft)
 
 
 def _is_brief(draft: Draft) -> bool:

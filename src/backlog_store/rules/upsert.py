@@ -28,7 +28,7 @@ from backlog_store.ids import item_id_of_key, unkeyed_item_id
 from backlog_store.instants import Instant
 from backlog_store.model import CLOSED, Draft, Item, ItemId, Key, KeyState
 from backlog_store.rules.assigning import assigned, held_back, load_held_back, without_ended_holds
-from backlog_store.rules.checks import draft_faults
+from backlog_store.rules.checks import draft_faults, has_plain_key
 from backlog_store.rules.dates import dated
 from backlog_store.rules.fields import (
     MACHINE_FIELDS,
@@ -64,10 +64,14 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
     """
     Decide every draft of a report. A faulty draft is refused with all its faults; the rest go on.
     """
-    checked: list[tuple[Draft, list[Fault]]] = []
+    # What a draft says that says nothing new was checked when it was new. So where nothing but its key is asked about
+    # it beforehand, a draft is checked once it turns out to say anything else. (Of a large report most never are.)
+    policy = context.policy
+    is_late = policy.suppression is None and policy.activation is None and not has_bounds(policy)
+    checked: list[tuple[Draft, list[Fault] | None]] = []
     keys: list[Key] = []
     for draft in body.drafts:
-        wrong = draft_faults(draft, f"/drafts/{len(checked)}")
+        wrong = None if is_late and has_plain_key(draft) else draft_faults(draft, f"/drafts/{len(checked)}")
         checked.append((draft, wrong))
         if draft.dedupe_key and not wrong:
             keys.append((draft.env, draft.dedupe_key))
@@ -77,11 +81,18 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
     load_waiting(context, [draft for draft, wrong in checked if not wrong])
     opening = Opening(context, body)
     outcomes = []
-    for draft, wrong in checked:
+    for number, (draft, wrong) in enumerate(checked):
         try:
-            if wrong:
-                raise InvalidInput(wrong, what="draft")
-            outcomes.append(opening.open(draft) or repeated(context, draft, body) or report_one(context, draft, body))
+            outcome = None
+            if wrong is None and context.has_outlines:
+                outcome = repeated(context, draft, body, is_checked=False)
+            if outcome is None:
+                faults = draft_faults(draft, f"/drafts/{number}") if wrong is None else wrong
+                if faults:
+                    raise InvalidInput(faults, what="draft")
+                outcome = (opening.open(draft) or repeated(context, draft, body)
+                           or report_one(context, draft, body))  # fmt: skip
+            outcomes.append(outcome)
         except BacklogError as error:
             outcomes.append(_refused(error))
     settle_storms(context)

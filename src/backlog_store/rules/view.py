@@ -16,18 +16,8 @@ from backlog_store.errors import NotFound
 from backlog_store.ids import Salts, event_id
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import (
-    LIMITS,
-    Draft,
-    Event,
-    Item,
-    ItemId,
-    Key,
-    KeyState,
-    Outline,
-    Record,
-    RecordKind,
-    key_record_id,
-)
+    LIMITS, Draft, Event, Item, ItemId, Key, KeyState, Outline, Record, RecordKind, key_record_id,
+)  # fmt: skip
 from backlog_store.policy import Policy
 from backlog_store.rules.following import follow, settled
 from backlog_store.trail import difference, sealed
@@ -182,6 +172,13 @@ class Context:
         Tell whether it was read that no item holds *key*, and that nothing is remembered about it.
         """
         return self._by_key.get(key, key) is None and self._records.get(("key", key_record_id(key)), key) is None
+
+    @property
+    def has_outlines(self) -> bool:
+        """
+        Tell whether there are items that were read and neither decoded nor changed since.
+        """
+        return bool(self._undecoded)
 
     def outline(self, key: Key) -> Outline | None:
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from backlog_store.backlog import Backlog
 from backlog_store.commands import Outcome, Report, Resolve
@@ -200,6 +201,48 @@ def test_fixed_problem_that_returns_is_reopened_with_an_event(machine: Backlog, 
     assert (back.verdict, back.id) == ("reopened", id)
     assert (back.item.status, back.item.episode, back.item.owner) == ("open", 2, "team")
     assert machine.trail(id)[-1].type == "reopened"
+
+
+class Odd:
+    """
+    A value that has no JSON form.
+    """
+
+
+@pytest.mark.parametrize(
+    ("pointer", "fields"),
+    [
+        ("/title", {"title": "Disk \ud800"}),
+        ("/title", {"title": 7}),
+        ("/tags", {"tags": (["disk"],)}),
+        ("/source", {"source": ["monitor"]}),
+        ("/meta", {"meta": {"a": Odd()}}),
+        ("/meta", {"meta": {"a": 2**80}}),
+        ("/meta", {"meta": {"a": float("nan")}}),
+        ("/observed_at", {"observed_at": "yesterday"}),
+        ("/evidence_refs", {"evidence_refs": {"runs": Odd()}}),
+        ("/id", {"id": "no id"}),
+        ("/volatile", {"volatile": (7,)}),
+        ("/dedupe_key", {"dedupe_key": "k\0"}),
+        ("/env", {"env": 7}),
+    ],
+)
+def test_a_faulty_draft_of_a_known_problem_is_told_its_faults(
+    machine: Backlog, pointer: str, fields: dict[str, Any]
+) -> None:
+    """
+    A known problem is looked up before its draft is checked: a faulty one is refused all the same, and not counted.
+    """
+    known = Draft(title="Disk fills", dedupe_key="k", source="monitor", tags=("disk",))
+    (first,) = machine.execute(Report(drafts=(known,))).outcomes
+    faulty = replace(known, **fields)
+
+    refused, unchanged = machine.execute(Report(drafts=(faulty, known))).outcomes
+
+    assert (refused.verdict, unchanged.verdict) == ("refused", "unchanged")
+    assert f"/drafts/0{pointer}" in refused.why
+    assert machine.occurrences(machine.get(first.id)) == 2
+    assert machine.get(first.id).revision == 1
 
 
 @pytest.mark.parametrize("reason", ["wont_fix", "false_positive", "obsolete"])
