@@ -305,6 +305,7 @@ def test_who_may_not_ask_sends_no_body(serve: Callable[..., Served]) -> None:
         ("/api/v1/items?fields=" + ",".join(f"a{number}" for number in range(9_000)), None),
         ("/api/v1/items?" + "&".join(f"a{number}=1" for number in range(5_000)), None),
         ("/api/v1/items?sort=" + "a" * 60_000, None),
+        ("/api/v1/items.csv?limit=" + "a" * 60_000, None),
         ("/items?" + "&".join(f"a{number}=1" for number in range(5_000)), None),
         ("/api/v1/views/v", {"query": "a" * 1_000_000}),
         ("/api/v1/views/v", {f"a{number}": 1 for number in range(50_000)}),

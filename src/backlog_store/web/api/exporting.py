@@ -10,9 +10,10 @@ from threading import Lock
 from typing import BinaryIO, cast
 
 from backlog_store.backends.port import Reader
-from backlog_store.errors import Fault, InvalidInput
+from backlog_store.errors import Fault
 from backlog_store.transfer import write_export
 from backlog_store.web.api.items import LIST
+from backlog_store.web.inputs import refuse
 from backlog_store.web.problems import HttpProblem
 from backlog_store.web.routing import Ask, Reply, Routes
 from backlog_store.web.tables import csv_of
@@ -67,5 +68,5 @@ def list_items_as_csv(ask: Ask) -> Reply:
     Give all that a query finds as CSV, from the cursor on if there is one; no cell is taken for a formula.
     """
     if "limit" in ask.parameters:
-        raise InvalidInput([Fault("/limit", ask.text("limit"), "CSV is all that is found")], what="query")
+        refuse([Fault("/limit", ask.text("limit"), "CSV is all that is found")])
     return csv_of(ask, ask.parameters)
