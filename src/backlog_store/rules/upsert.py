@@ -75,7 +75,7 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
         checked.append((draft, wrong))
         if draft.dedupe_key and not wrong:
             keys.append((draft.env, draft.dedupe_key))
-    context.load_keys(keys)
+    may_repeat = context.load_keys(keys)
     context.run = open_run(context, body.run) if body.run else None
     load_held_back(context, [draft for draft, wrong in checked if not wrong])
     load_waiting(context, [draft for draft, wrong in checked if not wrong])
@@ -84,7 +84,7 @@ def decide_report(context: Context, body: Report) -> tuple[Outcome, ...]:
     for number, (draft, wrong) in enumerate(checked):
         try:
             outcome = None
-            if wrong is None and context.has_outlines:
+            if wrong is None and may_repeat:
                 outcome = repeated(context, draft, body, is_checked=False)
             if outcome is None:
                 faults = draft_faults(draft, f"/drafts/{number}") if wrong is None else wrong

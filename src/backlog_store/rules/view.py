@@ -16,7 +16,17 @@ from backlog_store.errors import NotFound
 from backlog_store.ids import Salts, event_id
 from backlog_store.instants import Instant, add_seconds
 from backlog_store.model import (
-    LIMITS, Draft, Event, Item, ItemId, Key, KeyState, Outline, Record, RecordKind, key_record_id,
+    LIMITS,
+    Draft,
+    Event,
+    Item,
+    ItemId,
+    Key,
+    KeyState,
+    Outline,
+    Record,
+    RecordKind,
+    key_record_id,
 )  # fmt: skip
 from backlog_store.policy import Policy
 from backlog_store.rules.following import follow, settled
@@ -70,15 +80,15 @@ class Context:
             for id in missing:
                 self._remember(found.get(id), id=id)
 
-    def load_keys(self, keys: Collection[Key]) -> None:
+    def load_keys(self, keys: Collection[Key]) -> bool:
         """
         Read the items of these keys in one go, and the key records of those that no item holds.
 
-        Of several, those that come undecoded stay so until a rule asks for them.
+        Of several, those that come undecoded stay so until a rule asks for them. Return whether any is.
         """
         missing = [key for key in _distinct(keys) if key not in self._by_key and key not in self._undecoded]
         if not missing:
-            return
+            return bool(self._undecoded)
         found = self.reader.items_by_key(missing)
         several = found if len(missing) > 1 and isinstance(found, Undecoded) else None
         free = []
@@ -93,6 +103,7 @@ class Context:
                 self._items[item.id] = item
         if free:
             self.load_records("key", free)
+        return bool(self._undecoded)
 
     def load_records(self, kind: RecordKind, ids: Collection[str]) -> None:
         """
@@ -172,13 +183,6 @@ class Context:
         Tell whether it was read that no item holds *key*, and that nothing is remembered about it.
         """
         return self._by_key.get(key, key) is None and self._records.get(("key", key_record_id(key)), key) is None
-
-    @property
-    def has_outlines(self) -> bool:
-        """
-        Tell whether there are items that were read and neither decoded nor changed since.
-        """
-        return bool(self._undecoded)
 
     def outline(self, key: Key) -> Outline | None:
         """
