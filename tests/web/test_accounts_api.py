@@ -200,6 +200,19 @@ def test_a_token_is_rotated_and_revoked(root: Client, backlog: Backlog) -> None:
     assert root.delete("/api/v1/tokens/ci").status_code == 404
 
 
+def test_no_token_is_issued_that_never_holds(root: Client) -> None:
+    """
+    An end that lies behind is told, when a token is issued and when it is rotated.
+    """
+    scope = {"role": "reader"}
+    past = {"expires_at": "2001-01-01T00:00:00.000000Z"}
+    refused = root.post("/api/v1/tokens", json={"name": "ci", "scope": scope, **past})
+    assert [fault["pointer"] for fault in refused.json()["errors"]] == ["/expires_at"]
+    assert root.post("/api/v1/tokens", json={"name": "ci", "scope": scope}).status_code == 201
+    assert root.post("/api/v1/tokens/ci/rotate", json=past).status_code == 422
+    assert root.post("/api/v1/tokens/ci/rotate", json={"expires_at": ""}).status_code == 200
+
+
 def test_lists_go_page_by_page(root: Client) -> None:
     """
     A page ends with the name that the next one goes on behind; what is no parameter is told.

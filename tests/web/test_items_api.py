@@ -134,6 +134,12 @@ def test_every_fault_of_a_body_is_listed(client: Client) -> None:
     wrong = {"titel": "x", "priority": 5, "tags": "a"}
     response = client.patch(place, json=wrong, headers={"If-Match": "*"})
     assert {fault["pointer"] for fault in response.json()["errors"]} == {"/titel", "/priority", "/tags"}
+    # Also where it is the rules that find them.
+    wrong = {"title": "", "priority": "P9", "add_tags": [""]}
+    response = client.patch(place, json=wrong, headers={"If-Match": "*"})
+    assert {fault["pointer"] for fault in response.json()["errors"]} == {"/title", "/priority", "/add_tags/0"}
+    moved = client.post(f"{place}/move", json={"to": "nowhere"})
+    assert [fault["pointer"] for fault in moved.json()["errors"]] == ["/to"]
     assert response.headers["content-type"].startswith(PROBLEM)
 
 

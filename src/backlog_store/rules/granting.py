@@ -27,7 +27,7 @@ from backlog_store.commands import (
 )
 from backlog_store.credentials import Person, Session, Token, administers, state_of
 from backlog_store.errors import AlreadyExists, NotAllowed, NotFound, RevisionConflict
-from backlog_store.instants import Instant
+from backlog_store.instants import Instant, is_instant
 from backlog_store.model import ACTOR_KINDS, LIMITS
 from backlog_store.rules.accesstrail import check_secret, check_subject, check_who, tell
 from backlog_store.rules.admitted import administering, person_in, person_of, person_record, sessions, tokens
@@ -46,7 +46,7 @@ def _issue_token(context: Context, body: IssueToken) -> Outcome:
     check = Checker()
     check.id("key", body.key)
     check.one_of("kind", body.kind, ACTOR_KINDS)
-    check.instant("expires_at", body.expires_at)
+    _check_ahead(check, "expires_at", body.expires_at, context.now)
     check_who(check, body.name, body.scope, body.message)
     check_secret(check, body.digest, body.last)
     check.done("token")
@@ -61,6 +61,12 @@ def _issue_token(context: Context, body: IssueToken) -> Outcome:
     return _put_token(context, token, "token_issued", body.message, "created")
 
 
+def _check_ahead(check: Checker, name: str, at: Instant, now: Instant) -> None:
+    check.instant(name, at)
+    if is_instant(at) and at <= now:
+        check.fault(name, at, "lies in the past; give an instant ahead, or nothing")
+
+
 def _rotate_token(context: Context, body: RotateToken) -> Outcome:
     """
     Give a token a new secret.
@@ -68,7 +74,7 @@ def _rotate_token(context: Context, body: RotateToken) -> Outcome:
     check = Checker()
     check.text("message", body.message, LIMITS.message)
     check.instant("until", body.until)
-    check.instant("expires_at", body.expires_at or "")
+    _check_ahead(check, "expires_at", body.expires_at or "", context.now)
     check_secret(check, body.digest, body.last)
     check.done("token")
     token = _the_token(context, body.name)

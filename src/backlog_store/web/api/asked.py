@@ -15,8 +15,10 @@ from backlog_store.taking import MAIN, FailOn, RunPlan, Taking, branch_of, due_d
 from backlog_store.web.inputs import refuse, truth, whole
 from backlog_store.web.routing import Param
 
-__all__ = ["ABOUT", "HOW", "about", "how"]
+__all__ = ["ABOUT", "EXPECT_MAX", "HOW", "about", "how"]
 
+#: Findings that a run may be said to have.
+EXPECT_MAX = 999_999_999
 _TRUE = {"type": "boolean"}
 #: What a report is about.
 ABOUT = (
@@ -43,7 +45,7 @@ HOW = (
     Param("complete", "This is all there is to see of the service: what it does not name is closed, within bounds.",
           schema=_TRUE),
     Param("expect", "With complete: how many findings there are; with fewer, it proves nothing.",
-          schema={"type": "integer", "minimum": 0, "maximum": 999_999_999}),
+          schema={"type": "integer", "minimum": 0, "maximum": EXPECT_MAX}),
     Param("rule", "With complete: the only rules that were looked for.", many=True),
     Param("run", "The run that it is part of."),
     Param("fail_on", "KIND:PRIORITY: what is to be told as failing: new, reopened or any, at that priority.",
@@ -103,7 +105,7 @@ def _run(parameters: Parameters, context: ReportContext, backlog: Backlog, *, op
     try:
         return run_plan_of(
             context, named=named, complete=truth(parameters, "complete", faults),
-            expected=whole(parameters, "expect", 0, 999_999_999, faults, least=0) if "expect" in parameters else None,
+            expected=whole(parameters, "expect", 0, EXPECT_MAX, faults, least=0) if "expect" in parameters else None,
             rules=parameters.get("rule", ()), opens=opens, find=backlog.run,
             wrong=lambda name, why: faults.append(Fault(f"/{name}", _text(parameters, name), why)),
         )  # fmt: skip

@@ -7,10 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from backlog_store import commands as c
-from backlog_store.errors import Fault, NotFound
+from backlog_store.errors import Fault, InvalidInput, NotFound
 from backlog_store.model import Draft, Item
 from backlog_store.query import EventQuery, ItemQuery
 from backlog_store.rules import check_draft
@@ -48,6 +48,8 @@ __all__ = ["LIST", "outcome", "routes"]
 
 routes = Routes("/api/v1")
 
+#: Where a command has what a body has elsewhere.
+_MEMBERS: dict[type, tuple[str, str]] = {c.Edit: ("/fields", ""), c.Move: ("/status", "/to")}
 _FIELDS = Param("fields", f"Only these fields, with commas between; known are {', '.join(FIELDS)}.")
 #: What changes one item: its answer holds the item, and asking again with the same key changes nothing more.
 _ONCE: dict[str, Any] = {"params": (_FIELDS,), "headers": ("Idempotency-Key",)}
@@ -253,7 +255,10 @@ def outcome(ask: Ask, body: c.Body, *, status: int = 200) -> Reply:
     Carry a command of one item out and return what became of it: 201 for a created item, 202 if it is only accepted.
     """
     backlog, names = ask.backlog, names_asked(ask)  # what is wrong with the request is told before anything is done
-    answer = backlog.execute(body, request_id=request_id(ask.request))
+    try:
+        answer = backlog.execute(body, request_id=request_id(ask.request))
+    except InvalidInput as error:
+        raise _of_body(error, body) from error
     became = answer.outcomes[0]
     if became.verdict == "refused":
         raise HttpProblem(403 if became.code == "not_allowed" else 422, became.why, code=became.code)
@@ -267,3 +272,15 @@ def outcome(ask: Ask, body: c.Body, *, status: int = 200) -> Reply:
         headers["Location"] = f"/api/v1/items/{became.id}"
         status = 201
     return Reply(data=data, status=202 if answer.accepted else status, headers=headers)
+
+
+def _of_body(error: InvalidInput, body: c.Body) -> InvalidInput:
+    """
+    Return the error with pointers into the body that was sent, where the command has other members than that.
+    """
+    there, here = _MEMBERS.get(type(body), ("", ""))
+    if not there:
+        return error
+    faults = [replace(one, pointer=here + one.pointer.removeprefix(there)) if one.pointer.startswith(there) else one
+              for one in error.faults]  # fmt: skip
+    return InvalidInput(faults, what=error.what, hint=error.hint)

@@ -15,6 +15,7 @@ from backlog_store.planning import Planned
 from backlog_store.rules.lanes import Run, lane_of
 from backlog_store.running import Ended, end_run
 from backlog_store.taking import RunTold, run_as_data, runs_as_data
+from backlog_store.web.api.asked import EXPECT_MAX
 from backlog_store.web.inputs import instant, next_link, paged, request_id
 from backlog_store.web.routing import LIMIT, Ask, Param, Reply, Routes
 
@@ -136,8 +137,8 @@ def complete_run(ask: Ask) -> Reply:
     Asking again changes nothing.
     """
     given = ask.body_as(CompleteIn)
-    if given.expect is not None and given.expect < 0:
-        raise InvalidInput([Fault("/expect", str(given.expect), "0 or more")], what="body")
+    if given.expect is not None and not 0 <= given.expect <= EXPECT_MAX:
+        raise InvalidInput([Fault("/expect", str(given.expect), f"0 to {EXPECT_MAX}")], what="body")
     return _ended(ask, lambda name, run: c.CompleteRun(run=name, source=run.source, expected_count=given.expect))
 
 
