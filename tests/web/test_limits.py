@@ -161,11 +161,11 @@ class Timers:
     def __init__(self) -> None:
         self.asked: list[Mock] = []
 
-    def call_later(self, delay: float, work: Callable[[], None]) -> Mock:
+    def call_later(self, delay: float, work: Callable[..., None], *args: Any) -> Mock:
         """
         Take a timer down.
         """
-        self.asked.append(Mock(delay=delay, work=work))
+        self.asked.append(Mock(delay=delay, work=work, args=args))
         return self.asked[-1]
 
     def create_task(self, work: Coroutine[None, None, None]) -> Mock:
@@ -256,12 +256,18 @@ def test_who_takes_nothing_of_an_answer_is_cut_off() -> None:
     connection.pause_writing()
     connection.resume_writing()
     assert loop.running() == []
+    transport.get_write_buffer_size.return_value = 5_000_000
     connection.pause_writing()
-    assert loop.running() == [Timely.unread_s]
-    loop.asked[-1].work()
+    for left in (4_000_000, 3_999_999):  # a large answer, slowly taken
+        transport.get_write_buffer_size.return_value = left
+        due = loop.asked[-1]
+        assert (due.delay, due.cancel.called) == (Timely.unread_s, False)
+        due.work(*due.args)
+    transport.abort.assert_not_called()
+    loop.asked[-1].work(*loop.asked[-1].args)
     transport.abort.assert_called_once_with()
     connection.connection_lost(None)
-    assert loop.running() == []
+    assert loop.asked[-1].cancel.called
 
 
 def test_what_comes_of_a_head_earns_it_no_time() -> None:

@@ -80,7 +80,7 @@ class Timely(H11Protocol):
         Begin to wait for the other end to take what was sent.
         """
         super().pause_writing()
-        self._unread = self.loop.call_later(self.unread_s, self.transport.abort)
+        self._wait_for(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         """
@@ -101,6 +101,17 @@ class Timely(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _wait_for(self, left: int) -> None:
+        self._unread = self.loop.call_later(self.unread_s, self._look, left)
+
+    def _look(self, left: int) -> None:
+        # Only where little is left is writing resumed: a large answer may long be on its way to who reads slowly.
+        now_left = self.transport.get_write_buffer_size()
+        if now_left < left:
+            self._wait_for(now_left)
+        else:
+            self.transport.abort()
 
     def _taken(self) -> None:
         if self._unread is not None:
