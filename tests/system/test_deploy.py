@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
@@ -38,6 +40,44 @@ def test_the_unit_gives_little_to_who_breaks_in(tmp_path: Path) -> None:
     done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20", unit],
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stdout[-500:] + done.stderr
+
+
+#: What is counted in ten minutes, a sample each, and which alerts fire then.
+ALERTS = """
+rule_files: [{rules}]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {{series: 'backlog_http_requests_total{{route="/api/v1/items", status="200"}}', values: "0+600x20"}}
+      - {{series: 'backlog_http_requests_total{{route="{route}", status="503"}}', values: "0+60x20"}}
+      - {{series: 'backlog_store_up{{job="backlog"}}', values: "1x20"}}
+      - {{series: 'up{{job="backlog", instance="a"}}', values: "1x20"}}
+    alert_rule_test:
+      - eval_time: 15m
+        alertname: BacklogErrors
+        exp_alerts: {expected}
+      - {{eval_time: 15m, alertname: BacklogDown, exp_alerts: []}}
+      - {{eval_time: 15m, alertname: BacklogStoreAway, exp_alerts: []}}
+"""
+FAILING = """
+          - exp_labels: {severity: page}
+            exp_annotations:
+              summary: 9.091% of requests fail
+              description: The log names each of them, with the id that its caller was told."""
+
+
+@pytest.mark.parametrize(("route", "expected"), [("/api/v1/items", FAILING), ("/readyz", "[]")])
+def test_nobody_is_called_because_a_service_says_that_it_is_not_ready(
+    tmp_path: Path, route: str, expected: str
+) -> None:
+    """
+    Requests that fail call somebody; that a service drains, or says that its store is away, is no failed request.
+    """
+    test = tmp_path / "test.yml"
+    test.write_text(ALERTS.format(rules=DEPLOY / "alerts.yml", route=route, expected=expected))
+    done = subprocess.run(["promtool", "test", "rules", test], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_prometheus_takes_the_rules() -> None:
