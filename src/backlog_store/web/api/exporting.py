@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 
 from backlog_store.backends.port import Reader
 from backlog_store.errors import Fault
+from backlog_store.rules.scoping import visible
 from backlog_store.transfer import write_export
 from backlog_store.web.api.items import LIST
 from backlog_store.web.inputs import refuse
@@ -32,14 +33,17 @@ def export(ask: Ask) -> Reply:
     """
     Export everything that may be seen as `backlog export` writes it: one consistent view, one line of JSON each.
 
-    Sent once all of it is read; one export at a time in a process (503). Digests of tokens and passwords stay behind.
+    Sent once all of it is read; one export at a time in a process (503), none while the database is away. Digests of
+    tokens and passwords stay behind.
     """
     if not _running.acquire(blocking=False):
         raise HttpProblem(503, "another export is being read", headers={"Retry-After": "30"})
     try:
         file = cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=ask.site.limits.in_memory))  # noqa: SIM115
         try:
-            ask.backlog.read(lambda reader: _written(reader, file))
+            # Past the executor: while the database is away it would read the copy, which has part of it.
+            backend, scope = ask.site.backlog.executor.backend, ask.asker.scope
+            backend.read(lambda reader: _written(visible(reader, scope), file))
         except BaseException:
             file.close()
             raise
