@@ -59,6 +59,23 @@ def test_every_operation_does_what_it_says(case: Any) -> None:
     case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
 
+class Walk(schema.as_state_machine()):  # type: ignore[misc]
+    """
+    Operations one after the other, each with what those before it gave: ids, names, tokens.
+    """
+
+    def validate_response(self, response: Any, case: Any, **_: Any) -> None:
+        """
+        Hold an answer against the description.
+        """
+        case.validate_response(response, excluded_checks=[positive_data_acceptance])
+
+
+TestWalk = Walk.TestCase
+TestWalk.settings = settings(max_examples=max(1, REQUESTS // 60), stateful_step_count=8, deadline=None,
+                             suppress_health_check=list(HealthCheck), derandomize=True)  # fmt: skip
+
+
 def test_every_route_is_described() -> None:
     """
     No route of the API is missing in its description, and each body refuses members that it does not know.
