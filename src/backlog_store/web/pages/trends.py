@@ -125,13 +125,20 @@ def _days(today: str, created: Counts, ended: Counts, counts: Mapping[str, int])
     shown = [plus_days(today, -number) for number in range(DAYS)]
     live: dict[str, int] = {name: counts.get(name, 0) for name in STATUSES if name in LIVE}
     since = 0
-    # Where clocks differ something may be dated later than today.
+    # Where clocks differ something may be dated later than today, or closed before it was created.
     for day in sorted({*shown, *(key[0] for key in (*created, *ended))}, reverse=True):
         came: dict[str, int] = {status: created.get((day, status), 0) for status in STATUSES}
         gone = ended.get((day,), 0)
         if shown[-1] <= day <= today:
             days.append(
-                Day(day=day, next=plus_days(day, 1), opened=sum(came.values()), closed=gone, status=live, since=since)
+                Day(
+                    day=day,
+                    next=plus_days(day, 1),
+                    opened=sum(came.values()),
+                    closed=gone,
+                    status=live,
+                    since=max(0, since),
+                )
             )
         live = {name: n - came[name] for name, n in live.items()}
         since += gone - sum(came[status] for status in CLOSED)
