@@ -141,8 +141,10 @@ def test_what_is_read_from_a_copy_says_as_of_when(tmp_path: Path) -> None:
             executor.step()
         places = ("/api/v1/items", "/api/v1/items/by-key/prod/k", "/items")
         assert {told(path) for path in places} == {(200, False)}
+        assert "The database is away" not in client.get("/items").text
         primary.up = False
         assert {told(path) for path in places} == {(200, True)}
+        assert "The database is away: this is a copy, as of" in client.get("/items").text
         assert told("/api/v1/items/bl_nothing") == (404, True)
         assert told("/api/v1/export")[0] == 503  # the copy has no verdicts and policies: it would pass for whole
         assert client.put("/api/v1/items/by-key/prod/l", json={"title": "b"}).status_code == 202

@@ -131,6 +131,7 @@ def page(ask: Ask, template: str, *, code: int = 200, **context: Any) -> Reply:
     shared = {
         "now": now, "me": ask.asker.name, "administers": _administers(ask), "can_leave": ask.site.has_sign_out,
         "here": ask.request.url.path, "parameters": parameters,
+        "copy_as_of": ask.site.copy_as_of(),
         "query": lambda **changes: _query(parameters, **changes),
         "did": _DID.get(parameters.get("did", [""])[-1], ""), "did_batch": batch if _BATCH.match(batch) else "",
     }  # fmt: skip
