@@ -146,7 +146,7 @@ def _shorten(context: Context, id: ItemId, trail: list[Event], before: str) -> t
     elif (known := _purged_key(context, id)) is None:
         return Outcome(verdict="unchanged", id=id, why="it is the history of no item"), []
     else:
-        revision = kept[-1].revision if kept else _put_key_baseline(context, *known)
+        revision = kept[-1].revision if any(map(is_baseline, kept)) else _put_key_baseline(context, *known)
     first_kept = kept[0].revision if kept else revision
     return Outcome(verdict="shortened", id=id, revision=revision, events=gone), [Trim(id, first_kept)]
 

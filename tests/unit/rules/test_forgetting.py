@@ -133,6 +133,30 @@ def test_a_purged_key_keeps_its_verdict_and_its_proof(machine: Backlog, person: 
     assert [event.type for event in trail(machine, id)] == ["baseline"]
 
 
+def test_what_was_said_of_a_purged_key_later_stays_and_is_proved(
+    machine: Backlog, person: Backlog, clock: StepClock
+) -> None:
+    """The purge is old and goes, a newer word on the key stays: the problem comes back with a whole trail."""
+    id = machine.upsert(title="burn", dedupe_key="burn").id
+    person.close_item(id, "wont_fix")
+    clock.advance(200 * DAY_S)
+    assert machine.cleanup(180) == 1
+    clock.advance(500 * DAY_S)
+    between = clock()
+    person.lift_verdict("burn")
+    (lifted,) = [event for event in trail(machine, id) if event.ts >= between]
+
+    outcome = machine.execute(ShortenHistory(ids=(id,), before=between)).outcomes[0]
+
+    assert (outcome.verdict, outcome.events) == ("shortened", 1)
+    assert trail(machine, id)[0] == lifted
+    assert machine.read(verify).faults == []
+    again = machine.execute(ShortenHistory(ids=(id,), before=between)).outcomes[0]
+    assert again.verdict == "unchanged"
+    assert machine.upsert(title="burn", dedupe_key="burn").verdict == "reopened"
+    assert machine.read(verify).faults == []
+
+
 def test_a_baseline_that_tells_something_else_is_found(machine: Backlog, person: Backlog, clock: StepClock) -> None:
     """While the events before it are there, it must come to the same; behind an unknown beginning one is needed."""
     id, between = grown(machine, person, clock)
