@@ -97,6 +97,7 @@ class Step:
         holders = {key: item.id for key, item in there_by_key.items()}
         new = [key_record_id(item.key) for item, _ in items if item.key is not None and item.id not in present]
         known = reader.records("key", new)
+        gone = reader.records("alias", [item.id for item, _ in items if item.id not in present])
         for item, group in items:
             there = present.get(item.id)
             if there is not None and there.head == item.head and there.revision == item.revision:
@@ -113,11 +114,12 @@ class Step:
                 self.decided.append(Decided("refused", item.id))
                 self.done.refused.append(str(AlreadyExists("key", item.dedupe_key, held_by=holders[item.key])))
                 continue
+            of_key = known.get(key_record_id(item.key)) if item.key is not None else None
+            if wrong := _fault_of_holder(item, of_key) or _fault_of_id(gone.get(item.id)):
+                self.refused[item.id] = item.status in LIVE
+                self._refuse(item.id, wrong)
+                continue
             if item.key is not None:
-                if wrong := _fault_of_holder(item, known.get(key_record_id(item.key))):
-                    self.refused[item.id] = item.status in LIVE
-                    self._refuse(item.id, wrong)
-                    continue
                 holders[item.key] = item.id
             yield Load(item, tuple(group.events))
             yield from map(_sighting, group.sightings)
@@ -246,3 +248,14 @@ def _fault_of_holder(item: Item, record: Record | None) -> str:
     if state.alias_of:
         return f"its key {item.dedupe_key!r} is another name of {state.alias_of!r} there"
     return f"its key {item.dedupe_key!r} is that of {state.item_id} there" if state.item_id not in ("", item.id) else ""
+
+
+def _fault_of_id(record: Record | None) -> str:
+    """
+    Say why no item of an id can be taken in: what is remembered of the id there says that it is another one's, or over.
+    """
+    if record is None:
+        return ""
+    if purged_at := record.body.get("purged_at"):
+        return f"was purged there at {purged_at}"
+    return f"is another id of {record.body.get('item_id', '')} there"

@@ -82,6 +82,36 @@ def test_what_was_merged_away_and_purged_since_stays_merged(backend: Backend, an
     assert ann.upsert(title="one", dedupe_key="one").id == two
 
 
+def test_what_lost_its_key_there_and_was_purged_here_is_not_taken_in(backend: Backend, ann: Backlog) -> None:
+    """
+    An item that was merged away there holds no key any more; that it was purged here is remembered by its id, too.
+    """
+    one, two = (ann.upsert(title=key, dedupe_key=key).id for key in ("one", "two"))
+    ann.close_item(one, "wont_fix")
+    there = Backlog(LocalExecutor(open_memory())).acting_as("ann", person=True)
+    assert _import(there.executor.backend, _exported(backend)) == []
+    there.execute(Merge(ids=(one,), into=two))
+    assert ann.cleanup(0) == 1
+    refused = _import(backend, _exported(there.executor.backend))
+    assert [line for line in refused if line.startswith(f"{one}: was purged there at")]
+    assert ann.find(one) is None
+
+
+def test_an_item_is_not_taken_in_under_another_id_of_one_that_is_here(backend: Backend, ann: Backlog) -> None:
+    """
+    An id that leads to an item here stays that one's, whatever item has it elsewhere.
+    """
+    there = Backlog(LocalExecutor(open_memory())).acting_as("ann", person=True)
+    there.upsert({"id": "bl_given", "title": "there"})
+    here = ann.upsert(title="here", dedupe_key="k").id
+    ann.close_item(here, "fixed")
+    ann.cleanup(0)
+    ann.upsert({"id": "bl_given", "title": "here", "dedupe_key": "k", "observed_at": ann.clock()})
+    refused = _import(backend, _exported(there.executor.backend))
+    assert refused == [f"bl_given: is another id of {here} there"]
+    assert ann.get("bl_given").title == "here"
+
+
 def test_the_end_of_an_item_is_not_taken_in_beside_another_history_of_it() -> None:
     """
     An item that got another key there, and was purged, is a living one here: what is told of its end is refused.
