@@ -24,7 +24,7 @@ from backlog_store.model import (
     KeyState,
     Verdict,
     closed_status,
-)  # fmt: skip
+)
 from backlog_store.rules.assigning import assigned
 from backlog_store.rules.checks import Checker, draft_faults
 from backlog_store.rules.dates import dated

@@ -27,7 +27,7 @@ from backlog_store.model import (
     Record,
     RecordKind,
     key_record_id,
-)  # fmt: skip
+)
 from backlog_store.policy import Policy
 from backlog_store.rules.following import follow, settled
 from backlog_store.trail import difference, sealed

@@ -19,8 +19,6 @@ _STAGES: dict[str, tuple[str, ...]] = {
     status: tuple(dict.fromkeys((status, stage_of(status, 1)))) for status in STATUSES
 }
 _STATUS = {stage: status for status, stages in _STAGES.items() for stage in stages if stage not in STATUSES}
-
-
 #: The instants of which a field is the day.
 _INSTANTS = {"created_on": "created_at", "closed_on": "closed_at"}
 _DAY = len("2026-01-01")
@@ -30,17 +28,40 @@ def in_columns(where: Where) -> Where:
     """
     Return the same condition in terms of what columns of items hold: stages, and instants in place of days.
     """
-    return _instants(staged(where))
+    return _rewritten(staged(where), _in_instants)
 
 
-def _instants(where: Where) -> Where:
+def staged(where: Where) -> Where:
+    """
+    Return the same condition with stages in place of statuses.
+    """
+    return _rewritten(where, _in_stages)
+
+
+def _rewritten(where: Where, leaf: Callable[[Where], Where]) -> Where:
     match where:
         case All(parts):
-            return All(tuple(map(_instants, parts)))
+            return All(tuple(_rewritten(part, leaf) for part in parts))
         case Any_(parts):
-            return Any_(tuple(map(_instants, parts)))
+            return Any_(tuple(_rewritten(part, leaf) for part in parts))
         case Not(part):
-            return Not(_instants(part))
+            return Not(_rewritten(part, leaf))
+        case _:
+            return leaf(where)
+
+
+def _in_stages(where: Where) -> Where:
+    match where:
+        case In("status", values):
+            return In("stage", tuple(stage for value in values for stage in _STAGES.get(value, ())))
+        case Compare("status", op, value):
+            return _in_stages(In("status", tuple(status for status in STATUSES if OPERATORS[op](status, value))))
+        case _:
+            return where
+
+
+def _in_instants(where: Where) -> Where:
+    match where:
         case In(name, values) if name in _INSTANTS:
             days = sorted({value for value in values if len(value) == _DAY})
             none = (In(_INSTANTS[name], ("",)),) if "" in values else ()
@@ -56,25 +77,6 @@ def _day(name: str, op: str, day: str) -> Where:
     # equal to a longer text, which stands behind the day that it begins with, or to a shorter one.
     is_behind = len(day) > _DAY or (len(day) == _DAY and op in {"<=", ">"})
     return Compare(_INSTANTS[name], "<" if op.startswith("<") else ">=", day[:_DAY] + "~" * is_behind)
-
-
-def staged(where: Where) -> Where:
-    """
-    Return the same condition with stages in place of statuses.
-    """
-    match where:
-        case All(parts):
-            return All(tuple(map(staged, parts)))
-        case Any_(parts):
-            return Any_(tuple(map(staged, parts)))
-        case Not(part):
-            return Not(staged(part))
-        case In("status", values):
-            return In("stage", tuple(stage for value in values for stage in _STAGES.get(value, ())))
-        case Compare("status", op, value):
-            return staged(In("status", tuple(status for status in STATUSES if OPERATORS[op](status, value))))
-        case _:
-            return where
 
 
 #: What stands in a column in place of the field.
